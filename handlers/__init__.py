@@ -1,0 +1,1 @@
+"""The Lambda side of Rollbook: no module here knows of Terraform."""

@@ -1,0 +1,69 @@
+"""The environment of each function: `infra` sets it from these classes, the handlers read it by them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Self
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Base of the typed environments. A field `table_name` is the variable `TABLE_NAME`."""
+
+    def variables(self) -> dict[str, str]:
+        """Return the variables as Lambda takes them; an empty value is one that is not set."""
+        return {name.upper(): value for name, value in asdict(self).items() if value}
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """Read the environment of this process.
+
+        Raises:
+            KeyError: a variable without a default is not set; named.
+        """
+        values: dict[str, str] = {}
+        for field in fields(cls):
+            variable = field.name.upper()
+            if variable in environ:
+                values[field.name] = environ[variable]
+            elif isinstance(field.default, str):
+                values[field.name] = field.default
+            else:
+                raise KeyError(f"the environment variable {variable} is not set; {cls.__name__} needs it")
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class GetStudents(Environment):
+    """Of the function behind `GET /students`."""
+
+    table_name: str
+    allowed_origin: str
+
+
+@dataclass(frozen=True)
+class InsertStudent(Environment):
+    """Of the function behind `POST /students`. Without a sender it sends no mail."""
+
+    table_name: str
+    allowed_origin: str
+    max_body_bytes: str
+    sender_email: str = ""
+    recipient_email: str = ""
+
+
+@dataclass(frozen=True)
+class Backup(Environment):
+    """Of the backup function."""
+
+    table_name: str
+    s3_bucket_name: str
+    sender_email: str
+    recipient_email: str
+    history_table_name: str
+    history_days: str
+    key_prefix: str
+    time_zone: str
+    allowed_origin: str

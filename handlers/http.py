@@ -1,0 +1,98 @@
+"""Requests and answers of the API's proxy integration."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+Event = Mapping[str, Any]
+_encoder = msgspec.json.Encoder(decimal_format="number", order="deterministic")
+
+
+class Refusal(Exception):
+    """The request cannot be served; becomes an answer of that status.
+
+    Arguments:
+        status: 400, 403, 404, 409, 413 or 429.
+        message: a sentence for the caller.
+        errors: faults by field.
+    """
+
+    def __init__(self, status: int, message: str, errors: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.errors = errors
+
+
+def answer(status: int, body: Mapping[str, Any], *, origin: str) -> dict[str, Any]:
+    """Return a proxy answer, readable by scripts of one origin and kept by no cache."""
+    return {
+        "statusCode": status,
+        "headers": {
+            "Content-Type": "application/json",
+            "Cache-Control": "no-store",
+            "Access-Control-Allow-Origin": origin,
+            "Vary": "Origin",
+        },
+        "body": _encoder.encode(body).decode(),
+    }
+
+
+def refuse(refusal: Refusal, *, origin: str) -> dict[str, Any]:
+    """Return the answer of a refusal."""
+    errors = {"errors": refusal.errors} if refusal.errors else {}
+    return answer(refusal.status, {"message": refusal.message, **errors}, origin=origin)
+
+
+def parameter(event: Event, name: str) -> str | None:
+    """Return a query parameter, or None."""
+    value = (event.get("queryStringParameters") or {}).get(name)
+    return None if value is None else str(value)
+
+
+def json_body(event: Event, *, max_bytes: int) -> Any:
+    """Return the request's JSON body; numbers that are not whole come as `Decimal`, so no digit is lost.
+
+    Raises:
+        Refusal: another content type, an empty body, one over the limit, or no JSON; with what is wrong.
+    """
+    content_type = next(
+        (value for name, value in (event.get("headers") or {}).items() if name.lower() == "content-type"), ""
+    )
+    if content_type.partition(";")[0].strip().lower() != "application/json":
+        raise Refusal(400, f"The content type is {content_type or 'missing'}; send application/json.")
+    body = event.get("body") or ""
+    raw = base64.b64decode(body) if event.get("isBase64Encoded") else body.encode()
+    if not raw.strip():
+        raise Refusal(400, "The body is empty; send a JSON object.")
+    if len(raw) > max_bytes:
+        raise Refusal(413, f"The body has {len(raw):,} bytes; the limit is {max_bytes:,}.")
+    try:
+        return json.loads(raw, parse_float=Decimal, parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
+    except json.JSONDecodeError as error:
+        raise Refusal(400, f"The body is no JSON: {error.msg} at line {error.lineno}, column {error.colno}.") from None
+    except UnicodeDecodeError as error:
+        raise Refusal(400, f"The body is not UTF-8: byte {error.start} cannot be read.") from None
+    except RecursionError:
+        raise Refusal(400, "The body is nested too deeply.") from None
+    except ValueError as error:
+        raise Refusal(400, f"The body is no JSON: {error}.") from None
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the name {twice!r} stands twice in one object")
+    return document

@@ -1,0 +1,84 @@
+"""`POST /students`: save a record and tell the office."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+from aws_lambda_powertools import Logger
+from boto3.dynamodb.types import TypeSerializer
+from botocore.exceptions import BotoCoreError, ClientError
+
+from handlers import http, mail
+from handlers.environment import InsertStudent
+from handlers.students import record
+
+environment = InsertStudent.read()
+logger = Logger(service="students")
+table = boto3.client("dynamodb")
+ses = boto3.client("sesv2") if environment.sender_email else None
+_serialize = TypeSerializer().serialize
+
+
+@logger.inject_lambda_context(correlation_id_path="requestContext.requestId")
+def handler(event: http.Event, context: Any) -> dict[str, Any]:
+    """Answer 201 for a new record, 200 for a changed one; `notify=false` saves without a mail."""
+    try:
+        student = _student(event)
+        created = _save(student)
+    except http.Refusal as refusal:
+        return http.refuse(refusal, origin=environment.allowed_origin)
+    body: dict[str, Any] = {
+        "message": f"Student {student['studentid']} was {'created' if created else 'updated'}.",
+        "studentid": student["studentid"],
+        "created": created,
+    }
+    if ses and http.parameter(event, "notify") != "false":
+        body |= _notify(student["studentid"], created)
+    return http.answer(201 if created else 200, body, origin=environment.allowed_origin)
+
+
+def _student(event: http.Event) -> dict[str, Any]:
+    document = http.json_body(event, max_bytes=int(environment.max_body_bytes))
+    faults = record.faults(document, today=datetime.now(UTC).date())
+    if faults:
+        named = "; ".join(f"{field} {fault}" if field else f"the body {fault}" for field, fault in faults.items())
+        raise http.Refusal(400, f"The record was not saved: {named}.", errors=faults)
+    return record.clean(document)
+
+
+def _save(student: dict[str, Any]) -> bool:
+    """Save what is given and keep what else the record has; return whether it is new."""
+    attributes = [name for name in student if name != "studentid"]
+    try:
+        saved = table.update_item(
+            TableName=environment.table_name,
+            Key={"studentid": {"S": student["studentid"]}},
+            UpdateExpression="SET " + ", ".join(f"#n{i} = :v{i}" for i in range(len(attributes))),
+            ExpressionAttributeNames={f"#n{i}": name for i, name in enumerate(attributes)},
+            ExpressionAttributeValues={f":v{i}": _serialize(student[name]) for i, name in enumerate(attributes)},
+            ReturnValues="ALL_OLD",
+        )
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ValidationException":
+            raise
+        raise http.Refusal(400, f"DynamoDB refuses the record: {error.response['Error']['Message']}") from error
+    return not saved.get("Attributes")
+
+
+def _notify(studentid: str, created: bool) -> dict[str, Any]:
+    """Mail the office. The record is saved by now, so a mail that fails is told in the answer, not by an error."""
+    done = "created" if created else "updated"
+    try:
+        mail.send(
+            ses,
+            sender=environment.sender_email,
+            recipient=environment.recipient_email,
+            subject=f"Student {done}: {studentid}",
+            body=f"The student record {studentid} was {done} in the table {environment.table_name}.\n",
+        )
+    except (BotoCoreError, ClientError) as error:
+        logger.exception("The record is saved, its mail was not sent")
+        return {"warning": f"The record is saved, but no mail was sent: {type(error).__name__}."}
+    return {}

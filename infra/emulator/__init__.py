@@ -1,0 +1,18 @@
+"""The embedded AWS, and everything in which it differs from AWS. Nothing outside this package knows of a difference.
+
+In the resources (`platform.py`, only where an environment says `emulated = true`):
+
+- *Endpoints*: every service is on one port of this machine, over plain HTTP; S3 by path, not by host name.
+- *Runtime*: a function runs as a process of this machine, so its zip is built for this machine's Python and processor.
+- *API origin*: the emulated CloudFront does not call AWS's host names; the API is reached by port and path.
+- *API key*: the emulator wants a value where AWS makes one; Terraform makes it, so it is in the state alone, as on AWS.
+- *Addresses*: a distribution is `<label>.cloudfront.localhost`, a stage is a path of the port.
+
+In the process (`server.py`, which runs MiniStack and adds what it leaves out):
+
+- *TLS*: requests count as TLS-secured unless they say otherwise, as if they had come through a TLS proxy. So the
+  TLS-only policies and the redirect to HTTPS stand as they are, and a test can still send a request without TLS.
+- *EventBridge Scheduler*: MiniStack neither assumes a schedule's role nor fills in `<aws.scheduler.…>` nor uses the
+  dead-letter queue; here it does all three, and invokes a function as AWS does: asynchronously, with retries.
+- *Sweep*: schedules are looked at every second instead of every ten.
+"""

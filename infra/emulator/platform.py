@@ -1,0 +1,71 @@
+"""The resources' differences on the embedded AWS; the package's docstring explains each."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from typing import Any
+
+from cdktf import TerraformStack, TerraformVariable
+from cdktf_cdktf_provider_aws.api_gateway_rest_api import ApiGatewayRestApi
+from cdktf_cdktf_provider_aws.api_gateway_stage import ApiGatewayStage
+from cdktf_cdktf_provider_aws.cloudfront_distribution import CloudfrontDistribution
+from cdktf_cdktf_provider_aws.provider import AwsProviderEndpoints
+
+from infra.platform import Aws, Origin
+from infra.settings import Settings
+from infra.zips import Target
+
+# The services that the stack uses, as the provider names them.
+_SERVICES = (
+    "apigateway",
+    "cloudfront",
+    "cloudwatch",
+    "dynamodb",
+    "iam",
+    "lambda_",
+    "logs",
+    "s3",
+    "scheduler",
+    "sesv2",
+    "sqs",
+    "sts",
+)
+
+
+class EmulatedAws(Aws):
+    """The embedded AWS on a port of this machine, named by the Terraform variable `emulator_port`."""
+
+    def __init__(self, stack: TerraformStack, settings: Settings) -> None:
+        super().__init__(stack, settings)
+        self._port = TerraformVariable(
+            stack, "emulator_port", type="number", default=4566, description="Port of the embedded AWS."
+        )
+
+    @property
+    def target(self) -> Target:
+        machine = "arm64" if platform.machine() in {"aarch64", "arm64"} else "x86_64"
+        return Target(f"python{sys.version_info.major}.{sys.version_info.minor}", machine, native=True)
+
+    def provider_options(self) -> dict[str, Any]:
+        return {
+            "access_key": "test",
+            "secret_key": "test",
+            "s3_use_path_style": True,
+            "skip_credentials_validation": True,
+            "skip_metadata_api_check": "true",
+            "endpoints": [AwsProviderEndpoints(**dict.fromkeys(_SERVICES, f"http://localhost:{self._port.string_value}"))],
+        }
+
+    def api_key_value(self) -> str | None:
+        return "${uuid()}"
+
+    def api_origin(self, api: ApiGatewayRestApi, stage: str) -> Origin:
+        return Origin("localhost", f"/_aws/execute-api/{api.id}/{stage}", "http-only", self._port.number_value)
+
+    def api_url(self, api: ApiGatewayRestApi, stage: ApiGatewayStage) -> str:
+        return f"http://localhost:{self._port.string_value}/_aws/execute-api/{api.id}/{stage.stage_name}"
+
+    def site_url(self, distribution: CloudfrontDistribution) -> str:
+        label = f'${{element(split(".", {distribution.fqn}.domain_name), 0)}}'
+        return f"http://{label}.cloudfront.localhost:{self._port.string_value}"

@@ -1,0 +1,81 @@
+"""What the constructs ask of the cloud they stand on: AWS here, the embedded one in `infra/emulator/platform.py`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from cdktf import LocalBackend, S3Backend, TerraformStack
+from cdktf_cdktf_provider_aws.api_gateway_rest_api import ApiGatewayRestApi
+from cdktf_cdktf_provider_aws.api_gateway_stage import ApiGatewayStage
+from cdktf_cdktf_provider_aws.cloudfront_distribution import CloudfrontDistribution
+from cdktf_cdktf_provider_aws.provider import AwsProvider, AwsProviderDefaultTags
+
+from infra.settings import Settings
+from infra.zips import Target
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where CloudFront finds the API."""
+
+    domain_name: str
+    path: str
+    protocol_policy: str = "https-only"
+    http_port: float = 80
+
+
+class Aws:
+    """AWS as it is."""
+
+    def __init__(self, stack: TerraformStack, settings: Settings) -> None:
+        self.stack = stack
+        self.settings = settings
+
+    @property
+    def target(self) -> Target:
+        """Return what the functions' zips are built for."""
+        return Target(self.settings.functions.runtime, self.settings.functions.architecture)
+
+    def configure(self) -> None:
+        """Add the provider and the state's backend to the stack."""
+        AwsProvider(
+            self.stack,
+            "aws",
+            region=self.settings.region,
+            default_tags=[AwsProviderDefaultTags(tags=self.settings.tags)],
+            **self.provider_options(),
+        )
+        state = self.settings.state
+        if state.bucket is None:
+            # The stack is synthesized to cdktf.out/stacks/<name>; a path of its own keeps the JSON free of the machine's.
+            LocalBackend(self.stack, path=f"../../../terraform.{self.settings.name}.tfstate")
+            return
+        backend = S3Backend(
+            self.stack,
+            bucket=state.bucket,
+            key=f"{self.settings.name}/terraform.tfstate",
+            region=state.region or self.settings.region,
+            encrypt=True,
+        )
+        backend.add_override("use_lockfile", True)
+
+    def provider_options(self) -> dict[str, Any]:
+        """Return what the provider needs besides the Region and the tags."""
+        return {}
+
+    def api_key_value(self) -> str | None:
+        """Return the value of the API key; None lets API Gateway make one."""
+        return None
+
+    def api_origin(self, api: ApiGatewayRestApi, stage: str) -> Origin:
+        """Return the origin by which CloudFront reaches a stage."""
+        return Origin(f"{api.id}.execute-api.{self.settings.region}.amazonaws.com", f"/{stage}")
+
+    def api_url(self, api: ApiGatewayRestApi, stage: ApiGatewayStage) -> str:
+        """Return the stage's own URL, without a slash at the end."""
+        return stage.invoke_url
+
+    def site_url(self, distribution: CloudfrontDistribution) -> str:
+        """Return the URL that the school office opens, without a slash at the end."""
+        return f"https://{self.settings.site.domain_name or distribution.domain_name}"

@@ -1,0 +1,53 @@
+"""The student records: one table."""
+
+from __future__ import annotations
+
+from cdktf_cdktf_provider_aws.dynamodb_table import DynamodbTable, DynamodbTableAttribute
+from constructs import Construct
+
+from infra import settings
+from infra.shapes.function import Function
+
+_PARTITION_KEY = "studentid"
+
+
+class Records(Construct):
+    """The table, on demand, encrypted, with point-in-time recovery."""
+
+    def __init__(self, scope: Construct, id_: str, records: settings.Records) -> None:
+        super().__init__(scope, id_)
+        self._table = DynamodbTable(
+            self,
+            "table",
+            name=records.table_name,
+            billing_mode="PAY_PER_REQUEST",
+            hash_key=_PARTITION_KEY,
+            attribute=[DynamodbTableAttribute(name=_PARTITION_KEY, type="S")],
+            point_in_time_recovery={"enabled": True},
+            server_side_encryption={"enabled": True},
+            deletion_protection_enabled=records.deletion_protection,
+            tags={"backup": records.backup_tag},
+        )
+        self.table_name = self._table.name
+        self.table_arn = self._table.arn
+
+    def grant_scan(self, function: Function) -> None:
+        """Let a function read all records."""
+        function.allow("ScanRecords", ["dynamodb:Scan"], [self.table_arn])
+
+    def grant_save(self, function: Function) -> None:
+        """Let a function create and change a record; not delete or read one."""
+        function.allow("SaveRecords", ["dynamodb:UpdateItem"], [self.table_arn])
+
+    def grant_describe(self, function: Function) -> None:
+        """Let a function read what the table is, all that a restore must know of it."""
+        function.allow(
+            "DescribeRecords",
+            [
+                "dynamodb:DescribeContinuousBackups",
+                "dynamodb:DescribeTable",
+                "dynamodb:DescribeTimeToLive",
+                "dynamodb:ListTagsOfResource",
+            ],
+            [self.table_arn],
+        )

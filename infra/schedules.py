@@ -1,0 +1,220 @@
+"""AWS schedule expressions: parsed, checked and turned into times.
+
+Syntax and limits: EventBridge Scheduler User Guide, "Schedule types in EventBridge Scheduler".
+"""
+
+from __future__ import annotations
+
+import calendar
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+_MONTHS = {name: number for number, name in enumerate(calendar.month_abbr) if name}
+_WEEKDAYS = {name: number for number, name in enumerate(("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"), start=1)}
+_FIELDS = (
+    ("minutes", 0, 59, {}),
+    ("hours", 0, 23, {}),
+    ("day-of-month", 1, 31, {}),
+    ("month", 1, 12, _MONTHS),
+    ("day-of-week", 1, 7, _WEEKDAYS),
+    ("year", 1970, 2199, {}),
+)
+_UNITS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1)}
+_LAST_YEAR = 2199
+
+
+class ScheduleError(ValueError):
+    """The expression is not one that EventBridge Scheduler takes; the message says why and what to write."""
+
+
+@dataclass(frozen=True)
+class Rate:
+    """`rate(value unit)`: every so often, counted from the schedule's creation."""
+
+    interval: timedelta
+
+    def after(self, moment: datetime) -> Iterator[datetime]:
+        """Yield the firings after `moment`, taken as the moment of creation."""
+        while True:
+            moment += self.interval
+            yield moment
+
+
+@dataclass(frozen=True)
+class Cron:
+    """`cron(minutes hours day-of-month month day-of-week year)`, each field the set of its values.
+
+    The two day fields stay text, as one of them is `?` and both may hold `L`, `W` and `#`.
+    """
+
+    minutes: frozenset[int]
+    hours: frozenset[int]
+    days: str
+    months: frozenset[int]
+    weekdays: str
+    years: frozenset[int]
+    zone: ZoneInfo
+
+    def after(self, moment: datetime) -> Iterator[datetime]:
+        """Yield the firings after `moment` (aware), as UTC; ends when no year is left.
+
+        A local time that a change to summer time skips does not fire, one that is repeated fires once.
+        """
+        local = moment.astimezone(self.zone)
+        day = local.date()
+        while day.year <= min(max(self.years), _LAST_YEAR):
+            if day.year in self.years and day.month in self.months and day.day in self._days_of(day.year, day.month):
+                for hour in sorted(self.hours):
+                    for minute in sorted(self.minutes):
+                        firing = datetime(day.year, day.month, day.day, hour, minute, tzinfo=self.zone)
+                        instant = firing.astimezone(UTC)
+                        exists = instant.astimezone(self.zone).replace(tzinfo=None) == firing.replace(tzinfo=None)
+                        if exists and instant > moment:
+                            yield instant
+            day += timedelta(days=1)
+
+    def _days_of(self, year: int, month: int) -> set[int]:
+        last = calendar.monthrange(year, month)[1]
+        if self.days != "?":
+            return _month_days(self.days, year, month, last)
+        return _week_days(self.weekdays, year, month, last)
+
+
+@dataclass(frozen=True)
+class At:
+    """`at(yyyy-mm-ddThh:mm:ss)`: once."""
+
+    moment: datetime
+
+    def after(self, moment: datetime) -> Iterator[datetime]:
+        """Yield the one firing, if it is still to come."""
+        if self.moment > moment:
+            yield self.moment
+
+
+def parse(expression: str, time_zone: str = "UTC") -> Rate | Cron | At:
+    """Parse a schedule expression.
+
+    Arguments:
+        expression: `cron(…)`, `rate(…)` or `at(…)`.
+        time_zone: the IANA name of the zone in which cron and at expressions are read.
+
+    Raises:
+        ScheduleError: EventBridge Scheduler would refuse it, or would never fire it.
+    """
+    match = re.fullmatch(r"\s*(cron|rate|at)\((.*)\)\s*", expression)
+    if not match:
+        raise ScheduleError(f"{expression!r} is no schedule expression; write cron(0 0 * * ? *), rate(12 hours) or at(…)")
+    kind, body = match.groups()
+    if kind == "rate":
+        return _rate(body)
+    if kind == "at":
+        try:
+            return At(datetime.strptime(body, "%Y-%m-%dT%H:%M:%S").replace(tzinfo=ZoneInfo(time_zone)).astimezone(UTC))
+        except ValueError:
+            raise ScheduleError(f"at({body}) is no time; write at(2026-01-31T07:00:00)") from None
+    return _cron(body, ZoneInfo(time_zone))
+
+
+def shortest_interval(expression: str, time_zone: str = "UTC") -> timedelta | None:
+    """Return the shortest time between two of the next 64 firings; None if it fires once at most."""
+    schedule = parse(expression, time_zone)
+    if isinstance(schedule, Rate):
+        return schedule.interval
+    firings: list[datetime] = []
+    for firing in schedule.after(datetime.now(UTC)):
+        firings.append(firing)
+        if len(firings) == 64:
+            break
+    return min((later - earlier for earlier, later in zip(firings, firings[1:], strict=False)), default=None)
+
+
+def _rate(body: str) -> Rate:
+    match = re.fullmatch(r"(\d+) (minute|hour|day)(s?)", body)
+    if not match or int(match[1]) == 0:
+        raise ScheduleError(f"rate({body}) is no rate; write a number above 0 and a unit: rate(5 minutes)")
+    value, unit, plural = int(match[1]), match[2], bool(match[3])
+    if (value == 1) == plural:
+        raise ScheduleError(f"rate({body}): AWS wants rate(1 {unit}) and rate(2 {unit}s)")
+    return Rate(value * _UNITS[unit])
+
+
+def _cron(body: str, zone: ZoneInfo) -> Cron:
+    fields = body.split()
+    if len(fields) != 6:
+        raise ScheduleError(
+            f"cron({body}) has {len(fields)} fields; AWS wants six: minutes hours day-of-month month day-of-week year, "
+            "for example cron(0 0 * * ? *)"
+        )
+    if (fields[2] == "?") == (fields[4] == "?"):
+        raise ScheduleError(f"cron({body}): exactly one of day-of-month and day-of-week must be ?")
+    values = [
+        frozenset() if name.startswith("day") else frozenset(_values(text, name, low, high, names))
+        for text, (name, low, high, names) in zip(fields, _FIELDS, strict=True)
+    ]
+    cron = Cron(values[0], values[1], fields[2].upper(), values[3], fields[4].upper(), values[5], zone)
+    cron._days_of(2024, 1)
+    if next(cron.after(datetime.now(UTC)), None) is None:
+        raise ScheduleError(f"cron({body}) never fires")
+    return cron
+
+
+def _values(text: str, name: str, low: int, high: int, names: dict[str, int]) -> set[int]:
+    found: set[int] = set()
+    for part in text.split(","):
+        span, _, step = part.partition("/")
+        first, dash, final = span.partition("-")
+        if span == "*":
+            start, end = low, high
+        else:
+            start = _number(first, name, low, high, names)
+            end = _number(final, name, low, high, names) if dash else (high if step else start)
+        if step and not (step.isdigit() and int(step) > 0):
+            raise ScheduleError(f"{name} {part!r}: the step after / must be a number above 0")
+        if end < start:
+            raise ScheduleError(f"{name} {part!r}: the range ends before it starts")
+        found.update(range(start, end + 1, int(step or 1)))
+    return found
+
+
+def _number(text: str, name: str, low: int, high: int, names: dict[str, int]) -> int:
+    number = names.get(text.capitalize(), int(text) if text.isdigit() else -1)
+    if not low <= number <= high:
+        known = f" or {', '.join(names).upper()}" if names else ""
+        raise ScheduleError(f"{name} {text!r}: write {low} to {high}{known}")
+    return number
+
+
+def _month_days(text: str, year: int, month: int, last: int) -> set[int]:
+    if text in {"L", "LW"}:
+        return {_nearest_weekday(year, month, last, last) if text == "LW" else last}
+    if match := re.fullmatch(r"(\d+)W", text):
+        day = _number(match[1], "day-of-month", 1, 31, {})
+        return {_nearest_weekday(year, month, day, last)} if day <= last else set()
+    return {day for day in _values(text, "day-of-month", 1, 31, {}) if day <= last}
+
+
+def _week_days(text: str, year: int, month: int, last: int) -> set[int]:
+    def number(day: int) -> int:
+        return date(year, month, day).isoweekday() % 7 + 1
+
+    if match := re.fullmatch(r"(\w+)#([1-5])", text):
+        weekday, nth = _number(match[1], "day-of-week", 1, 7, _WEEKDAYS), int(match[2])
+        return set([day for day in range(1, last + 1) if number(day) == weekday][nth - 1 : nth])
+    if match := re.fullmatch(r"(\w+)L", text):
+        weekday = _number(match[1], "day-of-week", 1, 7, _WEEKDAYS)
+        return set([day for day in range(1, last + 1) if number(day) == weekday][-1:])
+    wanted = {7} if text == "L" else _values(text, "day-of-week", 1, 7, _WEEKDAYS)
+    return {day for day in range(1, last + 1) if number(day) in wanted}
+
+
+def _nearest_weekday(year: int, month: int, day: int, last: int) -> int:
+    weekday = date(year, month, day).isoweekday()
+    if weekday == 6:
+        return day - 1 if day > 1 else day + 2
+    if weekday == 7:
+        return day + 1 if day < last else day - 2
+    return day

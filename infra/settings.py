@@ -1,0 +1,281 @@
+"""The settings of an environment, read from `environments/<name>.toml` and checked before Terraform sees anything."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from infra import schedules
+
+ENVIRONMENTS = Path(__file__).resolve().parent.parent / "environments"
+
+
+class SettingsError(ValueError):
+    """An environment file is not usable; the message names file, key, value, reason and remedy."""
+
+
+def _bucket_name(name: str) -> str:
+    if re.fullmatch(r"\d+\.\d+\.\d+\.\d+", name) or ".." in name or name.startswith(("xn--", "sthree-")):
+        raise ValueError("S3 refuses names that look like an IP address, hold '..' or start with xn-- or sthree-")
+    return name
+
+
+def _time_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError("no such IANA time zone; write for example Asia/Ho_Chi_Minh or UTC") from None
+    return name
+
+
+def _schedule(expression: str) -> str:
+    schedules.parse(expression)
+    return expression
+
+
+# The log retentions that CloudWatch Logs takes, in days (API reference, PutRetentionPolicy).
+RetentionDays = Literal[
+    1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653
+]
+BucketName = Annotated[
+    str,
+    Field(min_length=3, max_length=63, pattern=r"^[a-z0-9][a-z0-9.-]*[a-z0-9]$"),
+    AfterValidator(_bucket_name),
+]
+RoleName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\w+=,.@-]+$")]
+FunctionName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+TableName = Annotated[str, Field(min_length=3, max_length=255, pattern=r"^[A-Za-z0-9_.-]+$")]
+ScheduleName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[0-9A-Za-z_.-]+$")]
+QueueName = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[A-Za-z0-9_-]+$")]
+Email = Annotated[str, Field(max_length=254, pattern=r"^[^@\s<>\"]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$")]
+TimeZone = Annotated[str, AfterValidator(_time_zone)]
+ScheduleExpression = Annotated[str, AfterValidator(_schedule)]
+
+
+class Section(BaseModel):
+    """A table of the file: unknown keys are refused, values cannot change."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Records(Section):
+    """The table of student records."""
+
+    table_name: TableName = Field(description="DynamoDB table (3 to 255 characters).")
+    deletion_protection: bool = Field(True, description="DynamoDB refuses to delete the table while this is on.")
+    backup_tag: str = Field("daily", description="Value of the tag `backup`, by which AWS Backup selects the table.")
+
+
+class Functions(Section):
+    """What all functions share, and the two of the API."""
+
+    runtime: Literal["python3.11", "python3.12", "python3.13"] = Field("python3.13", description="Lambda runtime.")
+    architecture: Literal["arm64", "x86_64"] = Field("arm64", description="arm64 costs a fifth less per GB-second.")
+    log_retention_days: RetentionDays = Field(30, description="Days until CloudWatch drops a function's log events.")
+    get_name: FunctionName = Field(description="Function behind `GET /students`.")
+    insert_name: FunctionName = Field(description="Function behind `POST /students`.")
+    memory_mb: int = Field(256, ge=128, le=10240, description="Memory of the two, MB (Lambda: 128 to 10,240).")
+    timeout_seconds: int = Field(
+        15, ge=1, le=29, description="Time limit of the two, seconds (API Gateway gives up after 29)."
+    )
+    reserved_concurrency: int = Field(
+        -1, ge=-1, le=1000, description="Executions at once kept for each of the two; -1 takes from the account's pool."
+    )
+
+
+class Api(Section):
+    """The REST API."""
+
+    name: str = Field("student", min_length=1, description="Name of the REST API.")
+    stage: str = Field("prod", pattern=r"^[A-Za-z0-9_-]{1,128}$", description="Stage that the site is served from.")
+    key_name: str = Field("StudentApiKey", min_length=1, description="Name of the API key that CloudFront adds.")
+    usage_plan_name: str = Field("StudentUsagePlan", min_length=1, description="Name of the usage plan.")
+    rate_limit: float = Field(50, gt=0, le=10_000, description="Requests a second that the key may make, sustained.")
+    burst_limit: int = Field(100, ge=1, le=5_000, description="Requests at once above the rate.")
+    quota_per_day: int = Field(100_000, ge=1, description="Requests a day that the key may make.")
+    max_body_bytes: int = Field(
+        262_144, ge=1_024, le=400_000, description="Largest body that `POST /students` takes (DynamoDB item: 400 KB)."
+    )
+    log_retention_days: RetentionDays = Field(30, description="Days until the access log drops an entry.")
+    manage_account_log_role: bool = Field(
+        True,
+        description="Set the role by which API Gateway writes logs. It is one for the whole account and Region: turn "
+        "this off where another stack has set it.",
+    )
+
+
+class Site(Section):
+    """The website and the CloudFront distribution before it."""
+
+    bucket_name: BucketName = Field(description="Bucket of the site's files.")
+    distribution_name: str = Field("StudentWebsiteDistribution", min_length=1, description="Comment and tag Name.")
+    price_class: Literal["PriceClass_100", "PriceClass_200", "PriceClass_All"] = Field(
+        "PriceClass_200", description="CloudFront edge locations that serve the site."
+    )
+    domain_name: str | None = Field(None, description="Own domain name; needs `certificate_arn`.")
+    certificate_arn: str | None = Field(
+        None, pattern=r"^arn:aws:acm:us-east-1:\d{12}:certificate/.+$", description="ACM certificate in us-east-1."
+    )
+
+    @model_validator(mode="after")
+    def _domain_needs_certificate(self) -> Self:
+        if (self.domain_name is None) != (self.certificate_arn is None):
+            raise ValueError("domain_name and certificate_arn come together; set both or none")
+        return self
+
+
+class Mail(Section):
+    """Mail through SES."""
+
+    sender: Email = Field(description="Address that mail comes from; verified in SES.")
+    recipient: Email = Field(description="Address that is told; verified too while SES is in its sandbox.")
+    on_save: bool = Field(True, description="Mail the recipient when a student record is saved.")
+
+
+class Backups(Section):
+    """The scheduled backup."""
+
+    bucket_name: BucketName = Field(description="Bucket of the backup documents.")
+    function_name: FunctionName = Field(description="Function that writes the backup.")
+    role_name: RoleName = Field(description="The function's execution role.")
+    memory_mb: int = Field(128, ge=128, le=10240, description="Memory, MB (Lambda: 128 to 10,240).")
+    ephemeral_storage_mb: int = Field(512, ge=512, le=10240, description="/tmp, MB (Lambda: 512 to 10,240).")
+    timeout_seconds: int = Field(900, ge=1, le=900, description="Time limit, seconds (Lambda: up to 900).")
+    reserved_concurrency: int = Field(-1, ge=-1, le=1000, description="Executions at once kept for it; -1 for none.")
+    history_table_name: TableName = Field("backup-executions", description="Table with one row per execution.")
+    history_days: int = Field(400, ge=1, le=3650, description="Days until a row of the history expires.")
+    key_prefix: str = Field(
+        "students-backup-", pattern=r"^[A-Za-z0-9!_.*'()/-]{0,512}$", description="What a backup's key begins with."
+    )
+    schedule_name: ScheduleName = Field(description="Schedule (up to 64 characters).")
+    schedule_group: ScheduleName = Field(description="Schedule group, this stack's own.")
+    schedule_role_name: RoleName = Field(description="Execution role of the schedule; may invoke the function only.")
+    schedule_expression: ScheduleExpression = Field(description="cron(…), rate(…) or at(…).")
+    schedule_time_zone: TimeZone = Field("UTC", description="IANA zone in which the expression is read.")
+    flexible_window_minutes: int = Field(
+        5, ge=0, le=1440, description="Minutes within which the run may start; 0 for on time (Scheduler: 1 to 1,440)."
+    )
+    retry_attempts: int = Field(5, ge=0, le=185, description="Times the Scheduler tries again (0 to 185).")
+    retry_hours: float = Field(2, ge=1 / 60, le=24, description="Hours for which it tries (60 seconds to 24 hours).")
+    dead_letter_queue_name: QueueName = Field(
+        "student-backup-dead-letters", description="Queue of the runs that the function failed."
+    )
+    schedule_dead_letter_queue_name: QueueName = Field(
+        "student-backup-schedule-dead-letters", description="Queue of the runs that the Scheduler could not start."
+    )
+    infrequent_access_after_days: int | None = Field(
+        30, ge=30, description="Days until a backup moves to Standard-IA (S3: 30 or more); leave out for never."
+    )
+    glacier_after_days: int | None = Field(
+        90, ge=1, description="Days until it moves to Glacier Flexible Retrieval; leave out for never."
+    )
+    expire_after_days: int = Field(365, ge=1, description="Days until it is deleted.")
+    noncurrent_expire_days: int = Field(30, ge=1, description="Days that an overwritten or deleted version is kept.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        interval = schedules.shortest_interval(self.schedule_expression, self.schedule_time_zone)
+        if interval is not None and timedelta(minutes=self.flexible_window_minutes) >= interval:
+            raise ValueError(
+                f"flexible_window_minutes = {self.flexible_window_minutes} is not shorter than the {interval} between "
+                "two runs of schedule_expression; make the window shorter or the interval longer"
+            )
+        steps = [
+            (name, days)
+            for name in ("infrequent_access_after_days", "glacier_after_days", "expire_after_days")
+            if (days := getattr(self, name)) is not None
+        ]
+        for (name, days), (later, more) in zip(steps, steps[1:], strict=False):
+            if more <= days:
+                raise ValueError(f"{later} = {more} must be more than {name} = {days}")
+        cold = (self.infrequent_access_after_days, self.glacier_after_days)
+        if None not in cold and (self.glacier_after_days or 0) < (self.infrequent_access_after_days or 0) + 30:
+            raise ValueError("glacier_after_days must be 30 or more past infrequent_access_after_days (S3's minimum)")
+        return self
+
+
+class State(Section):
+    """Where Terraform keeps the state. Without a bucket it is a file beside the project."""
+
+    bucket: BucketName | None = Field(None, description="S3 bucket of the state; it must exist before `deploy`.")
+    region: str | None = Field(None, description="Region of that bucket; the environment's own by default.")
+
+
+class Settings(Section):
+    """All settings of one environment."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]*$", description="The file's name without `.toml`.")
+    region: str = Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", description="AWS Region, for example ap-southeast-1.")
+    time_zone: TimeZone = Field("UTC", description="IANA zone of the stamp in a backup's name.")
+    emulated: bool = Field(False, description="The stack runs on the embedded AWS; see `infra/emulator.py`.")
+    force_destroy: bool = Field(
+        False, description="Let `terraform destroy` delete buckets that still hold objects. Never in production."
+    )
+    tags: dict[str, str] = Field(default_factory=dict, description="Tags of every resource.")
+    records: Records
+    functions: Functions
+    api: Api = Api()
+    site: Site
+    mail: Mail
+    backups: Backups
+    state: State = State()
+
+
+def load(path: Path) -> Settings:
+    """Read and check one environment file.
+
+    Raises:
+        SettingsError: with one line per fault: file, key, value, why, what to write instead.
+    """
+    try:
+        values = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: is no TOML: {error}") from None
+    if "name" in values:
+        raise SettingsError(f"{path}: name: the file's name is the environment's name; remove the key")
+    try:
+        return Settings.model_validate({"name": path.stem, **values})
+    except ValidationError as error:
+        raise SettingsError("\n".join(_sentence(path, fault) for fault in error.errors())) from None
+
+
+def load_all(folder: Path = ENVIRONMENTS) -> list[Settings]:
+    """Read every environment of a folder, by name.
+
+    Raises:
+        SettingsError: a file is not usable, or there is none.
+    """
+    files = sorted(folder.glob("*.toml"))
+    if not files:
+        raise SettingsError(f"{folder}: no environment here; copy environments/workshop.toml and change it")
+    return [load(file) for file in files]
+
+
+def _sentence(path: Path, fault: Any) -> str:
+    key = ".".join(str(part) for part in fault["loc"]) or "(whole file)"
+    if fault["type"] == "extra_forbidden":
+        return f"{path}: {key}: no such setting; remove it, or see docs/settings.md for the names"
+    if fault["type"] == "missing":
+        return f"{path}: {key}: is missing; {_describe(fault['loc'])}"
+    reason = fault["msg"].removeprefix("Value error, ")
+    value = "" if isinstance(fault["input"], dict | BaseModel) else f" = {fault['input']!r}"
+    return f"{path}: {key}{value}: {reason}. {_describe(fault['loc'])}".rstrip()
+
+
+def _describe(location: tuple[Any, ...]) -> str:
+    model: Any = Settings
+    description = ""
+    for part in location:
+        field = getattr(model, "model_fields", {}).get(part)
+        if field is None:
+            break
+        description, model = field.description or "", field.annotation
+    return f"It is: {description}" if description else ""

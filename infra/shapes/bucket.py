@@ -1,0 +1,78 @@
+"""A private bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cdktf_cdktf_provider_aws.s3_bucket import S3Bucket
+from cdktf_cdktf_provider_aws.s3_bucket_ownership_controls import S3BucketOwnershipControls
+from cdktf_cdktf_provider_aws.s3_bucket_policy import S3BucketPolicy
+from cdktf_cdktf_provider_aws.s3_bucket_public_access_block import S3BucketPublicAccessBlock
+from cdktf_cdktf_provider_aws.s3_bucket_server_side_encryption_configuration import (
+    S3BucketServerSideEncryptionConfigurationA,
+    S3BucketServerSideEncryptionConfigurationRuleA,
+    S3BucketServerSideEncryptionConfigurationRuleApplyServerSideEncryptionByDefaultA,
+)
+from cdktf_cdktf_provider_aws.s3_bucket_versioning import S3BucketVersioningA
+from constructs import Construct
+
+from infra.shapes import policy
+
+_SSE_S3 = S3BucketServerSideEncryptionConfigurationRuleA(
+    apply_server_side_encryption_by_default=(
+        S3BucketServerSideEncryptionConfigurationRuleApplyServerSideEncryptionByDefaultA(sse_algorithm="AES256")
+    )
+)
+
+
+class PrivateBucket(Construct):
+    """A bucket that is private, versioned, encrypted, owner-enforced and takes TLS only.
+
+    Its policy is one resource, so it is set once, by `restrict`.
+    """
+
+    def __init__(self, scope: Construct, id_: str, *, name: str, force_destroy: bool) -> None:
+        super().__init__(scope, id_)
+        self.bucket = S3Bucket(self, "bucket", bucket=name, force_destroy=force_destroy)
+        self.name = self.bucket.bucket
+        self.arn = self.bucket.arn
+        self.versioning = S3BucketVersioningA(
+            self, "versioning", bucket=self.bucket.id, versioning_configuration={"status": "Enabled"}
+        )
+        S3BucketOwnershipControls(
+            self, "ownership", bucket=self.bucket.id, rule={"object_ownership": "BucketOwnerEnforced"}
+        )
+        S3BucketServerSideEncryptionConfigurationA(
+            self,
+            "encryption",
+            bucket=self.bucket.id,
+            rule=[_SSE_S3],
+        )
+        self._public_access_block = S3BucketPublicAccessBlock(
+            self,
+            "public-access-block",
+            bucket=self.bucket.id,
+            block_public_acls=True,
+            block_public_policy=True,
+            ignore_public_acls=True,
+            restrict_public_buckets=True,
+        )
+
+    def restrict(self, statements: Sequence[policy.Statement]) -> None:
+        """Set the bucket's policy: the statements, and that everything else must come over TLS."""
+        tls_only = policy.Statement(
+            "TlsOnly",
+            ["s3:*"],
+            [self.arn, f"{self.arn}/*"],
+            effect="Deny",
+            principals="*",
+            conditions={"Bool": {"aws:SecureTransport": "false"}},
+        )
+        S3BucketPolicy(
+            self,
+            "policy",
+            bucket=self.bucket.id,
+            policy=policy.document(*statements, tls_only),
+            # S3 refuses two changes to a bucket's access at once.
+            depends_on=[self._public_access_block],
+        )

@@ -1,0 +1,105 @@
+"""A Lambda function with its role, its log group and its zip."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cdktf import AssetType, TerraformAsset
+from cdktf_cdktf_provider_aws.cloudwatch_log_group import CloudwatchLogGroup
+from cdktf_cdktf_provider_aws.iam_role import IamRole
+from cdktf_cdktf_provider_aws.iam_role_policy import IamRolePolicy
+from cdktf_cdktf_provider_aws.lambda_function import LambdaFunction
+from cdktf_cdktf_provider_aws.lambda_function_event_invoke_config import LambdaFunctionEventInvokeConfig
+from constructs import Construct
+
+from handlers.environment import Environment
+from infra import zips
+from infra.platform import Aws
+from infra.shapes import policy
+from infra.shapes.queue import DeadLetterQueue
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a function may use: megabytes, seconds, executions at once (-1: the account's pool)."""
+
+    memory_mb: int
+    timeout_seconds: int
+    reserved_concurrency: int = -1
+    ephemeral_storage_mb: int = 512
+
+
+class Function(Construct):
+    """A function that can write its own log and nothing else, until it is allowed more.
+
+    Arguments:
+        entry: the handler, `package.module.function`; its module decides what goes into the zip.
+        environment: its typed environment, the same class that the handler reads.
+        dead_letters: where an asynchronous event goes that failed three times.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        platform: Aws,
+        name: str,
+        entry: str,
+        environment: Environment,
+        limits: Limits,
+        log_retention_days: int,
+        role_name: str | None = None,
+        dead_letters: DeadLetterQueue | None = None,
+    ) -> None:
+        super().__init__(scope, id_)
+        self.role = IamRole(
+            self, "role", name=role_name or f"{name}Role", assume_role_policy=policy.trust("lambda.amazonaws.com")
+        )
+        log_group = CloudwatchLogGroup(
+            self, "log-group", name=f"/aws/lambda/{name}", retention_in_days=log_retention_days
+        )
+        write_log = self.allow("WriteLog", ["logs:CreateLogStream", "logs:PutLogEvents"], [f"{log_group.arn}:*"])
+        depends_on: list[Any] = [write_log]
+        if dead_letters:
+            depends_on.append(self.allow("SendDeadLetters", ["sqs:SendMessage"], [dead_letters.arn]))
+        archive = zips.build(entry, platform.target)
+        asset = TerraformAsset(self, "zip", path=str(archive.path), type=AssetType.FILE, asset_hash=archive.hexadecimal)
+        self._function = LambdaFunction(
+            self,
+            "function",
+            function_name=name,
+            role=self.role.arn,
+            runtime=platform.target.runtime,
+            architectures=[platform.target.architecture],
+            handler=entry,
+            filename=asset.path,
+            source_code_hash=archive.base64,
+            memory_size=limits.memory_mb,
+            timeout=limits.timeout_seconds,
+            ephemeral_storage={"size": limits.ephemeral_storage_mb},
+            reserved_concurrent_executions=limits.reserved_concurrency,
+            environment={"variables": environment.variables()},
+            dead_letter_config={"target_arn": dead_letters.arn} if dead_letters else None,
+            depends_on=depends_on,
+        )
+        self.name = self._function.function_name
+        self.arn = self._function.arn
+        self.invoke_arn = self._function.invoke_arn
+        if dead_letters:
+            LambdaFunctionEventInvokeConfig(
+                self, "asynchronous", function_name=self.name, maximum_retry_attempts=2
+            )
+
+    def allow(
+        self,
+        sid: str,
+        actions: Sequence[str],
+        resources: Sequence[str],
+        conditions: dict[str, dict[str, Any]] | None = None,
+    ) -> IamRolePolicy:
+        """Allow the function's role some actions, as a policy of that name."""
+        statement = policy.Statement(sid, actions, resources, conditions=conditions or {})
+        return IamRolePolicy(self, sid, name=sid, role=self.role.id, policy=policy.document(statement))

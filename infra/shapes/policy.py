@@ -1,0 +1,58 @@
+"""IAM policies as data: one statement, one purpose."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement of a policy.
+
+    Arguments:
+        sid: what it is for, in letters and digits.
+        actions: the API actions, without wildcards.
+        resources: the ARNs.
+        effect: `Allow` or `Deny`.
+        principals: in a resource's policy, who it is for: a type (`Service`, `AWS`) to identifiers; `*` for all.
+        conditions: operator to key to value.
+    """
+
+    sid: str
+    actions: Sequence[str]
+    resources: Sequence[str] = ()
+    effect: str = "Allow"
+    principals: Mapping[str, Sequence[str]] | str | None = None
+    conditions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def document(self) -> dict[str, Any]:
+        """Return the statement as IAM's JSON has it."""
+        parts: dict[str, Any] = {"Sid": self.sid, "Effect": self.effect}
+        if self.principals is not None:
+            is_all = isinstance(self.principals, str)
+            parts["Principal"] = self.principals if is_all else {k: _one(v) for k, v in dict(self.principals).items()}
+        parts["Action"] = _one(self.actions)
+        if self.resources:
+            parts["Resource"] = _one(self.resources)
+        if self.conditions:
+            parts["Condition"] = self.conditions
+        return parts
+
+
+def document(*statements: Statement) -> str:
+    """Return a policy document as JSON, in a stable order."""
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement.document() for statement in statements]})
+
+
+def trust(service: str, conditions: Mapping[str, Mapping[str, Any]] | None = None) -> str:
+    """Return the trust policy of a role that one AWS service may assume."""
+    return document(
+        Statement("Trust", ["sts:AssumeRole"], principals={"Service": [service]}, conditions=conditions or {})
+    )
+
+
+def _one(values: Sequence[str]) -> str | list[str]:
+    return values[0] if len(values) == 1 else sorted(values)

@@ -1,0 +1,204 @@
+"""The website: a private bucket behind CloudFront, with the API under the same name."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from cdktf import AssetType, TerraformAsset
+from cdktf_cdktf_provider_aws.cloudfront_distribution import (
+    CloudfrontDistribution,
+    CloudfrontDistributionCustomErrorResponse,
+    CloudfrontDistributionDefaultCacheBehavior,
+    CloudfrontDistributionOrderedCacheBehavior,
+    CloudfrontDistributionOrigin,
+    CloudfrontDistributionOriginCustomHeader,
+    CloudfrontDistributionOriginCustomOriginConfig,
+    CloudfrontDistributionViewerCertificate,
+)
+from cdktf_cdktf_provider_aws.cloudfront_origin_access_control import CloudfrontOriginAccessControl
+from cdktf_cdktf_provider_aws.cloudfront_response_headers_policy import CloudfrontResponseHeadersPolicy
+from cdktf_cdktf_provider_aws.s3_object import S3Object
+from constructs import Construct
+
+from infra.api import Api
+from infra.platform import Aws
+from infra.settings import Settings
+from infra.shapes import policy
+from infra.shapes.bucket import PrivateBucket
+
+SITE = Path(__file__).resolve().parent.parent / "site"
+API_PATHS = ("/students", "/backup")
+# Everything comes from the distribution's own name; no script or style stands in the page.
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+_CONTENT_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+# AWS's managed policies (CloudFront Developer Guide, "Use managed cache policies" and "… origin request policies").
+_CACHING_OPTIMIZED = "658327ea-f89d-4fab-a63d-7e88639e58f6"
+_CACHING_DISABLED = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
+_ALL_VIEWER_EXCEPT_HOST_HEADER = "b689b0a8-53d0-40ab-baf2-68738e2966ac"
+_TWO_YEARS = 2 * 365 * 24 * 3600
+
+
+class Site(Construct):
+    """The pages and the distribution that serves them and the API."""
+
+    def __init__(self, scope: Construct, id_: str, *, platform: Aws, settings: Settings, api: Api) -> None:
+        super().__init__(scope, id_)
+        site = settings.site
+        self._bucket = PrivateBucket(self, "bucket", name=site.bucket_name, force_destroy=settings.force_destroy)
+        self._upload()
+        access = CloudfrontOriginAccessControl(
+            self,
+            "access",
+            name=site.bucket_name,
+            origin_access_control_origin_type="s3",
+            signing_behavior="always",
+            signing_protocol="sigv4",
+        )
+        common: dict[str, Any] = {
+            "cached_methods": ["GET", "HEAD"],
+            "viewer_protocol_policy": "redirect-to-https",
+            "response_headers_policy_id": self._headers(site.bucket_name).id,
+            "compress": True,
+        }
+        self._distribution = CloudfrontDistribution(
+            self,
+            "distribution",
+            enabled=True,
+            comment=site.distribution_name,
+            tags={"Name": site.distribution_name},
+            default_root_object="index.html",
+            http_version="http2and3",
+            is_ipv6_enabled=True,
+            price_class=site.price_class,
+            aliases=[site.domain_name] if site.domain_name else None,
+            viewer_certificate=_certificate(settings),
+            restrictions={"geo_restriction": {"restriction_type": "none"}},
+            origin=[
+                CloudfrontDistributionOrigin(
+                    origin_id="site",
+                    domain_name=self._bucket.bucket.bucket_regional_domain_name,
+                    origin_access_control_id=access.id,
+                ),
+                CloudfrontDistributionOrigin(
+                    origin_id="api",
+                    domain_name=api.origin.domain_name,
+                    origin_path=api.origin.path,
+                    # The key goes from one AWS service to the other; the browser never sees it.
+                    custom_header=[CloudfrontDistributionOriginCustomHeader(name="x-api-key", value=api.key_value)],
+                    custom_origin_config=CloudfrontDistributionOriginCustomOriginConfig(
+                        http_port=api.origin.http_port,
+                        https_port=443,
+                        origin_protocol_policy=api.origin.protocol_policy,
+                        origin_ssl_protocols=["TLSv1.2"],
+                    ),
+                ),
+            ],
+            default_cache_behavior=CloudfrontDistributionDefaultCacheBehavior(
+                target_origin_id="site",
+                allowed_methods=["GET", "HEAD"],
+                cache_policy_id=_CACHING_OPTIMIZED,
+                **common,
+            ),
+            ordered_cache_behavior=[
+                CloudfrontDistributionOrderedCacheBehavior(
+                    path_pattern=path,
+                    target_origin_id="api",
+                    allowed_methods=["GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE"],
+                    cache_policy_id=_CACHING_DISABLED,
+                    origin_request_policy_id=_ALL_VIEWER_EXCEPT_HOST_HEADER,
+                    **common,
+                )
+                for path in API_PATHS
+            ],
+            # Only 404: a 403 is an answer of the API, and the site's bucket says 404 for what it has not.
+            custom_error_response=[
+                CloudfrontDistributionCustomErrorResponse(
+                    error_code=404, response_code=404, response_page_path="/error.html", error_caching_min_ttl=60
+                )
+            ],
+        )
+        self._restrict_bucket()
+        self.url = platform.site_url(self._distribution)
+
+    def _upload(self) -> None:
+        for path in sorted(SITE.iterdir()):
+            asset = TerraformAsset(
+                self,
+                f"{path.name}-asset",
+                path=str(path),
+                type=AssetType.FILE,
+                asset_hash=hashlib.sha256(path.read_bytes()).hexdigest(),
+            )
+            S3Object(
+                self,
+                path.name,
+                bucket=self._bucket.name,
+                key=path.name,
+                source=asset.path,
+                source_hash=hashlib.sha256(path.read_bytes()).hexdigest(),
+                content_type=_CONTENT_TYPES[path.suffix],
+                # Names stay the same from one version to the next, so a browser has to ask.
+                cache_control="no-cache",
+                depends_on=[self._bucket.versioning],
+            )
+
+    def _headers(self, name: str) -> CloudfrontResponseHeadersPolicy:
+        return CloudfrontResponseHeadersPolicy(
+            self,
+            "headers",
+            name=name.replace(".", "-"),
+            security_headers_config={
+                "content_security_policy": {"content_security_policy": CONTENT_SECURITY_POLICY, "override": True},
+                "content_type_options": {"override": True},
+                "frame_options": {"frame_option": "DENY", "override": True},
+                "referrer_policy": {"referrer_policy": "no-referrer", "override": True},
+                "strict_transport_security": {
+                    "access_control_max_age_sec": _TWO_YEARS,
+                    "include_subdomains": True,
+                    "override": True,
+                },
+            },
+        )
+
+    def _restrict_bucket(self) -> None:
+        only_this_distribution = {"StringEquals": {"AWS:SourceArn": self._distribution.arn}}
+        cloudfront = {"Service": ["cloudfront.amazonaws.com"]}
+        self._bucket.restrict(
+            [
+                policy.Statement(
+                    "CloudFrontReads",
+                    ["s3:GetObject"],
+                    [f"{self._bucket.arn}/*"],
+                    principals=cloudfront,
+                    conditions=only_this_distribution,
+                ),
+                # Without this S3 answers 403 for what is not there, and CloudFront could not tell it from a refusal.
+                policy.Statement(
+                    "CloudFrontSeesWhatIsMissing",
+                    ["s3:ListBucket"],
+                    [self._bucket.arn],
+                    principals=cloudfront,
+                    conditions=only_this_distribution,
+                ),
+            ]
+        )
+
+
+def _certificate(settings: Settings) -> CloudfrontDistributionViewerCertificate:
+    if not settings.site.domain_name:
+        return CloudfrontDistributionViewerCertificate(cloudfront_default_certificate=True)
+    return CloudfrontDistributionViewerCertificate(
+        acm_certificate_arn=settings.site.certificate_arn,
+        minimum_protocol_version="TLSv1.2_2021",
+        ssl_support_method="sni-only",
+    )

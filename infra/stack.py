@@ -1,0 +1,47 @@
+"""The stack: the parts of Rollbook and how they hang together."""
+
+from __future__ import annotations
+
+from cdktf import TerraformOutput, TerraformStack
+from constructs import Construct
+
+from infra.api import STUDENT_SCHEMA, Api, Route
+from infra.backups import Backups
+from infra.emulator.platform import EmulatedAws
+from infra.mail import Mail
+from infra.platform import Aws
+from infra.records import Records
+from infra.settings import Settings
+from infra.site import Site
+from infra.students import Students
+
+
+class RollbookStack(TerraformStack):
+    """One environment of Rollbook."""
+
+    def __init__(self, scope: Construct, settings: Settings) -> None:
+        super().__init__(scope, settings.name)
+        platform = (EmulatedAws if settings.emulated else Aws)(self, settings)
+        platform.configure()
+
+        records = Records(self, "records", settings.records)
+        mail = Mail(self, "mail", settings.mail)
+        api = Api(self, "api", platform=platform, api=settings.api)
+        site = Site(self, "site", platform=platform, settings=settings, api=api)
+        students = Students(
+            self, "students", platform=platform, settings=settings, records=records, mail=mail, origin=site.url
+        )
+        backups = Backups(
+            self, "backups", platform=platform, settings=settings, records=records, mail=mail, origin=site.url
+        )
+        api.serve(
+            origin=site.url,
+            routes=[
+                Route("GET", "/students", students.get),
+                Route("POST", "/students", students.insert, schema=STUDENT_SCHEMA),
+                Route("POST", "/backup", backups.function),
+            ],
+        )
+
+        for name, value in {"site_url": site.url, "api_url": api.url, "api_key_id": api.key_id}.items():
+            TerraformOutput(self, name, value=value).override_logical_id(name)

@@ -1,0 +1,53 @@
+"""The two functions of the API that read and save student records."""
+
+from __future__ import annotations
+
+from constructs import Construct
+
+from handlers import environment
+from infra.mail import Mail
+from infra.platform import Aws
+from infra.records import Records
+from infra.settings import Settings
+from infra.shapes.function import Function, Limits
+
+
+class Students(Construct):
+    """`GET /students` and `POST /students`, each with a role that can do just that."""
+
+    def __init__(
+        self, scope: Construct, id_: str, *, platform: Aws, settings: Settings, records: Records, mail: Mail, origin: str
+    ) -> None:
+        super().__init__(scope, id_)
+        functions = settings.functions
+        limits = Limits(functions.memory_mb, functions.timeout_seconds, functions.reserved_concurrency)
+        self.get = Function(
+            self,
+            "get",
+            platform=platform,
+            name=functions.get_name,
+            entry="handlers.students.get.handler",
+            environment=environment.GetStudents(table_name=records.table_name, allowed_origin=origin),
+            limits=limits,
+            log_retention_days=functions.log_retention_days,
+        )
+        records.grant_scan(self.get)
+        self.insert = Function(
+            self,
+            "insert",
+            platform=platform,
+            name=functions.insert_name,
+            entry="handlers.students.insert.handler",
+            environment=environment.InsertStudent(
+                table_name=records.table_name,
+                allowed_origin=origin,
+                max_body_bytes=str(settings.api.max_body_bytes),
+                sender_email=mail.sender if settings.mail.on_save else "",
+                recipient_email=mail.recipient if settings.mail.on_save else "",
+            ),
+            limits=limits,
+            log_retention_days=functions.log_retention_days,
+        )
+        records.grant_save(self.insert)
+        if settings.mail.on_save:
+            mail.grant_send(self.insert)

@@ -1,0 +1,185 @@
+"""Builds the functions' zips: small, and the same bytes on every machine.
+
+A zip holds the modules that its handler can reach, found by following the imports, and nothing else: neither the other
+handlers nor the parts of a library that no import leads to. boto3 is in Lambda's runtime (docs/decisions/0003). Nothing
+is compressed, as zlib and its successors write different bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from modulefinder import ModuleFinder
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+_CACHE = ROOT / ".cache"
+_LOCK = ROOT / "Pipfile.lock"
+_SECTION = "lambda-packages"
+# The earliest date that a zip can hold; anything later would change with the clock.
+_DATE = (1980, 1, 1, 0, 0, 0)
+_FILE_MODE = 0o100644 << 16
+_UNIX = 3
+# The C libraries of the runtimes: Amazon Linux 2 (python3.11) has glibc 2.26, Amazon Linux 2023 has 2.34
+# (Lambda Developer Guide, "Lambda runtimes"). A wheel built for an older one runs.
+_GLIBC = {"python3.11": 26}
+_GLIBC_AL2023 = 34
+_MACHINES = {"arm64": "aarch64", "x86_64": "x86_64"}
+
+
+class ZipError(RuntimeError):
+    """A zip cannot be built; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a zip is built for.
+
+    Arguments:
+        runtime: Lambda's name of it, `python3.13`.
+        architecture: `arm64` or `x86_64`.
+        native: for a process of this machine rather than for Lambda's Linux.
+    """
+
+    runtime: str
+    architecture: str
+    native: bool = False
+
+    def pip_options(self) -> list[str]:
+        """Return the options by which pip picks wheels of this target."""
+        if self.native:
+            return []
+        machine = _MACHINES[self.architecture]
+        newest = _GLIBC.get(self.runtime, _GLIBC_AL2023)
+        tags = [f"manylinux_2_{minor}_{machine}" for minor in range(newest, 16, -1)] + [f"manylinux2014_{machine}"]
+        version = self.runtime.removeprefix("python")
+        options = [option for tag in tags for option in ("--platform", tag)]
+        return [*options, "--implementation", "cp", "--python-version", version]
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A zip on disk and the SHA-256 of its bytes."""
+
+    path: Path
+    sha256: bytes
+
+    @property
+    def hexadecimal(self) -> str:
+        """Return the digest as file names have it."""
+        return self.sha256.hex()
+
+    @property
+    def base64(self) -> str:
+        """Return the digest as Lambda and `source_code_hash` have it."""
+        return base64.b64encode(self.sha256).decode()
+
+
+def build(entry: str, target: Target, root: Path = ROOT) -> Archive:
+    """Build the zip of one handler, or take it from the cache when nothing that goes into it has changed.
+
+    Arguments:
+        entry: `package.module.function`; the module is where the imports are followed from.
+        target: what it is for.
+        root: the folder that holds the package.
+
+    Raises:
+        ZipError: a locked package has no wheel for the target, or cannot be had.
+    """
+    module = entry.rpartition(".")[0]
+    packages = vendor(target)
+    key = _key(module, target, root)
+    path = _CACHE / "zips" / f"{module}-{key[:16]}.zip"
+    if not path.exists():
+        _write(path, _reachable(module, root, packages))
+    return Archive(path, hashlib.sha256(path.read_bytes()).digest())
+
+
+def vendor(target: Target) -> Path:
+    """Return the folder of the locked `[lambda-packages]` for a target, installing them the first time.
+
+    Raises:
+        ZipError: see `build`.
+    """
+    requirements = _requirements()
+    options = target.pip_options()
+    key = hashlib.sha256("\n".join([requirements, *options, sys.version if target.native else ""]).encode()).hexdigest()
+    folder = _CACHE / "lambda-packages" / f"{target.runtime}-{target.architecture}-{key[:16]}"
+    if folder.exists():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+        listing = Path(temporary, "requirements.txt")
+        listing.write_text(requirements)
+        staged = Path(temporary, "packages")
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        command += ["--no-compile", "--only-binary=:all:", "--require-hashes", "--requirement", str(listing)]
+        command += ["--target", str(staged), *options]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise ZipError(
+                f"the packages of [{_SECTION}] for {target.runtime} on {target.architecture} could not be installed; "
+                f"check the network and Pipfile.lock. pip says:\n{done.stderr.strip()}"
+            )
+        try:
+            staged.rename(folder)
+        except OSError:
+            if not folder.exists():  # otherwise another process was faster, with the same bytes
+                raise
+    return folder
+
+
+def _requirements() -> str:
+    section = json.loads(_LOCK.read_text("utf-8"))[_SECTION]
+    return "".join(
+        " ".join([name + package["version"], *(f"--hash={value}" for value in package["hashes"])]) + "\n"
+        for name, package in sorted(section.items())
+    )
+
+
+def _key(module: str, target: Target, root: Path) -> str:
+    digest = hashlib.sha256(repr((module, target, _requirements())).encode())
+    for path in sorted((root / module.partition(".")[0]).rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    digest.update(Path(__file__).read_bytes())
+    return digest.hexdigest()
+
+
+def _reachable(module: str, root: Path, packages: Path) -> dict[str, Path]:
+    """Return the files that a module's imports lead to, by their name in the zip."""
+    finder = ModuleFinder(path=[str(root), str(packages)])
+    finder.import_hook(module)
+    files: dict[str, Path] = {}
+    for name in finder.modules:
+        path = finder.modules[name].__file__
+        if path is None:
+            continue
+        source = Path(path)
+        for base in (packages, root / module.partition(".")[0]):
+            if source.is_relative_to(base):
+                top = packages if base == packages else root
+                files[source.relative_to(top).as_posix()] = source
+    for folder in {source.parent for source in files.values() if source.is_relative_to(packages)}:
+        # Compiled modules have the target's name, which this machine's import system does not look for.
+        files.update({library.relative_to(packages).as_posix(): library for library in folder.glob("*.so")})
+    return files
+
+
+def _write(path: Path, files: dict[str, Path]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        unfinished = Path(folder, path.name)
+        with zipfile.ZipFile(unfinished, "w") as archive:
+            for name in sorted(files):
+                member = zipfile.ZipInfo(name, _DATE)
+                member.create_system = _UNIX
+                member.external_attr = _FILE_MODE
+                archive.writestr(member, files[name].read_bytes())
+        os.replace(unfinished, path)
