@@ -58,12 +58,19 @@ _ACCESS_LOG = {
     "sourceIp": "$context.identity.sourceIp",
 }
 # API Gateway's own answers in this API's form. The 5xx ones keep what went wrong to the log.
-_GATEWAY_RESPONSES = {
-    "DEFAULT_4XX": '{"message":$context.error.messageString}',
-    "DEFAULT_5XX": '{"message":"The service failed; the request may be tried again."}',
-    "BAD_REQUEST_BODY": '{"message":"The body must be a JSON object with the attributes of one student record."}',
-    "MISSING_AUTHENTICATION_TOKEN": '{"message":"There is no such path or method."}',
-    "INTEGRATION_TIMEOUT": '{"message":"It takes longer than this answer can wait; it goes on, and the mail will tell."}',
+_GATEWAY_RESPONSES: dict[str, tuple[str | None, str]] = {
+    "DEFAULT_4XX": (None, '{"message":$context.error.messageString}'),
+    "DEFAULT_5XX": (None, '{"message":"The service failed; the request may be tried again."}'),
+    "BAD_REQUEST_BODY": (
+        "400",
+        '{"message":"The body is empty, is no JSON or is not one JSON object; send the attributes of one student '
+        'record as an object."}',
+    ),
+    "INTEGRATION_TIMEOUT": (
+        "504",
+        '{"message":"It takes longer than this answer can wait; it goes on, and the mail will tell."}',
+    ),
+    "MISSING_AUTHENTICATION_TOKEN": ("403", '{"message":"There is no such path or method."}'),
 }
 
 
@@ -116,13 +123,14 @@ class Api(Construct):
             for route in here:
                 self._route(route, resource, validator)
             self._preflight(name, resource, origin, [route.method for route in here])
-        for kind, template in _GATEWAY_RESPONSES.items():
+        for kind, (status, template) in _GATEWAY_RESPONSES.items():
             self._deployed.append(
                 ApiGatewayGatewayResponse(
                     self,
                     kind.lower().replace("_", "-"),
                     rest_api_id=self._rest.id,
                     response_type=kind,
+                    status_code=status,
                     response_templates={"application/json": template},
                     response_parameters={"gatewayresponse.header.Access-Control-Allow-Origin": f"'{origin}'"},
                 )
@@ -184,6 +192,7 @@ class Api(Construct):
             f"{name}-options-integration",
             http_method=method.http_method,
             type="MOCK",
+            integration_http_method=self._platform.mock_method,
             request_templates={"application/json": '{"statusCode": 204}'},
             **common,
         )

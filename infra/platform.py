@@ -64,6 +64,11 @@ class Aws:
         """Return what the provider needs besides the Region and the tags."""
         return {}
 
+    @property
+    def mock_method(self) -> str | None:
+        """Return the HTTP method that the cloud reports of a MOCK integration."""
+        return None
+
     def api_key_value(self) -> str | None:
         """Return the value of the API key; None lets API Gateway make one."""
         return None

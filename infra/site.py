@@ -18,7 +18,11 @@ from cdktf_cdktf_provider_aws.cloudfront_distribution import (
     CloudfrontDistributionViewerCertificate,
 )
 from cdktf_cdktf_provider_aws.cloudfront_origin_access_control import CloudfrontOriginAccessControl
-from cdktf_cdktf_provider_aws.cloudfront_response_headers_policy import CloudfrontResponseHeadersPolicy
+from cdktf_cdktf_provider_aws.cloudfront_response_headers_policy import (
+    CloudfrontResponseHeadersPolicy,
+    CloudfrontResponseHeadersPolicyCustomHeadersConfigItems,
+    CloudfrontResponseHeadersPolicyRemoveHeadersConfigItems,
+)
 from cdktf_cdktf_provider_aws.s3_object import S3Object
 from constructs import Construct
 
@@ -35,6 +39,12 @@ CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+_HEADERS = {
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+_S3_HEADERS = ("x-amz-server-side-encryption", "x-amz-tagging-count", "x-amz-version-id")
 _CONTENT_TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -157,6 +167,16 @@ class Site(Construct):
             self,
             "headers",
             name=name.replace(".", "-"),
+            custom_headers_config={
+                "items": [
+                    CloudfrontResponseHeadersPolicyCustomHeadersConfigItems(header=header, value=value, override=True)
+                    for header, value in _HEADERS.items()
+                ]
+            },
+            # How the bucket is kept is nobody's business.
+            remove_headers_config={
+                "items": [CloudfrontResponseHeadersPolicyRemoveHeadersConfigItems(header=header) for header in _S3_HEADERS]
+            },
             security_headers_config={
                 "content_security_policy": {"content_security_policy": CONTENT_SECURITY_POLICY, "override": True},
                 "content_type_options": {"override": True},

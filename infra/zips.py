@@ -96,7 +96,7 @@ def build(entry: str, target: Target, root: Path = ROOT) -> Archive:
     module = entry.rpartition(".")[0]
     packages = vendor(target)
     key = _key(module, target, root)
-    path = _CACHE / "zips" / f"{module}-{key[:16]}.zip"
+    path = _CACHE / "zips" / key[:32] / f"{module}.zip"
     if not path.exists():
         _write(path, _reachable(module, root, packages))
     return Archive(path, hashlib.sha256(path.read_bytes()).digest())

@@ -6,6 +6,7 @@ In the resources (`platform.py`, only where an environment says `emulated = true
 - *Runtime*: a function runs as a process of this machine, so its zip is built for this machine's Python and processor.
 - *API origin*: the emulated CloudFront does not call AWS's host names; the API is reached by port and path.
 - *API key*: the emulator wants a value where AWS makes one; Terraform makes it, so it is in the state alone, as on AWS.
+- *Preflight*: a MOCK integration has the method POST there, which AWS does not say.
 - *Addresses*: a distribution is `<label>.cloudfront.localhost`, a stage is a path of the port.
 
 In the process (`server.py`, which runs MiniStack and adds what it leaves out):
@@ -14,5 +15,11 @@ In the process (`server.py`, which runs MiniStack and adds what it leaves out):
   TLS-only policies and the redirect to HTTPS stand as they are, and a test can still send a request without TLS.
 - *EventBridge Scheduler*: MiniStack neither assumes a schedule's role nor fills in `<aws.scheduler.…>` nor uses the
   dead-letter queue; here it does all three, and invokes a function as AWS does: asynchronously, with retries.
+- *IAM*: `aws:PrincipalArn` of a function is its role; a mail is about the sender's identity and has `ses:FromAddress`;
+  `ListTagsOfResource` is about the table that its ARN names.
+- *CloudFront*: an object that is missing is a 404 to a distribution that may list the bucket.
 - *Sweep*: schedules are looked at every second instead of every ten.
+
+What is left as it is: a function that fails behind the API answers with its error's text, where AWS answers with the
+text of `DEFAULT_5XX`; the lifecycle of a bucket is kept but nothing moves or expires; a flexible time window is none.
 """

@@ -57,6 +57,10 @@ class EmulatedAws(Aws):
             "endpoints": [AwsProviderEndpoints(**dict.fromkeys(_SERVICES, f"http://localhost:{self._port.string_value}"))],
         }
 
+    @property
+    def mock_method(self) -> str | None:
+        return "POST"
+
     def api_key_value(self) -> str | None:
         return "${uuid()}"
 

@@ -20,6 +20,9 @@ from infra.platform import Aws
 from infra.shapes import policy
 from infra.shapes.queue import DeadLetterQueue
 
+# Lambda's default and longest: six hours (Lambda API reference, PutFunctionEventInvokeConfig).
+_EVENT_AGE_SECONDS = 6 * 3600
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -90,7 +93,11 @@ class Function(Construct):
         self.invoke_arn = self._function.invoke_arn
         if dead_letters:
             LambdaFunctionEventInvokeConfig(
-                self, "asynchronous", function_name=self.name, maximum_retry_attempts=2
+                self,
+                "asynchronous",
+                function_name=self.name,
+                maximum_retry_attempts=2,
+                maximum_event_age_in_seconds=_EVENT_AGE_SECONDS,
             )
 
     def allow(

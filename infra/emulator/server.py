@@ -1,0 +1,270 @@
+"""The process of the embedded AWS: MiniStack, and what it leaves out. `python -m infra.emulator.server`.
+
+The package's docstring names the differences. Set `GATEWAY_PORT`, `STATE_DIR` and the other variables of MiniStack's;
+`ops/local.py` does.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import threading
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from ministack import app
+from ministack.core import iam_actions, iam_evaluator
+from ministack.core.responses import get_account_id
+from ministack.services import eventbridge, iam, s3, scheduler, sts
+
+_SWEEP_SECONDS = 1
+_logger = logging.getLogger("ministack")
+_invoke_target = eventbridge._invoke_target
+_authenticate = iam_evaluator.authenticate
+_dynamodb_resource_arns = iam_actions.dynamodb_resource_arns
+_ses_resource_arn = iam_actions._ses_v2_resource_arn
+_fetch_origin = s3.serve_cloudfront_origin_fetch
+_resolve_condition_key = iam_evaluator._resolve_condition_key
+_serve = app.app
+
+_body: ContextVar[bytes] = ContextVar("body", default=b"")
+
+Scope = MutableMapping[str, Any]
+
+
+class Refused(RuntimeError):
+    """The schedule's role may not do what the target needs; the message says what."""
+
+
+async def behind_tls(scope: Scope, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:
+    """Serve a request as if a proxy had ended its TLS, unless it says itself how it came."""
+    if scope["type"] == "http" and not any(name == b"x-forwarded-proto" for name, _ in scope["headers"]):
+        scope["headers"] = [*scope["headers"], (b"x-forwarded-proto", b"https")]
+    await _serve(scope, receive, send)
+
+
+def authenticate(access_key_id: str, account_id: str) -> Any:
+    """Check a request's signature, and keep its body for the condition keys that are in it."""
+    request = iam_evaluator._signed_request.get()
+    if request is not None:
+        _body.set(request.body)
+    return _authenticate(access_key_id, account_id)
+
+
+def resolve_condition_key(key: str, context: iam_evaluator.EvalContext) -> Any:
+    """Return a condition key's value, with `ses:FromAddress`, and with a function's role as `aws:PrincipalArn`.
+
+    Sources: IAM User Guide, "AWS global condition context keys"; Service Authorization Reference, "Amazon SES".
+    """
+    if key.lower() == "ses:fromaddress":
+        return json.loads(_body.get() or b"{}").get("FromEmailAddress")
+    value = _resolve_condition_key(key, context)
+    if key.lower() == "aws:principalarn" and isinstance(value, str) and ":assumed-role/" in value:
+        _, _, _, _, account, resource = value.split(":", 5)
+        return f"arn:aws:iam::{account}:role/{resource.split('/')[1]}"
+    return value
+
+
+def dynamodb_resource_arns(body: bytes, region: str, account_id: str) -> list[str]:
+    """Return the tables that a request names, by name or, as the tagging calls do, by ARN."""
+    arn = json.loads(body or b"{}").get("ResourceArn")
+    return [arn] if isinstance(arn, str) else _dynamodb_resource_arns(body, region, account_id)
+
+
+def ses_resource_arn(method: str, path: str, body: bytes, region: str, account_id: str) -> str:
+    """Return the identity that a request is about; for a mail it is the sender's."""
+    sender = json.loads(body or b"{}").get("FromEmailAddress") if path.endswith("/outbound-emails") else None
+    if sender:
+        return f"arn:aws:ses:{region}:{account_id}:identity/{sender}"
+    return _ses_resource_arn(method, path, body, region, account_id)
+
+
+def fetch_origin(
+    bucket: str, key: str, method: str, headers: dict[str, str], source_arn: str = "", oai_id: str = ""
+) -> Any:
+    """Fetch an object for CloudFront; one that is missing is a 404 to who may list the bucket, as S3 has it.
+
+    Source: S3 API reference, GetObject, "Permissions".
+    """
+    answer = _fetch_origin(bucket, key, method, headers, source_arn, oai_id)
+    policy = s3._bucket_policies.get_scoped(get_account_id(), None, bucket)
+    if answer[0] != 403 or not policy:
+        return answer
+    context = iam_evaluator.EvalContext(
+        principal_arn="*",
+        principal_type="Service",
+        principal_account="",
+        action="s3:ListBucket",
+        resource_arn=f"arn:aws:s3:::{bucket}",
+        region="",
+        service_context={"aws:sourcearn": source_arn},
+    )
+    listed = iam_evaluator.evaluate_resource_policy(policy, context, service="cloudfront.amazonaws.com")
+    if listed.decision != "Allow":
+        return answer
+    return s3._error("NoSuchKey", "The specified key does not exist.", 404, f"/{bucket}/{key}")
+
+
+def invoke_target(target: dict[str, Any], event: dict[str, Any], rule: dict[str, Any], view: Any = None) -> None:
+    """Deliver an event: those of schedules as EventBridge Scheduler does, all others as MiniStack does."""
+    if event.get("Source") != "aws.scheduler" or ":lambda:" not in target["Arn"]:
+        _invoke_target(target, event, rule, view)
+        return
+    threading.Thread(target=_deliver, args=(target, event, rule), daemon=True).start()
+
+
+def fill_in(text: str, *, schedule_arn: str, scheduled_time: datetime, execution_id: str, attempt: int) -> str:
+    """Return a target's input with the context attributes filled in.
+
+    Source: EventBridge Scheduler User Guide, "Adding context attributes".
+    """
+    values = {
+        "schedule-arn": schedule_arn,
+        "scheduled-time": scheduled_time.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "execution-id": execution_id,
+        "attempt-number": str(attempt),
+    }
+    return re.sub(r"<aws\.scheduler\.([a-z-]+)>", lambda match: values.get(match[1], match[0]), text)
+
+
+def _deliver(target: dict[str, Any], event: dict[str, Any], rule: dict[str, Any]) -> None:
+    arn = rule["Arn"]
+    # A cron expression names minutes, so the minute is the time that the run was scheduled for.
+    scheduled_time = datetime.fromtimestamp(event["Time"], UTC).replace(second=0, microsecond=0)
+    execution_id = str(uuid4())
+    attempts = 1 + int((target.get("RetryPolicy") or {}).get("MaximumRetryAttempts", 185))
+    payload = ""
+    error: Exception | None = None
+    for attempt in range(1, attempts + 1):
+        payload = fill_in(
+            target.get("Input") or "{}",
+            schedule_arn=arn,
+            scheduled_time=scheduled_time,
+            execution_id=execution_id,
+            attempt=attempt,
+        )
+        try:
+            session = _assume(target["RoleArn"], rule)
+            session("lambda").invoke(FunctionName=target["Arn"], InvocationType="Event", Payload=payload)
+        except (BotoCoreError, ClientError, Refused) as refusal:
+            error = refusal
+            _logger.warning("Schedule %s, attempt %d: %s", arn, attempt, refusal)
+            if _is_final(refusal):
+                break
+            time.sleep(min(2**attempt, 60))
+        else:
+            return
+    _bury(target, rule, payload, error)
+
+
+def _is_final(error: Exception) -> bool:
+    if isinstance(error, Refused):
+        return True
+    return isinstance(error, ClientError) and error.response["ResponseMetadata"]["HTTPStatusCode"] in {400, 403, 404}
+
+
+def _bury(target: dict[str, Any], rule: dict[str, Any], payload: str, error: Exception | None) -> None:
+    queue_arn = (target.get("DeadLetterConfig") or {}).get("Arn")
+    if not queue_arn:
+        _logger.error("Schedule %s: dropped, as it has no dead-letter queue: %s", rule["Arn"], error)
+        return
+    try:
+        _assume(target["RoleArn"], rule)("sqs").send_message(
+            QueueUrl=_queue_url(queue_arn),
+            MessageBody=payload,
+            MessageAttributes={
+                "ERROR_MESSAGE": {"DataType": "String", "StringValue": str(error)[:1024]},
+                "SCHEDULE_ARN": {"DataType": "String", "StringValue": rule["Arn"]},
+                "TARGET_ARN": {"DataType": "String", "StringValue": target["Arn"]},
+            },
+        )
+    except (BotoCoreError, ClientError, Refused):
+        _logger.exception("Schedule %s: its dead-letter queue did not take it", rule["Arn"])
+
+
+def _queue_url(arn: str) -> str:
+    _, _, _, _, account, name = arn.split(":")
+    return f"{_endpoint()}/{account}/{name}"
+
+
+def _assume(role_arn: str, rule: dict[str, Any]) -> Callable[[str], Any]:
+    """Return a maker of clients with the role's permissions.
+
+    Raises:
+        Refused: there is no such role, or it does not trust EventBridge Scheduler for this schedule group.
+    """
+    _, _, _, region, account, _ = rule["Arn"].split(":", 5)
+    name = role_arn.rpartition("/")[2]
+    role = iam._roles.get_scoped(account, None, name)
+    if role is None:
+        raise Refused(f"there is no role {role_arn}")
+    group_arn = rule["Arn"].replace(":schedule/", ":schedule-group/").rpartition("/")[0]
+    context = iam_evaluator.EvalContext(
+        principal_arn=f"arn:aws:iam::{account}:root",
+        principal_type="Root",
+        principal_account=account,
+        action="sts:AssumeRole",
+        resource_arn=role_arn,
+        region=region,
+        service_context={"aws:sourceaccount": account, "aws:sourcearn": group_arn},
+    )
+    trust = role["AssumeRolePolicyDocument"]
+    services = [
+        service
+        for statement in (json.loads(trust) if isinstance(trust, str) else trust)["Statement"]
+        for service in _list(statement["Principal"].get("Service", []))
+    ]
+    if "scheduler.amazonaws.com" not in services or not iam_evaluator.evaluate_trust_policy(
+        trust, context.principal_arn, context
+    ):
+        raise Refused(f"{role_arn} does not trust scheduler.amazonaws.com for {group_arn}")
+    key = f"ASIA{uuid4().hex[:16].upper()}"
+    secret, token = uuid4().hex, uuid4().hex
+    sts.register_session(
+        key,
+        {
+            "Arn": f"arn:aws:sts::{account}:assumed-role/{name}/scheduler",
+            "UserId": f"{name}:scheduler",
+            "SecretAccessKey": secret,
+            "SessionToken": token,
+        },
+    )
+    session = boto3.Session(key, secret, token, region_name=region)
+
+    def client(service: str) -> Any:
+        return session.client(service, endpoint_url=_endpoint(), config=Config(retries={"max_attempts": 0}))
+
+    return client
+
+
+def _list(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
+def _endpoint() -> str:
+    return f"http://127.0.0.1:{app._resolve_port()}"
+
+
+def main() -> None:
+    """Run MiniStack with the additions, until it is told to stop."""
+    eventbridge._invoke_target = invoke_target
+    iam_actions.dynamodb_resource_arns = dynamodb_resource_arns
+    iam_actions._ses_v2_resource_arn = ses_resource_arn
+    iam_evaluator.authenticate = authenticate
+    iam_evaluator._resolve_condition_key = resolve_condition_key
+    s3.serve_cloudfront_origin_fetch = fetch_origin
+    scheduler._SCHEDULE_TICK_INTERVAL = _SWEEP_SECONDS
+    app.app = behind_tls
+    app.main()
+
+
+if __name__ == "__main__":
+    main()
