@@ -1,0 +1,253 @@
+"""Terraform: found or fetched, pointed at the provider, and run with progress."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import tempfile
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from ops.console import ROOT, OperatorError, out
+
+VERSION = "1.11.4"
+# S3 native state locking is generally available from this version on (Terraform 1.11 release notes).
+MINIMUM = (1, 11)
+RELEASES = "https://releases.hashicorp.com/terraform"
+# SHA-256 of the archives, from HashiCorp's terraform_1.11.4_SHA256SUMS.
+SHA256 = {
+    "darwin_amd64": "a56d5002b9f7647291faccc3dd1a70350e60fb61e4c45037629508b8fdc2575b",
+    "darwin_arm64": "867e0808fa971217043e25b7a792b10720c79b1546f8a68479b74f138be73e18",
+    "linux_amd64": "1ce994251c00281d6845f0f268637ba50c0005657eb3cf096b92f753b42ef4dc",
+    "linux_arm64": "a43d1d0da9b9bab214a8305a39db0e40869572594ccf50c416a7756499143633",
+}
+PROVIDER = "registry.terraform.io/hashicorp/aws"
+_CACHE = ROOT / ".cache" / "terraform"
+_TIMEOUT_SECONDS = 30
+
+
+def this_platform() -> str:
+    """Return the name that HashiCorp gives this machine's system and processor."""
+    machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+    return f"{platform.system().lower()}_{machine}"
+
+
+def find() -> Path:
+    """Return a Terraform of at least the minimum version: from the PATH, from the cache, or fetched.
+
+    Raises:
+        OperatorError: there is none and it cannot be fetched; says what to install.
+    """
+    on_path = shutil.which("terraform")
+    if on_path and _version(Path(on_path)) >= MINIMUM:
+        return Path(on_path)
+    cached = _CACHE / VERSION / "terraform"
+    if cached.exists():
+        return cached
+    return fetch(cached.parent)
+
+
+def fetch(folder: Path, *, releases: str = RELEASES, sha256: Mapping[str, str] = SHA256) -> Path:
+    """Fetch the pinned version and return the program's path.
+
+    Arguments:
+        folder: where to put it.
+        releases: the address under which the archives are.
+        sha256: the archives' SHA-256 by platform; no other bytes are unpacked.
+
+    Raises:
+        OperatorError: no archive for this machine, out of reach, cut short, or other bytes than expected.
+    """
+    here = this_platform()
+    remedy = f"Install Terraform {'.'.join(map(str, MINIMUM))} or newer and run this again."
+    if here not in sha256:
+        raise OperatorError(f"Terraform is not on the PATH, and there is no pinned archive for {here}. {remedy}")
+    address = f"{releases}/{VERSION}/terraform_{VERSION}_{here}.zip"
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as temporary:
+        archive = Path(temporary, "terraform.zip")
+        try:
+            digest = _download(address, archive)
+        except (OSError, urllib.error.URLError, ValueError) as error:
+            raise OperatorError(
+                f"Terraform is not on the PATH, and {address} could not be fetched ({error}). {remedy}"
+            ) from None
+        if digest != sha256[here]:
+            raise OperatorError(
+                f"{address} has the SHA-256 {digest}, not {sha256[here]}; it was thrown away. {remedy}"
+            )
+        with zipfile.ZipFile(archive) as unpacked:
+            unpacked.extract("terraform", temporary)
+        program = Path(temporary, "terraform")
+        program.chmod(0o755)
+        return program.replace(folder / "terraform")
+
+
+def _download(address: str, path: Path) -> str:
+    digest = hashlib.sha256()
+    with urllib.request.urlopen(address, timeout=_TIMEOUT_SECONDS) as response, path.open("wb") as file:
+        expected = response.headers.get("Content-Length")
+        received = 0
+        while chunk := response.read(1 << 20):
+            digest.update(chunk)
+            received += file.write(chunk)
+    if expected is not None and received != int(expected):
+        raise ValueError(f"{received:,} of {int(expected):,} bytes came")
+    return digest.hexdigest()
+
+
+def _version(program: Path) -> tuple[int, ...]:
+    environment = {**os.environ, "CHECKPOINT_DISABLE": "1"}
+    done = subprocess.run([program, "version", "-json"], capture_output=True, text=True, check=False, env=environment)
+    match = re.search(r'"terraform_version":\s*"(\d+)\.(\d+)', done.stdout)
+    return tuple(map(int, match.groups())) if match else (0,)
+
+
+def mirrors() -> Iterator[Path]:
+    """Yield the folders of this machine in which provider mirrors usually are.
+
+    Source: Terraform CLI configuration, "Implied Local Mirror Directories"; and where images put them.
+    """
+    home = Path.home()
+    yield home / ".terraform.d" / "plugins"
+    yield Path(os.environ.get("XDG_DATA_HOME", home / ".local" / "share")) / "terraform" / "plugins"
+    yield home / "Library" / "Application Support" / "io.terraform" / "plugins"
+    for share in os.environ.get("XDG_DATA_DIRS", "/usr/local/share:/usr/share").split(os.pathsep):
+        yield Path(share) / "terraform" / "plugins"
+        yield Path(share) / "terraform"
+    yield from sorted(Path("/opt").glob("*"))
+
+
+def cli_configuration(folder: Path, candidates: Iterator[Path] | None = None) -> Path:
+    """Write a CLI configuration and return its path: the provider from a mirror if there is one, else the registry."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "terraform.rc"
+    for mirror in candidates if candidates is not None else mirrors():
+        if (mirror / PROVIDER).is_dir():
+            path.write_text(
+                "provider_installation {\n"
+                f'  filesystem_mirror {{\n    path    = {json.dumps(str(mirror))}\n    include = ["{PROVIDER}"]\n  }}\n'
+                f'  direct {{\n    exclude = ["{PROVIDER}"]\n  }}\n}}\n'
+            )
+            break
+    else:
+        path.write_text("provider_installation {\n  direct {}\n}\n")
+    return path
+
+
+def environment(configuration: Path) -> dict[str, str]:
+    """Return the environment in which Terraform runs: no calls home, our CLI configuration unless there is one."""
+    values = {**os.environ, "CHECKPOINT_DISABLE": "1", "TF_IN_AUTOMATION": "1"}
+    own = os.environ.get("TF_CLI_CONFIG_FILE")
+    if not own or not Path(own).exists():
+        values["TF_CLI_CONFIG_FILE"] = str(configuration)
+    return values
+
+
+@dataclass
+class Terraform:
+    """Terraform in one folder.
+
+    Arguments:
+        folder: the synthesized stack.
+        variables: values of its Terraform variables.
+    """
+
+    folder: Path
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._program = find()
+        self._environment = environment(cli_configuration(ROOT / ".cache"))
+        self._environment |= {f"TF_VAR_{name}": value for name, value in self.variables.items()}
+
+    def init(self) -> None:
+        """Install the provider, unless that was done."""
+        self._run("init", "-input=false", "-no-color")
+
+    def apply(self) -> int:
+        """Apply the stack with live progress and return the number of resources changed.
+
+        Raises:
+            OperatorError: with Terraform's own words.
+        """
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=out, transient=True) as progress:
+            return self._apply(progress)
+
+    def has_changes(self) -> bool:
+        """Return whether a plan would change anything."""
+        return self._run("plan", "-input=false", "-no-color", "-detailed-exitcode", codes=(0, 2)).returncode == 2
+
+    def plan(self) -> str:
+        """Return a plan as text."""
+        return self._run("plan", "-input=false", "-no-color").stdout
+
+    def outputs(self) -> dict[str, Any]:
+        """Return the outputs' values; empty before the first apply."""
+        outputs = json.loads(self._run("output", "-json", "-no-color").stdout)
+        return {name: output["value"] for name, output in outputs.items()}
+
+    def _apply(self, progress: Progress) -> int:
+        command = [str(self._program), "apply", "-json", "-input=false", "-auto-approve"]
+        process = subprocess.Popen(
+            command, cwd=self.folder, env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        task = progress.add_task("Reading what is there", total=None)
+        faults: list[str] = []
+        changed = 0
+        active: dict[str, None] = {}
+        try:
+            for line in process.stdout or ():
+                event = _event(line)
+                address = event.get("hook", {}).get("resource", {}).get("addr", "")
+                match event.get("type"):
+                    case "change_summary" if event["changes"]["operation"] == "plan":
+                        progress.update(task, total=sum(event["changes"][kind] for kind in ("add", "change", "remove")))
+                    case "apply_start":
+                        active[address] = None
+                    case "apply_complete":
+                        active.pop(address, None)
+                        changed += 1
+                        progress.advance(task)
+                    case "diagnostic" if event["diagnostic"]["severity"] == "error":
+                        faults.append(f"{event['diagnostic']['summary']}\n{event['diagnostic'].get('detail', '')}".strip())
+                if active:
+                    progress.update(task, description=next(iter(active)).partition(".")[0])
+            code = process.wait()
+        except BaseException:
+            # Terraform has had the interrupt too and ends by itself, with its state written.
+            process.wait()
+            raise
+        if code:
+            raise OperatorError("terraform apply failed:\n" + "\n".join(faults or ["it gave no reason"]))
+        return changed
+
+    def _run(self, *arguments: str, codes: tuple[int, ...] = (0,)) -> subprocess.CompletedProcess[str]:
+        command = [str(self._program), *arguments]
+        done = subprocess.run(
+            command, cwd=self.folder, env=self._environment, capture_output=True, text=True, check=False
+        )
+        if done.returncode not in codes:
+            raise OperatorError(f"terraform {arguments[0]} failed:\n{(done.stderr or done.stdout).strip()}")
+        return done
+
+
+def _event(line: str) -> dict[str, Any]:
+    try:
+        event = json.loads(line)
+    except json.JSONDecodeError:
+        return {}
+    return event if isinstance(event, dict) else {}
