@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from cdktf import Fn, TerraformResourceLifecycle
 from cdktf_cdktf_provider_aws.api_gateway_account import ApiGatewayAccount
@@ -91,9 +92,7 @@ class Api(Construct):
         super().__init__(scope, id_)
         self._platform = platform
         self._settings = api
-        self._rest = ApiGatewayRestApi(
-            self, "rest", name=api.name, endpoint_configuration={"types": ["REGIONAL"]}
-        )
+        self._rest = ApiGatewayRestApi(self, "rest", name=api.name, endpoint_configuration={"types": ["REGIONAL"]})
         value = platform.api_key_value()
         self._key = ApiGatewayApiKey(
             self,
@@ -183,10 +182,8 @@ class Api(Construct):
         )
 
     def _preflight(self, name: str, resource: ApiGatewayResource, origin: str, methods: list[str]) -> None:
-        common = {"rest_api_id": self._rest.id, "resource_id": resource.id}
-        method = ApiGatewayMethod(
-            self, f"{name}-options-method", http_method="OPTIONS", authorization="NONE", **common
-        )
+        common: dict[str, Any] = {"rest_api_id": self._rest.id, "resource_id": resource.id}
+        method = ApiGatewayMethod(self, f"{name}-options-method", http_method="OPTIONS", authorization="NONE", **common)
         integration = ApiGatewayIntegration(
             self,
             f"{name}-options-integration",
@@ -282,9 +279,7 @@ class Api(Construct):
             },
             quota_settings={"limit": self._settings.quota_per_day, "period": "DAY"},
         )
-        ApiGatewayUsagePlanKey(
-            self, "usage-plan-key", key_id=self._key.id, key_type="API_KEY", usage_plan_id=plan.id
-        )
+        ApiGatewayUsagePlanKey(self, "usage-plan-key", key_id=self._key.id, key_type="API_KEY", usage_plan_id=plan.id)
         self.url = self._platform.api_url(self._rest, stage)
 
     def _log_role(self) -> list[ApiGatewayAccount]:

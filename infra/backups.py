@@ -37,13 +37,19 @@ class Backups(Construct):
     """The backup of the records, by schedule and by `POST /backup`."""
 
     def __init__(
-        self, scope: Construct, id_: str, *, platform: Aws, settings: Settings, records: Records, mail: Mail, origin: str
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        platform: Aws,
+        settings: Settings,
+        records: Records,
+        mail: Mail,
+        origin: str,
     ) -> None:
         super().__init__(scope, id_)
         backups = settings.backups
-        self.bucket = PrivateBucket(
-            self, "bucket", name=backups.bucket_name, force_destroy=settings.force_destroy
-        )
+        self.bucket = PrivateBucket(self, "bucket", name=backups.bucket_name, force_destroy=settings.force_destroy)
         self.history = DynamodbTable(
             self,
             "history",

@@ -48,7 +48,7 @@ class Aws:
         )
         state = self.settings.state
         if state.bucket is None:
-            # The stack is synthesized to cdktf.out/stacks/<name>; a path of its own keeps the JSON free of the machine's.
+            # From cdktf.out/stacks/<name>; cdktf's default would put a path of this machine into the JSON.
             LocalBackend(self.stack, path=f"../../../terraform.{self.settings.name}.tfstate")
             return
         backend = S3Backend(

@@ -6,6 +6,7 @@ Syntax and limits: EventBridge Scheduler User Guide, "Schedule types in EventBri
 from __future__ import annotations
 
 import calendar
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 _MONTHS = {name: number for number, name in enumerate(calendar.month_abbr) if name}
 _WEEKDAYS = {name: number for number, name in enumerate(("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"), start=1)}
-_FIELDS = (
+_FIELDS: tuple[tuple[str, int, int, dict[str, int]], ...] = (
     ("minutes", 0, 59, {}),
     ("hours", 0, 23, {}),
     ("day-of-month", 1, 31, {}),
@@ -107,7 +108,9 @@ def parse(expression: str, time_zone: str = "UTC") -> Rate | Cron | At:
     """
     match = re.fullmatch(r"\s*(cron|rate|at)\((.*)\)\s*", expression)
     if not match:
-        raise ScheduleError(f"{expression!r} is no schedule expression; write cron(0 0 * * ? *), rate(12 hours) or at(…)")
+        raise ScheduleError(
+            f"{expression!r} is no schedule expression; write cron(0 0 * * ? *), rate(12 hours) or at(…)"
+        )
     kind, body = match.groups()
     if kind == "rate":
         return _rate(body)
@@ -129,7 +132,7 @@ def shortest_interval(expression: str, time_zone: str = "UTC") -> timedelta | No
         firings.append(firing)
         if len(firings) == 64:
             break
-    return min((later - earlier for earlier, later in zip(firings, firings[1:], strict=False)), default=None)
+    return min((later - earlier for earlier, later in itertools.pairwise(firings)), default=None)
 
 
 def _rate(body: str) -> Rate:

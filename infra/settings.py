@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import tomllib
 from datetime import timedelta
@@ -145,7 +146,9 @@ class Backups(Section):
     function_name: FunctionName = Field(description="Function that writes the backup.")
     role_name: RoleName = Field(description="The function's execution role.")
     memory_mb: int = Field(128, ge=128, le=10240, description="Memory, MB (Lambda: 128 to 10,240).")
-    ephemeral_storage_mb: int = Field(512, ge=512, le=10240, description="/tmp, MB (Lambda: 512 to 10,240).")
+    ephemeral_storage_mb: int = Field(
+        512, ge=512, le=10240, description="Temporary storage, MB (Lambda: 512 to 10,240)."
+    )
     timeout_seconds: int = Field(900, ge=1, le=900, description="Time limit, seconds (Lambda: up to 900).")
     reserved_concurrency: int = Field(-1, ge=-1, le=1000, description="Executions at once kept for it; -1 for none.")
     history_table_name: TableName = Field("backup-executions", description="Table with one row per execution.")
@@ -191,7 +194,7 @@ class Backups(Section):
             for name in ("infrequent_access_after_days", "glacier_after_days", "expire_after_days")
             if (days := getattr(self, name)) is not None
         ]
-        for (name, days), (later, more) in zip(steps, steps[1:], strict=False):
+        for (name, days), (later, more) in itertools.pairwise(steps):
             if more <= days:
                 raise ValueError(f"{later} = {more} must be more than {name} = {days}")
         cold = (self.infrequent_access_after_days, self.glacier_after_days)

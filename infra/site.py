@@ -175,7 +175,9 @@ class Site(Construct):
             },
             # How the bucket is kept is nobody's business.
             remove_headers_config={
-                "items": [CloudfrontResponseHeadersPolicyRemoveHeadersConfigItems(header=header) for header in _S3_HEADERS]
+                "items": [
+                    CloudfrontResponseHeadersPolicyRemoveHeadersConfigItems(header=header) for header in _S3_HEADERS
+                ]
             },
             security_headers_config={
                 "content_security_policy": {"content_security_policy": CONTENT_SECURITY_POLICY, "override": True},

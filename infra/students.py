@@ -16,7 +16,15 @@ class Students(Construct):
     """`GET /students` and `POST /students`, each with a role that can do just that."""
 
     def __init__(
-        self, scope: Construct, id_: str, *, platform: Aws, settings: Settings, records: Records, mail: Mail, origin: str
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        platform: Aws,
+        settings: Settings,
+        records: Records,
+        mail: Mail,
+        origin: str,
     ) -> None:
         super().__init__(scope, id_)
         functions = settings.functions

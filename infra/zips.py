@@ -158,7 +158,7 @@ def _reachable(module: str, root: Path, packages: Path) -> dict[str, Path]:
     finder.import_hook(module)
     files: dict[str, Path] = {}
     for name in finder.modules:
-        path = finder.modules[name].__file__
+        path: str | None = vars(finder.modules[name])["__file__"]
         if path is None:
             continue
         source = Path(path)

@@ -50,7 +50,9 @@ def _steps(cloud: Cloud, port: int) -> Iterator[str]:
     rejected = [outcome.reason for outcome in outcomes if outcome.what == "rejected"]
     _expect(not rejected, "the API rejected sample students", rejected)
     stored = dict(_stored(cloud))
-    missing = [studentid for studentid, record in records.items() if not record.items() <= stored.get(studentid, {}).items()]
+    missing = [
+        studentid for studentid, record in records.items() if not record.items() <= stored.get(studentid, {}).items()
+    ]
     _expect(not missing, "records are not in the table as they were sent", missing)
     yield f"{len(records)} sample students went in through the API, {len(stored)} are in the table"
 

@@ -41,14 +41,20 @@ Environment = Annotated[str, typer.Option("--env", help="Environment, as in envi
 
 @app.command()
 @command
-def show(env: Environment = "local", as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False) -> None:
+def show(
+    env: Environment = "local", as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False
+) -> None:
     """Show the schedule as it is in the account, with its next five firings."""
     cloud = Cloud.of(env)
     schedule = _get(cloud)
     zone = schedule["ScheduleExpressionTimezone"]
     firings = list(itertools.islice(schedules.parse(schedule["ScheduleExpression"], zone).after(datetime.now(UTC)), 5))
     if as_json:
-        print(json.dumps({"expression": schedule["ScheduleExpression"], "zone": zone, "next": [f.isoformat() for f in firings]}))
+        print(
+            json.dumps(
+                {"expression": schedule["ScheduleExpression"], "zone": zone, "next": [f.isoformat() for f in firings]}
+            )
+        )
         return
     local = ZoneInfo(cloud.settings.time_zone)
     table = Table("UTC", cloud.settings.time_zone, title=f"{schedule['Name']}: {schedule['ScheduleExpression']} {zone}")
@@ -57,9 +63,9 @@ def show(env: Environment = "local", as_json: Annotated[bool, typer.Option("--js
     out.print(table)
 
 
-@app.command()
+@app.command("test")
 @command
-def test(
+def run_test(
     env: Environment = "local",
     wait: Annotated[int, typer.Option(min=60, max=900, help="Seconds to wait for the backup.")] = 180,
 ) -> None:
@@ -116,11 +122,15 @@ def _get(cloud: Cloud) -> dict[str, Any]:
 
 def _scheduled_keys(cloud: Cloud) -> set[str]:
     """Return the keys of the completed runs that the schedule started, from the history."""
-    pages = cloud.client("dynamodb").get_paginator("scan").paginate(
-        TableName=cloud.settings.backups.history_table_name,
-        FilterExpression="#source = :schedule AND #status = :completed AND attribute_exists(mailedAt)",
-        ExpressionAttributeNames={"#source": "source", "#status": "status", "#key": "key"},
-        ExpressionAttributeValues={":schedule": {"S": "schedule"}, ":completed": {"S": "completed"}},
-        ProjectionExpression="#key",
+    pages = (
+        cloud.client("dynamodb")
+        .get_paginator("scan")
+        .paginate(
+            TableName=cloud.settings.backups.history_table_name,
+            FilterExpression="#source = :schedule AND #status = :completed AND attribute_exists(mailedAt)",
+            ExpressionAttributeNames={"#source": "source", "#status": "status", "#key": "key"},
+            ExpressionAttributeValues={":schedule": {"S": "schedule"}, ":completed": {"S": "completed"}},
+            ProjectionExpression="#key",
+        )
     )
     return {item["key"]["S"] for page in pages for item in page["Items"]}

@@ -168,7 +168,9 @@ def _reason(answer: Answer) -> str:
 def import_(
     file: Annotated[Path, typer.Argument(help="CSV file with a line of column names.", exists=True, dir_okay=False)],
     env: Environment = "local",
-    id_: Annotated[str | None, typer.Option("--id", help="Composes studentid: 'GP-{row:04}', '{school}-{row}'.")] = None,
+    id_: Annotated[
+        str | None, typer.Option("--id", help="Composes studentid: 'GP-{row:04}', '{school}-{row}'.")
+    ] = None,
     default: Annotated[
         list[str] | None, typer.Option(help="NAME=VALUE for an attribute that a row leaves empty; repeatable.")
     ] = None,

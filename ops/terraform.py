@@ -85,9 +85,7 @@ def fetch(folder: Path, *, releases: str = RELEASES, sha256: Mapping[str, str] =
                 f"Terraform is not on the PATH, and {address} could not be fetched ({error}). {remedy}"
             ) from None
         if digest != sha256[here]:
-            raise OperatorError(
-                f"{address} has the SHA-256 {digest}, not {sha256[here]}; it was thrown away. {remedy}"
-            )
+            raise OperatorError(f"{address} has the SHA-256 {digest}, not {sha256[here]}; it was thrown away. {remedy}")
         with zipfile.ZipFile(archive) as unpacked:
             unpacked.extract("terraform", temporary)
         program = Path(temporary, "terraform")
@@ -183,7 +181,13 @@ class Terraform:
         Raises:
             OperatorError: with Terraform's own words.
         """
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
         with Progress(*columns, console=out, transient=True) as progress:
             return self._apply(progress)
 
@@ -216,14 +220,16 @@ class Terraform:
                 match event.get("type"):
                     case "change_summary" if event["changes"]["operation"] == "plan":
                         progress.update(task, total=sum(event["changes"][kind] for kind in ("add", "change", "remove")))
-                    case "apply_start":
+                    case "apply_start" if event["hook"]["action"] != "read":
                         active[address] = None
-                    case "apply_complete":
+                    case "apply_complete" if event["hook"]["action"] != "read":
                         active.pop(address, None)
                         changed += 1
                         progress.advance(task)
                     case "diagnostic" if event["diagnostic"]["severity"] == "error":
-                        faults.append(f"{event['diagnostic']['summary']}\n{event['diagnostic'].get('detail', '')}".strip())
+                        faults.append(
+                            f"{event['diagnostic']['summary']}\n{event['diagnostic'].get('detail', '')}".strip()
+                        )
                 if active:
                     progress.update(task, description=next(iter(active)).partition(".")[0])
             code = process.wait()

@@ -22,9 +22,7 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-backup = run.Backup(
-    environment, dynamodb=scan.client(), s3=boto3.client("s3"), ses=boto3.client("sesv2"), clock=_now
-)
+backup = run.Backup(environment, dynamodb=scan.client(), s3=boto3.client("s3"), ses=boto3.client("sesv2"), clock=_now)
 
 
 @logger.inject_lambda_context

@@ -35,9 +35,7 @@ def scheduled(environment: BackupEnvironment, scheduled_time: datetime) -> Reque
     """Return the request of a scheduled run: the same for every try of it."""
     stamp = scheduled_time.astimezone(ZoneInfo(environment.time_zone)).strftime("%Y%m%dT%H%M")
     moment = scheduled_time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return Request(
-        f"schedule#{environment.table_name}#{moment}", "schedule", f"{environment.key_prefix}{stamp}.json"
-    )
+    return Request(f"schedule#{environment.table_name}#{moment}", "schedule", f"{environment.key_prefix}{stamp}.json")
 
 
 def manual(environment: BackupEnvironment, source: str, request_id: str, now: datetime) -> Request:

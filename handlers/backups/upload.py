@@ -43,9 +43,7 @@ def put(s3: Any, *, bucket: str, key: str, chunks: Iterable[bytes], content_type
             return
         if buffer:
             parts.append(_upload_part(s3, target, upload_id, len(parts) + 1, buffer))
-        s3.complete_multipart_upload(
-            **target, UploadId=upload_id, MultipartUpload={"Parts": parts}, IfNoneMatch="*"
-        )
+        s3.complete_multipart_upload(**target, UploadId=upload_id, MultipartUpload={"Parts": parts}, IfNoneMatch="*")
     except BaseException as error:
         if upload_id:
             s3.abort_multipart_upload(**target, UploadId=upload_id)

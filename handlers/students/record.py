@@ -60,7 +60,9 @@ def _fault(field: str, value: Any, today: date) -> str:
         case "class":
             return "" if len(text) <= 50 else "is longer than 50 characters"
         case "email":
-            return "" if len(text) <= 254 and _EMAIL.fullmatch(text) else "is no e-mail address, such as an@school.example"
+            return (
+                "" if len(text) <= 254 and _EMAIL.fullmatch(text) else "is no e-mail address, such as an@school.example"
+            )
         case _:
             return _birthdate_fault(text, today)
 

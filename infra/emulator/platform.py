@@ -54,7 +54,9 @@ class EmulatedAws(Aws):
             "s3_use_path_style": True,
             "skip_credentials_validation": True,
             "skip_metadata_api_check": "true",
-            "endpoints": [AwsProviderEndpoints(**dict.fromkeys(_SERVICES, f"http://localhost:{self._port.string_value}"))],
+            "endpoints": [
+                AwsProviderEndpoints(**dict.fromkeys(_SERVICES, f"http://localhost:{self._port.string_value}"))
+            ],
         }
 
     @property

@@ -44,7 +44,9 @@ class Refused(RuntimeError):
     """The schedule's role may not do what the target needs; the message says what."""
 
 
-async def behind_tls(scope: Scope, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:
+async def behind_tls(
+    scope: Scope, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]
+) -> None:
     """Serve a request as if a proxy had ended its TLS, unless it says itself how it came."""
     if scope["type"] == "http" and not any(name == b"x-forwarded-proto" for name, _ in scope["headers"]):
         scope["headers"] = [*scope["headers"], (b"x-forwarded-proto", b"https")]
@@ -84,7 +86,7 @@ def ses_resource_arn(method: str, path: str, body: bytes, region: str, account_i
     sender = json.loads(body or b"{}").get("FromEmailAddress") if path.endswith("/outbound-emails") else None
     if sender:
         return f"arn:aws:ses:{region}:{account_id}:identity/{sender}"
-    return _ses_resource_arn(method, path, body, region, account_id)
+    return str(_ses_resource_arn(method, path, body, region, account_id))
 
 
 def fetch_origin(

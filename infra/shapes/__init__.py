@@ -1,0 +1,1 @@
+"""AWS shapes with safe defaults: they know AWS and nothing of students."""

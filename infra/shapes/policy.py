@@ -32,8 +32,11 @@ class Statement:
         """Return the statement as IAM's JSON has it."""
         parts: dict[str, Any] = {"Sid": self.sid, "Effect": self.effect}
         if self.principals is not None:
-            is_all = isinstance(self.principals, str)
-            parts["Principal"] = self.principals if is_all else {k: _one(v) for k, v in dict(self.principals).items()}
+            parts["Principal"] = (
+                self.principals
+                if isinstance(self.principals, str)
+                else {kind: _one(names) for kind, names in self.principals.items()}
+            )
         parts["Action"] = _one(self.actions)
         if self.resources:
             parts["Resource"] = _one(self.resources)

@@ -1,0 +1,63 @@
+# Needed beforehand: Python 3.11 or newer as python3, and make. Terraform is fetched if it is not there.
+.DELETE_ON_ERROR:
+.PHONY: setup demo test check format plan deploy bench docs lock clean
+
+ENV ?= workshop
+BIN := .venv/bin
+PYTHON := $(BIN)/python
+PIPENV := VIRTUAL_ENV=$(CURDIR)/.venv PIPENV_VERBOSITY=-1 $(BIN)/pipenv
+PIPENV_VERSION := 2026.10.3
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export CHECKPOINT_DISABLE := 1
+export CDKTF_HOME := $(CURDIR)/.cache/cdktf
+export CDKTF_SKIP_PROVIDER_LOCK := true
+
+setup: .venv/ready ## Install everything into the project's folder
+
+.venv/ready: Pipfile.lock
+	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Rollbook needs Python 3.11 or newer as python3."; exit 1; }
+	python3 -m venv .venv
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check pipenv==$(PIPENV_VERSION)
+	$(PIPENV) sync --quiet --categories "packages dev-packages"
+	touch $@
+
+node_modules/ready: package-lock.json .venv/ready
+	npm ci --no-audit --no-fund --ignore-scripts --loglevel=error
+	touch $@
+
+demo: setup ## Everything once, on an embedded AWS; stays up until Ctrl-C, with ONCE=1 it ends by itself
+	@$(PYTHON) -m ops demo $(if $(ONCE),--once)
+
+test: check node_modules/ready ## Lint, types and all tests, on a machine that needs nothing installed before
+	@$(PYTHON) -c 'from ops.terraform import require; require()'
+	$(PYTHON) -m pytest
+
+check: setup ## Lint, format, types, and that the generated docs are fresh
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(PIPENV) verify
+	$(PYTHON) -m docs.generate --check
+
+format: setup ## Bring the code into form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+plan: setup node_modules/ready ## Plan one environment: make plan ENV=workshop
+	npx cdktf diff $(ENV)
+
+deploy: setup node_modules/ready ## Deploy one environment: make deploy ENV=workshop
+	npx cdktf deploy $(ENV)
+
+bench: setup ## Measure, and write docs/benchmarks.md
+	$(PYTHON) -m bench
+
+docs: setup ## Write the generated pages of docs/
+	$(PYTHON) -m docs.generate
+
+lock: setup ## Lock the dependencies anew, without any index's address
+	$(PIPENV) lock
+	$(PYTHON) -c 'import json, pathlib; p = pathlib.Path("Pipfile.lock"); d = json.loads(p.read_text()); d["_meta"]["sources"] = []; p.write_text(json.dumps(d, indent=4, sort_keys=True) + "\n")'
+
+clean: ## Remove all that was built or installed here
+	rm -rf .venv node_modules .cache .local cdktf.out terraform.local.tfstate*
