@@ -1,6 +1,6 @@
 # Needed beforehand: Python 3.11 or newer as python3, and make. Terraform is fetched if it is not there.
 .DELETE_ON_ERROR:
-.PHONY: setup demo test check format plan deploy bench docs lock clean
+.PHONY: setup demo test terraform check format plan deploy bench docs lock clean
 
 ENV ?= workshop
 BIN := .venv/bin
@@ -8,9 +8,6 @@ PYTHON := $(BIN)/python
 PIPENV := VIRTUAL_ENV=$(CURDIR)/.venv PIPENV_VERBOSITY=-1 $(BIN)/pipenv
 PIPENV_VERSION := 2026.10.3
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-export CHECKPOINT_DISABLE := 1
-export CDKTF_HOME := $(CURDIR)/.cache/cdktf
-export CDKTF_SKIP_PROVIDER_LOCK := true
 
 setup: .venv/ready ## Install everything into the project's folder
 
@@ -28,9 +25,11 @@ node_modules/ready: package-lock.json .venv/ready
 demo: setup ## Everything once, on an embedded AWS; stays up until Ctrl-C, with ONCE=1 it ends by itself
 	@$(PYTHON) -m ops demo $(if $(ONCE),--once)
 
-test: check node_modules/ready ## Lint, types and all tests, on a machine that needs nothing installed before
-	@$(PYTHON) -c 'from ops.terraform import require; require()'
+test: terraform check node_modules/ready ## Lint, types and all tests, on a machine that needs nothing installed before
 	$(PYTHON) -m pytest
+
+terraform: setup ## Find Terraform, or fetch it
+	@$(PYTHON) -m ops terraform
 
 check: setup ## Lint, format, types, and that the generated docs are fresh
 	$(BIN)/ruff check .
@@ -44,10 +43,10 @@ format: setup ## Bring the code into form
 	$(BIN)/ruff format .
 
 plan: setup node_modules/ready ## Plan one environment: make plan ENV=workshop
-	npx cdktf diff $(ENV)
+	@$(PYTHON) -m ops cdktf diff $(ENV)
 
 deploy: setup node_modules/ready ## Deploy one environment: make deploy ENV=workshop
-	npx cdktf deploy $(ENV)
+	@$(PYTHON) -m ops cdktf deploy $(ENV)
 
 bench: setup ## Measure, and write docs/benchmarks.md
 	$(PYTHON) -m bench

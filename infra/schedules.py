@@ -25,6 +25,8 @@ _FIELDS: tuple[tuple[str, int, int, dict[str, int]], ...] = (
 )
 _UNITS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1)}
 _LAST_YEAR = 2199
+# What an expression means does not depend on when it is read.
+_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class ScheduleError(ValueError):
@@ -123,12 +125,12 @@ def parse(expression: str, time_zone: str = "UTC") -> Rate | Cron | At:
 
 
 def shortest_interval(expression: str, time_zone: str = "UTC") -> timedelta | None:
-    """Return the shortest time between two of the next 64 firings; None if it fires once at most."""
+    """Return the shortest time between two of the first 64 firings; None if it fires once at most."""
     schedule = parse(expression, time_zone)
     if isinstance(schedule, Rate):
         return schedule.interval
     firings: list[datetime] = []
-    for firing in schedule.after(datetime.now(UTC)):
+    for firing in schedule.after(_BEGINNING):
         firings.append(firing)
         if len(firings) == 64:
             break
@@ -160,7 +162,7 @@ def _cron(body: str, zone: ZoneInfo) -> Cron:
     ]
     cron = Cron(values[0], values[1], fields[2].upper(), values[3], fields[4].upper(), values[5], zone)
     cron._days_of(2024, 1)
-    if next(cron.after(datetime.now(UTC)), None) is None:
+    if next(cron.after(_BEGINNING), None) is None:
         raise ScheduleError(f"cron({body}) never fires")
     return cron
 

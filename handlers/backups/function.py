@@ -50,7 +50,10 @@ def _request(event: Mapping[str, Any], request_id: str) -> run.Request:
     try:
         if event["source"] != "schedule":
             raise ValueError(f"its source is {event['source']!r}")
-        return run.scheduled(environment, datetime.fromisoformat(event["scheduledTime"]))
+        scheduled_time = datetime.fromisoformat(event["scheduledTime"])
+        if scheduled_time.tzinfo is None:
+            raise ValueError(f"its time {event['scheduledTime']} has no zone")
+        return run.scheduled(environment, scheduled_time)
     except (KeyError, ValueError, TypeError) as error:
         raise ValueError(
             f"the event is none of this function's ({error}); the schedule sends "

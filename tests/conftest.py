@@ -1,0 +1,141 @@
+"""What the suites share: the synthesized stacks, and the embedded AWS, started once and early."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.settings import ENVIRONMENTS, load
+from ops.cloud import Cloud
+from ops.console import ROOT
+from ops.local import Emulator
+from ops.terraform import Terraform
+
+# Nothing of the caller's AWS reaches a test.
+for name in [name for name in os.environ if name.startswith("AWS_")]:
+    del os.environ[name]
+os.environ |= {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_DEFAULT_REGION": "ap-southeast-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+
+
+@dataclass(frozen=True)
+class Stacks:
+    """The output of one synth."""
+
+    folder: Path
+
+    def json(self, environment: str) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads((self.path(environment) / "cdk.tf.json").read_text())
+        return document
+
+    def resources(self, environment: str, kind: str) -> dict[str, dict[str, Any]]:
+        return self.json(environment)["resource"].get(kind, {})
+
+    def path(self, environment: str) -> Path:
+        return self.folder / "stacks" / environment
+
+
+@dataclass(frozen=True)
+class Local:
+    """The local stack on the embedded AWS."""
+
+    cloud: Cloud
+    port: int
+    terraform: Terraform
+    folder: Path
+
+
+def synthesize(folder: Path, **environ: str) -> Stacks:
+    done = subprocess.run(
+        [sys.executable, "main.py"],
+        cwd=ROOT,
+        env={**os.environ, "CDKTF_OUTDIR": str(folder), **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return Stacks(folder)
+
+
+@pytest.fixture(scope="session")
+def stacks(_synth: Future[Stacks]) -> Stacks:
+    return _synth.result()
+
+
+@pytest.fixture(scope="session")
+def local(_local: Future[Local]) -> Local:
+    return _local.result()
+
+
+@pytest.fixture(scope="session")
+def cloud(local: Local) -> Cloud:
+    return local.cloud
+
+
+@pytest.fixture(scope="session")
+def _synth(_early: dict[str, Future[Any]]) -> Future[Stacks]:
+    return _early["synth"]
+
+
+@pytest.fixture(scope="session")
+def _local(_early: dict[str, Future[Any]]) -> Future[Local]:
+    return _early["local"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _early(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Future[Any]]]:
+    """Begin what takes long before the first test, so that the quick tests run meanwhile."""
+    wanted = {name for item in request.session.items for name in getattr(item, "fixturenames", ())}
+    folder = tmp_path_factory.mktemp("rollbook")
+    emulator = Emulator(folder / "emulator", _free_port())
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        futures: dict[str, Future[Any]] = {}
+        try:
+            if wanted & {"stacks", "local", "cloud"}:
+                futures["synth"] = pool.submit(synthesize, folder / "cdktf.out")
+            if wanted & {"local", "cloud"}:
+                futures["local"] = pool.submit(_raise, emulator, futures["synth"], folder)
+            yield futures
+        finally:
+            for future in futures.values():
+                future.exception()
+            emulator.stop()
+            shutil.rmtree(folder)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run what needs the embedded AWS last, while it comes up."""
+    items.sort(key=lambda item: "local" in getattr(item, "fixturenames", ()))
+
+
+def _raise(emulator: Emulator, synth: Future[Stacks], folder: Path) -> Local:
+    emulator.start()
+    terraform = Terraform(synth.result().path("local"), {"emulator_port": str(emulator.port)})
+    terraform.init()
+    terraform.apply()
+    cloud = Cloud(load(ENVIRONMENTS / "local.toml"), terraform.outputs(), emulator.port)
+    return Local(cloud, emulator.port, terraform, folder)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

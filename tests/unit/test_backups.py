@@ -1,0 +1,451 @@
+"""The backup, against moto and the tables of the synthesized JSON."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib
+import json
+import tracemalloc
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from moto import mock_aws
+
+from handlers.backups import document, history, run, scan, table, upload
+from handlers.environment import Backup as BackupEnvironment
+from tests.conftest import Stacks
+from tests.unit.aws import Context, create_bucket, create_tables, proxy_event
+
+ENVIRONMENT = BackupEnvironment(
+    table_name="studentData",
+    s3_bucket_name="student-backup",
+    sender_email="no-reply@school.example",
+    recipient_email="office@school.example",
+    history_table_name="backup-executions",
+    history_days="400",
+    key_prefix="students-backup-",
+    time_zone="Asia/Ho_Chi_Minh",
+    allowed_origin="https://site.example",
+)
+MIDNIGHT = datetime(2025, 7, 8, tzinfo=UTC)
+SCHEDULED = {"source": "schedule", "scheduledTime": "2025-07-08T00:00:00Z"}
+KEY = "students-backup-20250708T0700.json"
+MINUTE = timedelta(minutes=1)
+
+
+class Mail:
+    """SES, which can be told to fail."""
+
+    def __init__(self) -> None:
+        self.sent: list[dict[str, Any]] = []
+        self.fails = False
+
+    def send_email(self, **mail: Any) -> dict[str, str]:
+        if self.fails:
+            raise ClientError({"Error": {"Code": "Throttling", "Message": "slow down"}}, "SendEmail")
+        self.sent.append(mail["Content"]["Simple"])
+        return {"MessageId": "1"}
+
+
+@pytest.fixture
+def aws(stacks: Stacks) -> Iterator[None]:
+    with mock_aws():
+        create_tables(stacks)
+        create_bucket(ENVIRONMENT.s3_bucket_name)
+        yield
+
+
+@pytest.fixture
+def mail() -> Mail:
+    return Mail()
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = MIDNIGHT + timedelta(seconds=3)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def backup(aws: None, mail: Mail, clock: Clock) -> run.Backup:
+    return run.Backup(ENVIRONMENT, dynamodb=scan.client(), s3=boto3.client("s3"), ses=mail, clock=clock)
+
+
+def put(**items: dict[str, Any]) -> None:
+    for studentid, attributes in items.items():
+        boto3.client("dynamodb").put_item(TableName="studentData", Item={"studentid": {"S": studentid}, **attributes})
+
+
+def objects() -> list[str]:
+    return [found["Key"] for found in boto3.client("s3").list_objects_v2(Bucket="student-backup").get("Contents", [])]
+
+
+def read(key: str) -> bytes:
+    body: bytes = boto3.client("s3").get_object(Bucket="student-backup", Key=key)["Body"].read()
+    return body
+
+
+def scheduled() -> run.Request:
+    return run.scheduled(ENVIRONMENT, MIDNIGHT)
+
+
+def test_the_document_has_header_items_a_line_each_and_footer(backup: run.Backup, mail: Mail) -> None:
+    put(SV001={"name": {"S": "An"}}, SV002={"marks": {"L": [{"N": "1"}]}})
+    row = backup.run(scheduled(), holder="a", remaining=MINUTE)
+    assert row is not None
+    raw = read(KEY)
+    parsed = json.loads(raw)
+    lines = raw.split(b'"items":[\n')[1].rsplit(b"\n],", 1)[0]
+    assert parsed["format"] == "rollbook-backup/1"
+    assert parsed["table"]["name"] == "studentData"
+    assert parsed["table"]["keySchema"] == [{"AttributeName": "studentid", "KeyType": "HASH"}]
+    assert {"Key": "backup", "Value": "daily"} in parsed["table"]["tags"]
+    assert parsed["itemCount"] == len(parsed["items"]) == len(lines.splitlines()) == row["items"] == 2
+    assert [json.loads(line.rstrip(b",")) for line in lines.splitlines()] == parsed["items"]
+    assert parsed["sha256"] == hashlib.sha256(lines).hexdigest() == row["sha256"]
+    assert row["bytes"] == len(raw)
+    assert (row["status"], row["source"], row["key"]) == ("completed", "schedule", KEY)
+
+
+def test_the_mail_is_the_workshops_and_says_what_one_wants_to_know(backup: run.Backup, mail: Mail) -> None:
+    put(SV001={})
+    backup.run(scheduled(), holder="a", remaining=MINUTE)
+    [sent] = mail.sent
+    assert sent["Subject"]["Data"] == f"Backup Completed: {KEY}"
+    body = sent["Body"]["Text"]["Data"]
+    assert body.startswith(f"Backup saved to s3://student-backup/{KEY}\n")
+    assert "Items:     1\n" in body
+    assert f"Bytes:     {len(read(KEY)):,}\n" in body
+
+
+def test_an_empty_table_makes_a_valid_document(backup: run.Backup) -> None:
+    backup.run(scheduled(), holder="a", remaining=MINUTE)
+    assert (json.loads(read(KEY))["items"], json.loads(read(KEY))["itemCount"]) == ([], 0)
+
+
+def test_a_retry_of_a_completed_run_writes_no_second_backup_and_sends_no_second_mail(
+    backup: run.Backup, mail: Mail
+) -> None:
+    put(SV001={})
+    first = backup.run(scheduled(), holder="a", remaining=MINUTE)
+    before = read(KEY)
+    put(SV002={})
+    again = backup.run(scheduled(), holder="b", remaining=MINUTE)
+    assert first is not None
+    assert again is not None
+    assert first.items() <= again.items()
+    assert (objects(), read(KEY), len(mail.sent)) == ([KEY], before, 1)
+
+
+def test_a_second_invocation_leaves_a_running_one_alone(backup: run.Backup, mail: Mail, clock: Clock) -> None:
+    kept = history.History(boto3.client("dynamodb"), "backup-executions", 400)
+    kept.claim(scheduled().id, holder="a", now=clock(), until=clock() + MINUTE, values={"key": KEY})
+    assert backup.run(scheduled(), holder="b", remaining=MINUTE) is None
+    assert (objects(), mail.sent) == ([], [])
+
+
+@pytest.mark.parametrize(("holder", "later"), [("a", timedelta(0)), ("b", 2 * MINUTE)])
+def test_a_run_that_died_is_taken_up_by_its_own_retry_or_once_its_time_is_over(
+    backup: run.Backup, clock: Clock, holder: str, later: timedelta
+) -> None:
+    kept = history.History(boto3.client("dynamodb"), "backup-executions", 400)
+    kept.claim(scheduled().id, holder="a", now=clock(), until=clock() + MINUTE, values={"key": KEY})
+    clock.now += later
+    assert backup.run(scheduled(), holder=holder, remaining=MINUTE) is not None
+    assert objects() == [KEY]
+
+
+def test_a_run_that_died_after_its_upload_is_completed_with_the_numbers_of_the_object(
+    backup: run.Backup, mail: Mail, clock: Clock
+) -> None:
+    put(SV001={})
+    backup.run(scheduled(), holder="a", remaining=MINUTE)
+    before = json.loads(read(KEY))
+    boto3.client("dynamodb").delete_item(TableName="backup-executions", Key={"id": {"S": scheduled().id}})
+    put(SV002={})
+    row = backup.run(scheduled(), holder="b", remaining=MINUTE)
+    assert row is not None
+    assert (row["items"], row["sha256"], row["bytes"]) == (1, before["sha256"], len(read(KEY)))
+
+
+def test_a_mail_that_fails_raises_and_the_retry_sends_it_without_a_second_backup(
+    backup: run.Backup, mail: Mail
+) -> None:
+    mail.fails = True
+    with pytest.raises(ClientError, match="slow down"):
+        backup.run(scheduled(), holder="a", remaining=MINUTE)
+    before = read(KEY)
+    mail.fails = False
+    backup.run(scheduled(), holder="a", remaining=MINUTE)
+    assert (read(KEY), len(mail.sent)) == (before, 1)
+
+
+def test_a_failure_raises_is_in_the_history_and_leaves_nothing_visible(backup: run.Backup) -> None:
+    boto3.client("dynamodb").delete_table(TableName="studentData")
+    with pytest.raises(ClientError, match="not found"):
+        backup.run(scheduled(), holder="a", remaining=MINUTE)
+    [row] = boto3.client("dynamodb").scan(TableName="backup-executions")["Items"]
+    assert row["status"] == {"S": "failed"}
+    assert "not found" in row["error"]["S"]
+    assert objects() == []
+
+
+def test_a_failed_run_may_be_tried_again_by_anyone_at_once(backup: run.Backup, stacks: Stacks) -> None:
+    boto3.client("dynamodb").delete_table(TableName="studentData")
+    with pytest.raises(ClientError):
+        backup.run(scheduled(), holder="a", remaining=MINUTE)
+    boto3.client("dynamodb").delete_table(TableName="backup-executions")
+    create_tables(stacks)
+    assert backup.run(scheduled(), holder="b", remaining=MINUTE) is not None
+
+
+def test_two_manual_runs_in_one_minute_are_two_backups(backup: run.Backup, clock: Clock) -> None:
+    for request_id in ("aaaaaaaa-1", "bbbbbbbb-2"):
+        backup.run(run.manual(ENVIRONMENT, "api", request_id, clock()), holder=request_id, remaining=MINUTE)
+    assert objects() == [
+        "students-backup-20250708T070003-aaaaaaaa.json",
+        "students-backup-20250708T070003-bbbbbbbb.json",
+    ]
+
+
+def test_a_row_says_who_made_what_and_when_it_expires(backup: run.Backup, clock: Clock) -> None:
+    put(SV001={})
+    backup.run(scheduled(), holder="a", remaining=MINUTE)
+    [row] = boto3.client("dynamodb").scan(TableName="backup-executions")["Items"]
+    assert row["id"] == {"S": "schedule#studentData#2025-07-08T00:00:00Z"}
+    assert row["startedAt"] == row["endedAt"] == {"S": "2025-07-08T00:00:03.000Z"}
+    assert row["expiresAt"] == {"N": str(int((clock() + timedelta(days=400)).timestamp()))}
+    assert float(row["readUnits"]["S"]) > 0
+
+
+numbers = st.decimals(allow_nan=False, allow_infinity=False, places=4, min_value=-(10**12), max_value=10**12).map(str)
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+binaries = st.binary(min_size=1, max_size=20)
+scalars = st.one_of(
+    texts.map(lambda value: {"S": value}),
+    numbers.map(lambda value: {"N": value}),
+    binaries.map(lambda value: {"B": value}),
+    st.booleans().map(lambda value: {"BOOL": value}),
+    st.just({"NULL": True}),
+    st.sets(texts.filter(bool), min_size=1, max_size=3).map(lambda values: {"SS": sorted(values)}),
+    st.sets(st.integers(-(10**30), 10**30), min_size=1, max_size=3).map(
+        lambda values: {"NS": [str(v) for v in values]}
+    ),
+    st.sets(binaries, min_size=1, max_size=3).map(lambda values: {"BS": sorted(values)}),
+)
+attributes = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda values: {"L": values})
+        | st.dictionaries(texts.filter(bool), inner, max_size=3).map(lambda values: {"M": values})
+    ),
+    max_leaves=8,
+)
+
+
+def wire(value: Any) -> Any:
+    """DynamoDB JSON as it is on the wire: bytes as Base64."""
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, dict):
+        return {name: wire(inner) for name, inner in value.items()}
+    return [wire(inner) for inner in value] if isinstance(value, list) else value
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@given(item=st.dictionaries(texts.filter(lambda name: name and name != "studentid"), attributes, max_size=5))
+def test_all_ten_types_reach_the_document_as_dynamodb_has_them(aws: None, item: dict[str, Any]) -> None:
+    put(SV001=item)
+    [page] = scan.pages(scan.client(), "studentData")
+    assert json.loads(page.lines) == {"studentid": {"S": "SV001"}, **wire(item)}
+
+
+def test_a_scan_goes_through_all_pages_and_a_key_of_bytes(aws: None) -> None:
+    dynamodb = boto3.client("dynamodb")
+    dynamodb.create_table(
+        TableName="pages",
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": "key", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "key", "AttributeType": "B"}],
+    )
+    for number in range(12):
+        dynamodb.put_item(TableName="pages", Item={"key": {"B": bytes([number])}, "x": {"S": "y" * 300_000}})
+    pages = list(scan.pages(scan.client(), "pages"))
+    keys = [json.loads(line.rstrip(b","))["key"]["B"] for page in pages for line in page.lines.splitlines()]
+    assert len(pages) > 2
+    assert sorted(base64.b64decode(key) for key in keys) == [bytes([number]) for number in range(12)]
+
+
+def test_the_items_of_an_indented_answer_get_a_line_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    body = json.dumps({"Items": [{"a": {"S": "x\ny"}}, {"a": {"S": "{}"}}], "Count": 2}, indent=2).encode()
+    client = scan.client(region_name="ap-southeast-1")
+    client.meta.events.register("before-send", lambda **_: _Response(body))
+    [page] = scan.pages(client, "any")
+    assert [json.loads(line.rstrip(b",")) for line in page.lines.splitlines()] == json.loads(body)["Items"]
+
+
+class _Response:
+    status_code = 200
+    headers: dict[str, str] = {"content-type": "application/x-amz-json-1.0"}  # noqa: RUF012
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+
+def test_a_table_larger_than_a_part_is_uploaded_in_parts_and_memory_does_not_grow(aws: None) -> None:
+    page = b",\n".join(b'{"studentid":{"S":"%09d"},"x":{"S":"%s"}}' % (i, b"y" * 970) for i in range(1000))
+
+    def pages(count: int) -> Iterator[scan.Page]:
+        for _ in range(count):
+            yield scan.Page(bytes(bytearray(page)), 1000, 1.0)
+
+    class S3:
+        """Counts what it is given and keeps nothing."""
+
+        def __init__(self) -> None:
+            self.parts: list[int] = []
+
+        def create_multipart_upload(self, **_: Any) -> dict[str, str]:
+            return {"UploadId": "1"}
+
+        def upload_part(self, *, Body: bytes, **_: Any) -> dict[str, str]:  # noqa: N803
+            self.parts.append(len(Body))
+            return {"ETag": "e"}
+
+        def complete_multipart_upload(self, **_: Any) -> None:
+            pass
+
+    peaks = []
+    for count in (30, 120):
+        s3, writer = S3(), document.Writer()
+        tracemalloc.start()
+        chunks = writer.chunks({}, MIDNIGHT, pages(count), lambda: MIDNIGHT)
+        upload.put(s3, bucket="b", key="k", chunks=chunks, content_type="application/json")
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert sum(s3.parts) == writer.bytes > count * 1_000_000
+        assert min(s3.parts[:-1]) >= upload.PART_BYTES
+    assert peaks[1] < peaks[0] * 1.1
+    assert peaks[1] < 4 * upload.PART_BYTES
+
+
+def test_an_upload_that_fails_midway_leaves_no_object_and_no_parts(aws: None) -> None:
+    def chunks() -> Iterator[bytes]:
+        yield b"x" * (upload.PART_BYTES + 1)
+        raise RuntimeError("the scan failed")
+
+    s3 = boto3.client("s3")
+    with pytest.raises(RuntimeError, match="the scan failed"):
+        upload.put(s3, bucket="student-backup", key="k", chunks=chunks(), content_type="application/json")
+    assert objects() == []
+    assert "Uploads" not in s3.list_multipart_uploads(Bucket="student-backup")
+
+
+@pytest.mark.parametrize("size", [10, 9 * 1024 * 1024])
+def test_an_upload_never_replaces_an_object(aws: None, size: int) -> None:
+    s3 = boto3.client("s3")
+    s3.put_object(Bucket="student-backup", Key="k", Body=b"first")
+    with pytest.raises(upload.ObjectExists, match=r"s3://student-backup/k exists already"):
+        upload.put(s3, bucket="student-backup", key="k", chunks=[b"x" * size], content_type="application/json")
+    assert read("k") == b"first"
+
+
+def test_a_footer_that_is_cut_is_refused() -> None:
+    writer = document.Writer()
+    whole = b"".join(writer.chunks({}, MIDNIGHT, [scan.Page(b"{}", 1, 0.5)], lambda: MIDNIGHT))
+    assert document.read_footer(whole[-document.FOOTER_BYTES :]).item_count == 1
+    for cut in (whole[:-3], whole[: whole.index(b"\n],")], b""):
+        with pytest.raises(document.DocumentError):
+            document.read_footer(cut)
+
+
+def test_a_table_is_described_as_a_restore_needs_it(aws: None) -> None:
+    dynamodb = boto3.client("dynamodb")
+    dynamodb.create_table(
+        TableName="rich",
+        KeySchema=[{"AttributeName": "p", "KeyType": "HASH"}, {"AttributeName": "s", "KeyType": "RANGE"}],
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("p", "s", "g", "l")],
+        ProvisionedThroughput={"ReadCapacityUnits": 3, "WriteCapacityUnits": 4},
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": "by-g",
+                "KeySchema": [{"AttributeName": "g", "KeyType": "HASH"}],
+                "Projection": {"ProjectionType": "ALL"},
+                "ProvisionedThroughput": {"ReadCapacityUnits": 1, "WriteCapacityUnits": 2},
+            }
+        ],
+        LocalSecondaryIndexes=[
+            {
+                "IndexName": "by-l",
+                "KeySchema": [{"AttributeName": "p", "KeyType": "HASH"}, {"AttributeName": "l", "KeyType": "RANGE"}],
+                "Projection": {"ProjectionType": "KEYS_ONLY"},
+            }
+        ],
+        StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"},
+    )
+    dynamodb.update_time_to_live(
+        TableName="rich", TimeToLiveSpecification={"Enabled": True, "AttributeName": "expiresAt"}
+    )
+    described = table.describe(scan.client(), "rich")
+    assert described["provisionedThroughput"] == {"ReadCapacityUnits": 3, "WriteCapacityUnits": 4}
+    assert [index["IndexName"] for index in described["globalSecondaryIndexes"]] == ["by-g"]
+    assert described["globalSecondaryIndexes"][0]["ProvisionedThroughput"]["WriteCapacityUnits"] == 2
+    assert [index["IndexName"] for index in described["localSecondaryIndexes"]] == ["by-l"]
+    assert described["stream"] == {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"}
+    assert described["timeToLive"] == "expiresAt"
+    json.dumps(described)
+
+
+@pytest.fixture
+def function(aws: None, monkeypatch: pytest.MonkeyPatch) -> Any:
+    for name, value in ENVIRONMENT.variables().items():
+        monkeypatch.setenv(name, value)
+    boto3.client("sesv2").create_email_identity(EmailIdentity="no-reply@school.example")
+    return importlib.reload(importlib.import_module("handlers.backups.function"))
+
+
+def test_the_function_answers_and_logs_what_it_did(function: Any, caplog: pytest.LogCaptureFixture) -> None:
+    summary = function.handler(SCHEDULED, Context())
+    assert summary["message"] == f"Backup completed: {KEY}"
+    assert (summary["items"], summary["bytes"]) == (0, len(read(KEY)))
+    assert [(entry.getMessage(), vars(entry)["key"]) for entry in caplog.records] == [("Backup completed", KEY)]
+
+
+def test_the_api_is_answered_with_the_backup(function: Any) -> None:
+    answer = function.handler(proxy_event("POST"), Context())
+    assert answer["statusCode"] == 200
+    assert json.loads(answer["body"])["message"].startswith("Backup completed: students-backup-")
+
+
+def test_by_hand_an_empty_event_is_enough(function: Any) -> None:
+    assert function.handler({}, Context("by-hand-1"))["key"].endswith("-by-hand-.json")
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"source": "aws.events"},
+        {"source": "schedule"},
+        {"source": "schedule", "scheduledTime": "<aws.scheduler.scheduled-time>"},
+        {"source": "schedule", "scheduledTime": "2025-07-08T00:00:00"},
+        {"source": "schedule", "scheduledTime": 5},
+    ],
+)
+def test_an_event_that_is_none_of_its_own_fails_and_says_what_to_send(function: Any, event: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="by hand send {}"):
+        function.handler(event, Context())
+    assert objects() == []

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from infra import zips
+from infra.zips import ROOT, Target
+
+LAMBDA = Target("python3.13", "arm64")
+ENTRIES = ["handlers.students.get.handler", "handlers.students.insert.handler", "handlers.backups.function.handler"]
+
+
+@pytest.fixture
+def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The handlers in another folder, and a cache that has no zip yet."""
+    for target in (LAMBDA, Target("python3.13", "x86_64")):
+        vendored = zips.vendor(target)
+        shutil.copytree(vendored, tmp_path / "cache" / "lambda-packages" / vendored.name)
+    monkeypatch.setattr(zips, "_CACHE", tmp_path / "cache")
+    shutil.copytree(
+        ROOT / "handlers", tmp_path / "elsewhere" / "handlers", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    return tmp_path / "elsewhere"
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_a_zip_is_the_same_after_touch_in_another_zone_and_folder(
+    entry: str, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = zips.build(entry, LAMBDA).path.read_bytes()
+    shutil.rmtree(zips._CACHE / "zips")
+    for path in copy.rglob("*"):
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+        path.chmod(0o700)
+    monkeypatch.setenv("TZ", "Pacific/Auckland")
+    time.tzset()
+    try:
+        there = zips.build(entry, LAMBDA, copy).path.read_bytes()
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert there == here
+
+
+def test_a_change_to_one_handler_leaves_the_other_zips_alone(copy: Path) -> None:
+    before = {entry: zips.build(entry, LAMBDA, copy) for entry in ENTRIES}
+    with (copy / "handlers" / "students" / "get.py").open("a") as file:
+        file.write("# changed\n")
+    changed = {entry for entry in ENTRIES if zips.build(entry, LAMBDA, copy).sha256 != before[entry].sha256}
+    assert changed == {"handlers.students.get.handler"}
+
+
+def test_a_zip_holds_what_its_handler_reaches_and_nothing_else(copy: Path) -> None:
+    names = zipfile.ZipFile(zips.build("handlers.students.get.handler", LAMBDA, copy).path).namelist()
+    assert "handlers/students/get.py" in names
+    assert "handlers/students/insert.py" not in names
+    assert not [name for name in names if name.startswith(("boto", "infra", "handlers/backups"))]
+    assert not [name for name in names if "__pycache__" in name or name.endswith((".pyc", ".dist-info"))]
+
+
+@pytest.mark.parametrize(("architecture", "machine"), [("arm64", "aarch64"), ("x86_64", "x86_64")])
+def test_compiled_modules_are_those_of_the_functions_python_and_processor(
+    architecture: str, machine: str, copy: Path
+) -> None:
+    archive = zips.build("handlers.students.get.handler", Target("python3.13", architecture), copy)
+    libraries = [name for name in zipfile.ZipFile(archive.path).namelist() if name.endswith(".so")]
+    assert libraries == [f"msgspec/_core.cpython-313-{machine}-linux-gnu.so"]
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_a_handler_imports_from_its_zip_alone(entry: str, tmp_path: Path) -> None:
+    """In an interpreter that has the zip and boto3, as Lambda's runtime does, and nothing else."""
+    native = Target(f"python{sys.version_info.major}.{sys.version_info.minor}", "x86_64", native=True)
+    zipfile.ZipFile(zips.build(entry, native).path).extractall(tmp_path / "task")
+    runtime = tmp_path / "runtime"
+    runtime.mkdir()
+    import boto3
+
+    installed = Path(boto3.__file__).parent.parent
+    for name in ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six.py", "urllib3"):
+        (runtime / name).symlink_to(installed / name)
+    module, _, function = entry.rpartition(".")
+    program = (
+        f"import sys; sys.path[:0] = [{str(tmp_path / 'task')!r}, {str(runtime)!r}]\n"
+        f"from {module} import {function}\n"
+        f"outside = [m for m in ('cdktf', 'infra', 'pydantic', 'rich') if m in sys.modules]\n"
+        "assert not outside, outside\n"
+    )
+    variables = dict.fromkeys(
+        "ALLOWED_ORIGIN HISTORY_TABLE_NAME KEY_PREFIX RECIPIENT_EMAIL S3_BUCKET_NAME SENDER_EMAIL TABLE_NAME".split(),
+        "x",
+    )
+    variables |= {"HISTORY_DAYS": "1", "MAX_BODY_BYTES": "9999", "TIME_ZONE": "UTC", "AWS_DEFAULT_REGION": "us-east-1"}
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", program], env=variables, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_package_that_cannot_be_had_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(zips, "_CACHE", tmp_path)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(zips.ZipError, match="python3.12 on arm64 could not be installed; check the network"):
+        zips.build(ENTRIES[0], Target("python3.12", "arm64"))
+    assert not list((tmp_path / "lambda-packages").iterdir())
