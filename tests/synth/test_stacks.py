@@ -1,0 +1,244 @@
+"""What the synthesized JSON must and must not say."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from handlers import environment
+from infra.settings import load_all
+from tests.conftest import Stacks
+
+ENVIRONMENTS = [settings.name for settings in load_all()]
+CLASSES = {"getStudentData": environment.GetStudents, "insertStudentData": environment.InsertStudent} | {
+    "BackupDynamoDBAndSendEmail": environment.Backup
+}
+pytestmark = pytest.mark.parametrize("env", ENVIRONMENTS)
+
+
+def one(stacks: Stacks, env: str, kind: str, **wanted: Any) -> dict[str, Any]:
+    found = [
+        resource
+        for resource in stacks.resources(env, kind).values()
+        if all(resource.get(name) == value for name, value in wanted.items())
+    ]
+    assert len(found) == 1, f"{env}: {len(found)} resources {kind} with {wanted}"
+    return found[0]
+
+
+def policies(stacks: Stacks, env: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every statement of every policy, with the address of its resource."""
+    fields = ("policy", "assume_role_policy")
+    for kind, resources in stacks.json(env)["resource"].items():
+        for name, resource in resources.items():
+            for field in fields:
+                if isinstance(resource.get(field), str):
+                    for statement in json.loads(resource[field])["Statement"]:
+                        yield f"{kind}.{name}", statement
+
+
+def listed(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
+def test_the_variables_of_each_function_are_what_its_handler_reads(stacks: Stacks, env: str) -> None:
+    for function in stacks.resources(env, "aws_lambda_function").values():
+        variables = (
+            function["environment"][0]["variables"]
+            if isinstance(function["environment"], list)
+            else function["environment"]["variables"]
+        )
+        handler_class = CLASSES[function["function_name"]]
+        assert handler_class.read(variables).variables() == variables
+
+
+def test_no_policy_allows_a_wildcard_action_or_resource(stacks: Stacks, env: str) -> None:
+    for address, statement in policies(stacks, env):
+        if statement["Effect"] == "Deny":
+            continue
+        assert not [action for action in listed(statement["Action"]) if "*" in action], f"{address} {statement['Sid']}"
+        for resource in listed(statement.get("Resource", [])):
+            assert resource != "*", f"{address} {statement['Sid']} is for every resource"
+
+
+def test_an_identity_policy_has_no_principal_and_a_resource_policy_has_one(stacks: Stacks, env: str) -> None:
+    for address, statement in policies(stacks, env):
+        is_identity = address.startswith("aws_iam_role_policy.")
+        assert ("Principal" in statement) != is_identity, f"{address} {statement['Sid']}"
+
+
+def test_the_schedule_is_the_workshops(stacks: Stacks, env: str) -> None:
+    schedule = one(stacks, env, "aws_scheduler_schedule", name="DailyDynamoDBBackup")
+    assert schedule["schedule_expression"] == "cron(0 0 * * ? *)"
+    assert schedule["schedule_expression_timezone"] == "UTC"
+    assert schedule["flexible_time_window"] == {"mode": "FLEXIBLE", "maximum_window_in_minutes": 5}
+    assert "aws_scheduler_schedule_group" in schedule["group_name"]
+    target = schedule["target"]
+    assert target["retry_policy"] == {"maximum_retry_attempts": 5, "maximum_event_age_in_seconds": 7200}
+    assert "aws_sqs_queue" in target["dead_letter_config"]["arn"]
+    assert json.loads(target["input"])["scheduledTime"] == "<aws.scheduler.scheduled-time>"
+
+
+def test_the_schedules_role_may_invoke_the_backup_function_and_nothing_else(stacks: Stacks, env: str) -> None:
+    [name] = [
+        name
+        for name, role in stacks.resources(env, "aws_iam_role").items()
+        if role["name"] == "Amazon_EventBridge_Scheduler_LAMBDA_7e5e967abf"
+    ]
+    held = [policy for policy in stacks.resources(env, "aws_iam_role_policy").values() if f".{name}." in policy["role"]]
+    [statement] = [statement for policy in held for statement in json.loads(policy["policy"])["Statement"]]
+    [function] = [
+        function_name
+        for function_name, function in stacks.resources(env, "aws_lambda_function").items()
+        if function["function_name"] == "BackupDynamoDBAndSendEmail"
+    ]
+    assert (statement["Effect"], statement["Action"]) == ("Allow", "lambda:InvokeFunction")
+    assert statement["Resource"] == f"${{aws_lambda_function.{function}.arn}}"
+    attachments = stacks.resources(env, "aws_iam_role_policy_attachment").values()
+    assert not [attachment for attachment in attachments if f".{name}." in attachment["role"]]
+    [trust] = json.loads(stacks.resources(env, "aws_iam_role")[name]["assume_role_policy"])["Statement"]
+    assert trust["Principal"] == {"Service": "scheduler.amazonaws.com"}
+    conditions = trust["Condition"]["StringEquals"]
+    assert conditions.keys() == {"aws:SourceAccount", "aws:SourceArn"}
+    assert "aws_scheduler_schedule_group" in conditions["aws:SourceArn"]
+
+
+def test_each_function_has_a_role_and_a_log_group_of_its_own(stacks: Stacks, env: str) -> None:
+    functions = stacks.resources(env, "aws_lambda_function").values()
+    assert len({function["role"] for function in functions}) == len(functions) == 3
+    groups = {group["name"]: group for group in stacks.resources(env, "aws_cloudwatch_log_group").values()}
+    for function in functions:
+        assert groups[f"/aws/lambda/{function['function_name']}"]["retention_in_days"] >= 1
+        assert function["timeout"] <= 900
+        assert function["reserved_concurrent_executions"] >= -1
+    assert all(group["retention_in_days"] for group in groups.values())
+
+
+def test_the_backup_function_is_the_workshops_and_has_a_dead_letter_queue(stacks: Stacks, env: str) -> None:
+    function = one(stacks, env, "aws_lambda_function", function_name="BackupDynamoDBAndSendEmail")
+    assert function["memory_size"] == 128
+    assert function["ephemeral_storage"]["size"] == 512
+    assert "aws_sqs_queue" in function["dead_letter_config"]["target_arn"]
+    assert one(stacks, env, "aws_iam_role", name="DynamoDBBackupRoleStudent")
+    variables = function["environment"]["variables"]
+    assert variables.keys() >= {"S3_BUCKET_NAME", "SENDER_EMAIL", "RECIPIENT_EMAIL"}
+
+
+def test_functions_run_on_arm_where_aws_is_real(stacks: Stacks, env: str) -> None:
+    for function in stacks.resources(env, "aws_lambda_function").values():
+        if env != "local":
+            assert (function["runtime"], function["architectures"]) == ("python3.13", ["arm64"])
+
+
+def test_the_table_is_on_demand_recoverable_encrypted_protected_and_tagged(stacks: Stacks, env: str) -> None:
+    table = one(stacks, env, "aws_dynamodb_table", name="studentData")
+    assert (table["billing_mode"], table["hash_key"]) == ("PAY_PER_REQUEST", "studentid")
+    assert table["point_in_time_recovery"]["enabled"] is True
+    assert table["server_side_encryption"]["enabled"] is True
+    assert table["deletion_protection_enabled"] is (env != "local")
+    assert table["tags"] == {"backup": "daily"}
+
+
+def test_every_bucket_is_private_versioned_encrypted_owner_enforced_and_tls_only(stacks: Stacks, env: str) -> None:
+    for name in stacks.resources(env, "aws_s3_bucket"):
+
+        def of_bucket(kind: str, bucket: str = name) -> dict[str, Any]:
+            [found] = [r for r in stacks.resources(env, kind).values() if f".{bucket}." in r["bucket"]]
+            return found
+
+        block = of_bucket("aws_s3_bucket_public_access_block")
+        assert all(block[key] is True for key in block if key.startswith(("block", "ignore", "restrict")))
+        assert of_bucket("aws_s3_bucket_versioning")["versioning_configuration"]["status"] == "Enabled"
+        assert of_bucket("aws_s3_bucket_ownership_controls")["rule"]["object_ownership"] == "BucketOwnerEnforced"
+        rule = of_bucket("aws_s3_bucket_server_side_encryption_configuration")["rule"][0]
+        assert rule["apply_server_side_encryption_by_default"]["sse_algorithm"] == "AES256"
+        statements = json.loads(of_bucket("aws_s3_bucket_policy")["policy"])["Statement"]
+        [tls] = [statement for statement in statements if statement["Sid"] == "TlsOnly"]
+        assert (tls["Effect"], tls["Principal"], tls["Action"]) == ("Deny", "*", "s3:*")
+        assert tls["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def test_backups_move_to_cheaper_storage_and_expire(stacks: Stacks, env: str) -> None:
+    [lifecycle] = stacks.resources(env, "aws_s3_bucket_lifecycle_configuration").values()
+    [rule] = lifecycle["rule"]
+    assert [step["storage_class"] for step in rule["transition"]] == ["STANDARD_IA", "GLACIER"]
+    assert rule["expiration"][0]["days"] > rule["transition"][-1]["days"]
+    assert rule["noncurrent_version_expiration"][0]["noncurrent_days"] >= 1
+    assert rule["abort_incomplete_multipart_upload"][0]["days_after_initiation"] == 1
+
+
+def test_every_method_but_the_preflight_needs_the_key(stacks: Stacks, env: str) -> None:
+    methods = stacks.resources(env, "aws_api_gateway_method").values()
+    assert sorted(method["http_method"] for method in methods) == ["GET", "OPTIONS", "OPTIONS", "POST", "POST"]
+    for method in methods:
+        assert method.get("api_key_required", False) is (method["http_method"] != "OPTIONS")
+
+
+def test_scripts_of_the_sites_origin_only_may_read_the_api(stacks: Stacks, env: str) -> None:
+    origins = [
+        value
+        for kind in ("aws_api_gateway_gateway_response", "aws_api_gateway_integration_response")
+        for response in stacks.resources(env, kind).values()
+        for name, value in response["response_parameters"].items()
+        if name.endswith("Access-Control-Allow-Origin")
+    ]
+    assert len(origins) == 7
+    assert all("aws_cloudfront_distribution" in origin and "*" not in origin for origin in origins)
+
+
+def test_the_site_is_https_only_with_security_headers_and_no_inline_script(stacks: Stacks, env: str) -> None:
+    [distribution] = stacks.resources(env, "aws_cloudfront_distribution").values()
+    behaviors = [distribution["default_cache_behavior"], *distribution["ordered_cache_behavior"]]
+    assert {behavior["viewer_protocol_policy"] for behavior in behaviors} == {"redirect-to-https"}
+    assert all("response_headers_policy_id" in behavior for behavior in behaviors)
+    [headers] = stacks.resources(env, "aws_cloudfront_response_headers_policy").values()
+    policy = headers["security_headers_config"]["content_security_policy"]["content_security_policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "http" not in policy
+
+
+def test_the_api_key_is_added_by_cloudfront_and_stands_nowhere(stacks: Stacks, env: str) -> None:
+    [distribution] = stacks.resources(env, "aws_cloudfront_distribution").values()
+    [key] = stacks.resources(env, "aws_api_gateway_api_key")
+    headers = [header for origin in distribution["origin"] for header in origin.get("custom_header", [])]
+    assert headers == [{"name": "x-api-key", "value": f"${{aws_api_gateway_api_key.{key}.value}}"}]
+    value = stacks.resources(env, "aws_api_gateway_api_key")[key].get("value")
+    assert value == ("${uuid()}" if env == "local" else None)
+
+
+# Long random-looking words, and the forms that secrets of AWS, private keys and tokens have.
+SECRETS = (
+    re.compile(r"(?<![A-Z0-9])(AKIA|ASIA)[A-Z0-9]{16}(?![A-Z0-9])"),
+    re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
+    re.compile(r"\beyJ[A-Za-z0-9_-]{20,}\.[A-Za-z0-9_-]{20,}"),
+    re.compile(r"(?i)\b(password|passwd|api[_-]?key|secret)\b[\"']?\s*[:=]\s*[\"'](?!\$\{|test[\"'])[^\"'\s]{8,}[\"']"),
+)
+
+
+def test_no_secret_is_in_the_output(stacks: Stacks, env: str) -> None:
+    texts = [path for path in stacks.path(env).rglob("*") if path.is_file() and path.suffix != ".zip"]
+    assert len(texts) > 5
+    for path in texts:
+        for pattern in SECRETS:
+            found = pattern.search(path.read_text())
+            assert found is None, f"{path}: {found[0] if found else ''}"
+    for provider in stacks.json(env)["provider"]["aws"]:
+        credentials = {provider.get(name) for name in ("access_key", "secret_key", "token")} - {None}
+        assert credentials == ({"test"} if env == "local" else set())
+
+
+def test_no_path_of_this_machine_is_in_the_output(stacks: Stacks, env: str) -> None:
+    text = json.dumps(stacks.json(env))
+    assert str(stacks.folder) not in text
+    assert not re.search(r'"/(home|root|tmp|Users|work)/', text)
+
+
+def test_only_the_local_stack_knows_of_the_emulator(stacks: Stacks, env: str) -> None:
+    text = json.dumps(stacks.json(env))
+    assert ("localhost" in text) is (env == "local")
+    assert ("emulator_port" in text) is (env == "local")
