@@ -13,7 +13,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,6 +48,7 @@ class Emulator:
 
     folder: Path
     port: int = PORT
+    _process: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
 
     @property
     def log(self) -> Path:
@@ -76,7 +77,7 @@ class Emulator:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         with self.log.open("ab") as log:
-            process = subprocess.Popen(
+            self._process = subprocess.Popen(
                 [sys.executable, "-m", _MODULE],
                 cwd=ROOT,
                 env=self._environment(temporary),
@@ -85,9 +86,9 @@ class Emulator:
                 stderr=log,
                 start_new_session=True,
             )
-        self._record.write_text(json.dumps({"pid": process.pid, "port": self.port}))
+        self._record.write_text(json.dumps({"pid": self._process.pid, "port": self.port}))
         try:
-            self._wait(process)
+            self._wait(self._process)
         except BaseException:
             self.stop()
             raise
@@ -100,7 +101,7 @@ class Emulator:
             return False
         os.kill(pid, signal.SIGTERM)
         deadline = time.monotonic() + _STOP_SECONDS
-        while _alive(pid):
+        while self._is_alive(pid):
             if time.monotonic() > deadline:
                 os.kill(pid, signal.SIGKILL)
                 raise OperatorError(f"the embedded AWS (process {pid}) did not end in {_STOP_SECONDS} s; it was killed")
@@ -115,7 +116,7 @@ class Emulator:
         except (OSError, ValueError):
             return None
         pid = int(record["pid"])
-        return pid if _alive(pid) and _MODULE in _command_line(pid) else None
+        return pid if self._is_alive(pid) and _MODULE in _command_line(pid) else None
 
     def recorded_port(self) -> int | None:
         """Return the port of the process, if it runs."""
@@ -125,6 +126,11 @@ class Emulator:
     def has_state(self) -> bool:
         """Return whether an earlier run left state."""
         return (self.folder / "state").is_dir()
+
+    def _is_alive(self, pid: int) -> bool:
+        if self._process is not None and self._process.pid == pid:
+            return self._process.poll() is None  # which also takes leave of it, were it gone
+        return _alive(pid)
 
     def _wait(self, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + _START_SECONDS
@@ -319,11 +325,6 @@ def show(outputs: dict[str, Any]) -> None:
 
 
 def _alive(pid: int) -> bool:
-    try:
-        if os.waitpid(pid, os.WNOHANG)[0] == pid:
-            return False
-    except ChildProcessError:
-        pass  # not a child of this process: another command started it
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

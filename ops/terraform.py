@@ -206,14 +206,14 @@ class Terraform:
 
     def _apply(self, progress: Progress) -> int:
         command = [str(self._program), "apply", "-json", "-input=false", "-auto-approve"]
-        process = subprocess.Popen(
-            command, cwd=self.folder, env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
         task = progress.add_task("Reading what is there", total=None)
         faults: list[str] = []
         changed = 0
         active: dict[str, None] = {}
-        try:
+        # At Ctrl-C Terraform is interrupted too and writes its state; leaving the block waits for that.
+        with subprocess.Popen(
+            command, cwd=self.folder, env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process:
             for line in process.stdout or ():
                 event = _event(line)
                 address = event.get("hook", {}).get("resource", {}).get("addr", "")
@@ -232,11 +232,7 @@ class Terraform:
                         )
                 if active:
                     progress.update(task, description=next(iter(active)).partition(".")[0])
-            code = process.wait()
-        except BaseException:
-            # Terraform has had the interrupt too and ends by itself, with its state written.
-            process.wait()
-            raise
+        code = process.returncode
         if code:
             raise OperatorError("terraform apply failed:\n" + "\n".join(faults or ["it gave no reason"]))
         return changed

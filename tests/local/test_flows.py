@@ -1,0 +1,277 @@
+"""The main job on the embedded AWS, IAM enforced: records in, schedule fires, backup lands, mail goes out."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import random
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from ops import local as emulated
+from ops import students
+from ops.cloud import Answer, Cloud, fetch
+from tests.conftest import Local
+
+STUDENT = {
+    "studentid": "E2E-1",
+    "name": "Trần Thị Bình",
+    "class": "11A1",
+    "birthdate": "2008-03-04",
+    "email": "binh@students.example",
+}
+T = TypeVar("T")
+JSON = {"Content-Type": "application/json"}
+
+
+def save(cloud: Cloud, record: Any, **headers: str) -> Answer:
+    body = record if isinstance(record, bytes) else json.dumps(record).encode()
+    return fetch(f"{cloud.site_url}/students", method="POST", headers=JSON | headers, body=body)
+
+
+def table(cloud: Cloud) -> dict[str, Any]:
+    pages = cloud.client("dynamodb").get_paginator("scan").paginate(TableName="studentData")
+    return {item["studentid"]["S"]: item for page in pages for item in page["Items"]}
+
+
+def document(cloud: Cloud, key: str) -> dict[str, Any]:
+    found = cloud.client("s3").get_object(Bucket=cloud.settings.backups.bucket_name, Key=key)
+    parsed: dict[str, Any] = json.loads(found["Body"].read())
+    return parsed
+
+
+def keys(cloud: Cloud) -> set[str]:
+    listed = cloud.client("s3").list_objects_v2(Bucket=cloud.settings.backups.bucket_name)
+    return {found["Key"] for found in listed.get("Contents", [])}
+
+
+def mails(local: Local, subject: str) -> list[dict[str, Any]]:
+    return [mail for mail in emulated.mails(local.port) if mail["Subject"] == subject]
+
+
+def wait_for(look: Callable[[], T], seconds: float = 45) -> T:
+    deadline = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < deadline, f"nothing came in {seconds} s"
+        time.sleep(0.2)
+    return found
+
+
+@contextmanager
+def scheduled_in_a_moment(cloud: Cloud, **target: Any) -> Iterator[str]:
+    """A one-time schedule beside the real one: same group, same target, same role. Gives its stamp."""
+    scheduler = cloud.client("scheduler")
+    backups = cloud.settings.backups
+    real = scheduler.get_schedule(Name=backups.schedule_name, GroupName=backups.schedule_group)
+    moment = datetime.now(UTC) + timedelta(seconds=2)
+    name = f"test-{uuid.uuid4()}"
+    scheduler.create_schedule(
+        Name=name,
+        GroupName=backups.schedule_group,
+        ScheduleExpression=f"at({moment:%Y-%m-%dT%H:%M:%S})",
+        FlexibleTimeWindow={"Mode": "OFF"},
+        Target=real["Target"] | target,
+    )
+    try:
+        yield name
+    finally:
+        scheduler.delete_schedule(Name=name, GroupName=backups.schedule_group)
+
+
+def test_a_plan_right_after_the_apply_is_empty(local: Local) -> None:
+    assert local.terraform.has_changes() is False, local.terraform.plan()
+
+
+def test_the_site_is_served_with_its_security_headers(cloud: Cloud) -> None:
+    page = fetch(f"{cloud.site_url}/")
+    assert (page.status, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert "script-src 'self'" in page.headers["content-security-policy"]
+    assert page.headers["strict-transport-security"].startswith("max-age=63072000")
+    assert page.headers["x-frame-options"] == "DENY"
+    assert not [name for name in page.headers if name.startswith("x-amz-version")]
+    for name, kind in (("scripts.js", "text/javascript"), ("styles.css", "text/css"), ("icon.svg", "image/svg+xml")):
+        assert fetch(f"{cloud.site_url}/{name}").headers["content-type"].startswith(kind)
+
+
+def test_what_is_not_there_is_the_error_page_and_the_bucket_is_closed(local: Local) -> None:
+    cloud = local.cloud
+    page = fetch(f"{cloud.site_url}/nothing.html")
+    assert (page.status, b"There is no such page" in page.body) == (404, True)
+    direct = fetch(f"http://localhost:{local.port}/{cloud.settings.site.bucket_name}/index.html")
+    assert direct.status == 403
+
+
+def test_without_tls_the_site_redirects(cloud: Cloud) -> None:
+    import http.client
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(cloud.site_url)
+    connection = http.client.HTTPConnection("127.0.0.1", parts.port or 80, timeout=30)
+    connection.request("GET", "/", headers={"Host": parts.netloc, "x-forwarded-proto": "http"})
+    answer = connection.getresponse()
+    answer.read()
+    connection.close()
+    assert (answer.status, answer.headers["location"]) == (301, f"https://{parts.netloc}/")
+
+
+def test_the_api_wants_its_key_and_through_the_site_it_has_it(cloud: Cloud) -> None:
+    for method, path in (("GET", "/students"), ("POST", "/students"), ("POST", "/backup")):
+        refused = fetch(f"{cloud.api_url}{path}", method=method, headers=JSON, body=b"{}" if method == "POST" else None)
+        assert (refused.status, refused.json()) == (403, {"message": "Forbidden"})
+    wrong = fetch(f"{cloud.api_url}/students", headers={"x-api-key": "not-the-key"})
+    assert wrong.status == 403
+    assert fetch(f"{cloud.site_url}/students").status == 200
+
+
+def test_a_record_is_saved_updated_listed_and_mailed(local: Local) -> None:
+    created = save(local.cloud, STUDENT | {"gpa": 3.75})
+    assert (created.status, created.json()["created"]) == (201, True)
+    updated = save(local.cloud, STUDENT | {"class": "12A1"})
+    assert (updated.status, updated.json()["message"]) == (200, "Student E2E-1 was updated.")
+    listed = fetch(f"{local.cloud.site_url}/students?limit=1000").json()["students"]
+    assert [student for student in listed if student["studentid"] == "E2E-1"] == [
+        STUDENT | {"class": "12A1", "gpa": 3.75}
+    ]
+    assert len(mails(local, "Student created: E2E-1")) == len(mails(local, "Student updated: E2E-1")) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status", "message"),
+    [
+        (b'{"studentid": ', "application/json", 400, "is no JSON"),
+        (b"", "application/json", 400, "is empty"),
+        (b"[]", "application/json", 400, "one JSON object"),
+        (json.dumps(STUDENT | {"x": "y" * 300_000}).encode(), "application/json", 413, "the limit is 262,144"),
+        (json.dumps({"name": ""}).encode(), "application/json", 400, "birthdate is missing"),
+        (json.dumps(STUDENT).encode(), "text/plain", 400, "send application/json"),
+    ],
+)
+def test_a_bad_body_is_answered_with_what_is_wrong(
+    cloud: Cloud, body: bytes, content_type: str, status: int, message: str
+) -> None:
+    answer = save(cloud, body, **{"Content-Type": content_type})
+    assert (answer.status, message in answer.json()["message"]) == (status, True), answer.body
+
+
+def test_a_preflight_is_answered_for_the_sites_origin(cloud: Cloud) -> None:
+    answer = fetch(f"{cloud.api_url}/students", method="OPTIONS")
+    assert answer.status == 204
+    assert answer.headers["access-control-allow-origin"] == cloud.site_url
+    assert answer.headers["access-control-allow-methods"] == "GET,POST"
+
+
+def test_the_log_has_the_line_that_the_insights_query_finds(cloud: Cloud) -> None:
+    fetch(f"{cloud.site_url}/backup", method="POST")
+    group = f"/aws/lambda/{cloud.settings.backups.function_name}"
+    found = wait_for(
+        lambda: cloud.client("logs").filter_log_events(logGroupName=group, filterPattern='"Backup completed"')["events"]
+    )
+    line = json.loads(next(part for part in found[0]["message"].splitlines() if "Backup completed" in part))
+    assert (line["message"], line["level"]) == ("Backup completed", "INFO")
+
+
+def test_many_invocations_of_one_scheduled_run_make_one_backup_and_one_mail(local: Local) -> None:
+    cloud = local.cloud
+    payload = json.dumps({"source": "schedule", "scheduledTime": "2025-07-08T00:00:00Z"})
+    name = cloud.settings.backups.function_name
+    key = "students-backup-20250708T0700.json"
+    results: list[dict[str, Any]] = []
+
+    def invoke() -> None:
+        results.append(cloud.client("lambda").invoke(FunctionName=name, Payload=payload))
+
+    threads = [threading.Thread(target=invoke) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    invoke()
+    assert [result.get("FunctionError") for result in results] == [None] * 6
+    assert json.load(results[-1]["Payload"])["message"] == f"Backup completed: {key}"
+    versions = cloud.client("s3").list_object_versions(Bucket=cloud.settings.backups.bucket_name, Prefix=key)[
+        "Versions"
+    ]
+    assert len(versions) == 1
+    assert len(mails(local, f"Backup Completed: {key}")) == 1
+
+
+def test_the_backup_button_makes_a_backup_of_its_own(local: Local) -> None:
+    before = keys(local.cloud)
+    answers = [fetch(f"{local.cloud.site_url}/backup", method="POST") for _ in range(2)]
+    assert [answer.status for answer in answers] == [200, 200]
+    made = {answer.json()["key"] for answer in answers}
+    assert len(made) == 2
+    assert keys(local.cloud) - before == made
+
+
+def test_a_backup_that_fails_three_times_is_in_the_dead_letter_queue(cloud: Cloud) -> None:
+    sqs = cloud.client("sqs")
+    url = sqs.get_queue_url(QueueName=cloud.settings.backups.dead_letter_queue_name)["QueueUrl"]
+    event = {"source": "nobody", "mark": str(uuid.uuid4())}
+    cloud.client("lambda").invoke(
+        FunctionName=cloud.settings.backups.function_name, InvocationType="Event", Payload=json.dumps(event)
+    )
+    messages = wait_for(lambda: sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []))
+    assert any(event["mark"] in message["Body"] for message in messages)
+
+
+def test_a_schedule_may_not_invoke_another_function_and_says_so_in_its_queue(cloud: Cloud) -> None:
+    sqs = cloud.client("sqs")
+    url = sqs.get_queue_url(QueueName=cloud.settings.backups.schedule_dead_letter_queue_name)["QueueUrl"]
+    other = cloud.client("lambda").get_function(FunctionName=cloud.settings.functions.get_name)
+    with scheduled_in_a_moment(cloud, Arn=other["Configuration"]["FunctionArn"]) as name:
+        [message] = wait_for(
+            lambda: sqs.receive_message(QueueUrl=url, MessageAttributeNames=["All"]).get("Messages", [])
+        )
+    assert "AccessDenied" in message["MessageAttributes"]["ERROR_MESSAGE"]["StringValue"]
+    assert message["MessageAttributes"]["SCHEDULE_ARN"]["StringValue"].endswith(name)
+
+
+def write_csv(path: Path) -> None:
+    """395 rows in the shape of a school's export: quoted names, numbers, and no id."""
+    chance = random.Random(33)
+    names = ["school", "sex", "age", "address", *(f"answer{number}" for number in range(26)), "G1", "G2", "G3"]
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC)
+        writer.writerow(names)
+        for _ in range(395):
+            row: list[str | int] = [chance.choice(("GP", "MS")), chance.choice("FM"), chance.randint(15, 22), "U"]
+            row += [chance.choice(("yes", "no, not yet", 'so "and" so', 3)) for _ in range(26)]
+            writer.writerow([*row, *(chance.randint(0, 20) for _ in range(3))])
+
+
+def test_a_csv_file_goes_in_through_the_api_and_its_backup_is_equal_to_the_table(local: Local, tmp_path: Path) -> None:
+    """The main job. With STUDENTS_CSV=<file> it is that file that is taken, such as UCI's student-mat.csv."""
+    cloud = local.cloud
+    path = Path(os.environ.get("STUDENTS_CSV") or tmp_path / "students.csv")
+    if not path.exists():
+        write_csv(path)
+    defaults = {"name": "Student {row}", "class": "{school}", "birthdate": "2008-01-31"}
+    defaults["email"] = "student{row}@students.example"
+    rows = list(students.read_rows(path, id_template="GP-{row:04}", defaults=defaults))
+    outcomes = list(students.Importer(cloud.api_url, cloud.api_key()).send(rows))
+    assert [outcome.reason for outcome in outcomes if outcome.what == "rejected"] == []
+    before = keys(cloud)
+    with scheduled_in_a_moment(cloud):
+        [key] = wait_for(lambda: keys(cloud) - before)
+    assert key.startswith("students-backup-")
+    assert len(key) == len("students-backup-20250708T0700.json")
+    backed_up = {item["studentid"]["S"]: item for item in document(cloud, key)["items"]}
+    assert backed_up == table(cloud)
+    with path.open(newline="") as file:
+        for number, row in enumerate(csv.DictReader(file), start=1):
+            item = backed_up[f"GP-{number:04}"]
+            assert {name: {"S": value} for name, value in row.items() if value}.items() <= item.items()
+    assert len(rows) == 395
+    [mail] = wait_for(lambda: mails(local, f"Backup Completed: {key}"))
+    assert (mail["Source"], mail["To"]) == ("no-reply@studentapp.com", ["admin@studentapp.com"])
+    assert mail["BodyText"].startswith(f"Backup saved to s3://{cloud.settings.backups.bucket_name}/{key}\n")
