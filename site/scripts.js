@@ -87,7 +87,7 @@ function show() {
     rows.append(line);
   }
   const count = `${sorted.length} ${sorted.length === 1 ? "record" : "records"}`;
-  document.querySelector("#count").textContent = next ? `${count} of more` : count;
+  document.querySelector("#count").textContent = next ? `${count}, and there are more` : count;
   more.hidden = !next;
 }
 
@@ -148,8 +148,10 @@ form.addEventListener("submit", (event) => {
       form.reset();
       form.elements.namedItem("studentid").focus();
     } catch (error) {
-      showFaults(error.errors ?? {});
-      notify("error", error.message);
+      const faults = error.errors ?? {};
+      showFaults(faults);
+      const isShown = FIELDS.some((field) => faults[field]);
+      notify("error", isShown ? "The record was not saved. What is wrong stands beside the fields." : error.message);
     }
   });
 });

@@ -1,0 +1,155 @@
+"""`ops students`: from a CSV file through an API that is not always well."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ops import sample, students
+from ops.console import OperatorError
+from ops.students import Importer, read_rows
+
+
+class Api:
+    """An API that answers each record with what `answers` has for it, then with 201."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, list[tuple[int, dict[str, Any]]]] = {}
+        self.saved: dict[str, dict[str, str]] = {}
+        self.paths: set[str] = set()
+        api = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                record = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                api.paths.add(self.path)
+                assert self.headers["x-api-key"] == "key"
+                planned = api.answers.get(record["studentid"], [])
+                created = record["studentid"] not in api.saved
+                status, body = planned.pop(0) if planned else (201 if created else 200, {"created": created})
+                if status < 300:
+                    api.saved[record["studentid"]] = record
+                raw = json.dumps(body).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(raw)))
+                self.end_headers()
+                self.wfile.write(raw)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+
+@pytest.fixture
+def api() -> Iterator[Api]:
+    served = Api()
+    thread = threading.Thread(target=served.server.serve_forever)
+    thread.start()
+    yield served
+    served.server.shutdown()
+    served.server.server_close()
+    thread.join()
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "students.csv"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def read(path: Path, id_template: str | None = None, **defaults: str) -> list[students.Row]:
+    return list(read_rows(path, id_template=id_template, defaults=defaults))
+
+
+def test_columns_are_attributes_and_the_id_may_be_composed(tmp_path: Path) -> None:
+    path = write(tmp_path, '\ufeff"school","G1"\n"GP",5\n\n"MS",\n')
+    rows = read(path, "{school}-{row:04}", name="Student {row}", G1="none")
+    assert [(row.line, dict(row.record)) for row in rows] == [
+        (2, {"school": "GP", "G1": "5", "name": "Student 1", "studentid": "GP-0001"}),
+        (4, {"school": "MS", "name": "Student 2", "G1": "none", "studentid": "MS-0002"}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("", "is empty"),
+        ("a,a\n1,2\n", "names the column 'a' twice"),
+        ("a,,b\n1,2,3\n", "has a column without a name"),
+        ('a,b\n"1,2\n', "cannot be read"),
+    ],
+)
+def test_a_file_that_is_no_table_is_refused(tmp_path: Path, text: str, fault: str) -> None:
+    with pytest.raises(OperatorError, match=fault):
+        read(write(tmp_path, text))
+
+
+@pytest.mark.parametrize("template", ["{nothing}", "{row.__class__}", "{0}", "{row", "{row:%}x{"])
+def test_a_template_takes_columns_and_the_row_and_nothing_else(tmp_path: Path, template: str) -> None:
+    with pytest.raises(OperatorError):
+        read(write(tmp_path, "a\n1\n"), template)
+
+
+def test_all_rows_go_in_and_come_back_in_order(api: Api) -> None:
+    rows = [students.Row(line, record) for line, record in enumerate(sample.students(60), start=2)]
+    outcomes = list(Importer(api.url, "key").send(rows))
+    assert [outcome.row for outcome in outcomes] == rows
+    assert {outcome.what for outcome in outcomes} == {"created"}
+    assert list(sorted(api.saved.values(), key=lambda record: record["studentid"])) == list(sample.students(60))
+    assert api.paths == {"/students?notify=false"}
+    assert {outcome.what for outcome in Importer(api.url, "key", notify=True).send(rows)} == {"updated"}
+    assert "/students" in api.paths
+
+
+def test_a_rejected_row_is_reported_with_its_line_and_reason_and_the_others_go_in(api: Api) -> None:
+    api.answers["B"] = [(400, {"message": "no", "errors": {"email": "is missing", "name": "is missing"}})]
+    rows = [students.Row(2, {"studentid": "A"}), students.Row(3, {"studentid": "B"})]
+    rows += [students.Row(4, {}, "has 3 values for 2 columns"), students.Row(5, {"studentid": "C"})]
+    outcomes = list(Importer(api.url, "key").send(rows))
+    assert [(outcome.row.line, outcome.what, outcome.reason) for outcome in outcomes] == [
+        (2, "created", ""),
+        (3, "rejected", "email is missing; name is missing"),
+        (4, "rejected", "has 3 values for 2 columns"),
+        (5, "created", ""),
+    ]
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_throttling_and_passing_faults_are_waited_out(api: Api, status: int) -> None:
+    api.answers["A"] = [(status, {"message": "later"})] * 4
+    [outcome] = Importer(api.url, "key", pause=0.001).send([students.Row(2, {"studentid": "A"})])
+    assert (outcome.what, list(api.saved)) == ("created", ["A"])
+
+
+def test_what_never_passes_is_rejected_with_the_last_answer(api: Api) -> None:
+    api.answers["A"] = [(503, {"message": "The service is away."})] * 100
+    [outcome] = Importer(api.url, "key", pause=0.001).send([students.Row(2, {"studentid": "A"})])
+    assert (outcome.what, outcome.reason) == ("rejected", "The service is away.")
+
+
+def test_an_api_that_is_not_there_rejects_and_says_so() -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    server.server_close()
+    importer = Importer(f"http://127.0.0.1:{server.server_port}", "key", pause=0.001)
+    [outcome] = importer.send([students.Row(2, {"studentid": "A"})])
+    assert (outcome.what, "does not answer" in outcome.reason) == ("rejected", True)
+
+
+def test_the_same_seed_makes_the_same_students_and_they_are_valid() -> None:
+    from datetime import date
+
+    from handlers.students import record
+
+    made = list(sample.students(300))
+    assert made == list(sample.students(300))
+    assert made != list(sample.students(300, seed=1))
+    assert [student for student in made if record.faults(student, today=date(2026, 1, 1))] == []
+    assert len({student["studentid"] for student in made}) == 300

@@ -1,0 +1,143 @@
+"""Finding, fetching and configuring Terraform; the fetching against a server on the loopback interface."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import threading
+import zipfile
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from ops import terraform
+from ops.console import OperatorError
+
+PROGRAM = b"#!/bin/sh\necho terraform\n"
+
+
+def archive() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as packed:
+        packed.writestr("LICENSE.txt", "")
+        packed.writestr("terraform", PROGRAM)
+    return buffer.getvalue()
+
+
+class Releases:
+    """A server of releases that sends what it is told to."""
+
+    def __init__(self) -> None:
+        self.body = archive()
+        self.length: int | None = None
+        self.asked: list[str] = []
+        releases = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                releases.asked.append(self.path)
+                self.send_response(200)
+                self.send_header("Content-Length", str(releases.length or len(releases.body)))
+                self.end_headers()
+                self.wfile.write(releases.body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/terraform"
+
+
+@pytest.fixture
+def releases() -> Iterator[Releases]:
+    served = Releases()
+    thread = threading.Thread(target=served.server.serve_forever)
+    thread.start()
+    yield served
+    served.server.shutdown()
+    served.server.server_close()
+    thread.join()
+
+
+def pins() -> dict[str, str]:
+    return {terraform.this_platform(): hashlib.sha256(archive()).hexdigest()}
+
+
+def test_a_good_archive_becomes_a_program(releases: Releases, tmp_path: Path) -> None:
+    program = terraform.fetch(tmp_path, releases=releases.url, sha256=pins())
+    assert program.read_bytes() == PROGRAM
+    assert program.stat().st_mode & 0o111
+    assert [path.name for path in tmp_path.iterdir()] == ["terraform"]
+    name = f"terraform_{terraform.VERSION}_{terraform.this_platform()}.zip"
+    assert releases.asked == [f"/terraform/{terraform.VERSION}/{name}"]
+
+
+def test_other_bytes_than_expected_are_thrown_away(releases: Releases, tmp_path: Path) -> None:
+    with pytest.raises(OperatorError, match=r"has the SHA-256 .*, not 0000.* Install Terraform 1\.11 or newer"):
+        terraform.fetch(tmp_path, releases=releases.url, sha256={terraform.this_platform(): "0000"})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_archive_that_is_cut_short_is_thrown_away(releases: Releases, tmp_path: Path) -> None:
+    releases.length = len(releases.body)
+    releases.body = releases.body[:-20]
+    with pytest.raises(OperatorError, match=r"could not be fetched .* Install Terraform"):
+        terraform.fetch(tmp_path, releases=releases.url, sha256=pins())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_out_of_reach_is_one_sentence(tmp_path: Path) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    server.server_close()
+    with pytest.raises(OperatorError) as refused:
+        terraform.fetch(tmp_path, releases=f"http://127.0.0.1:{server.server_port}", sha256=pins())
+    assert "could not be fetched" in str(refused.value)
+    assert str(refused.value).endswith("Install Terraform 1.11 or newer and run this again.")
+    assert "\n" not in str(refused.value)
+
+
+def test_a_machine_without_a_pinned_archive_is_told_what_to_install(tmp_path: Path) -> None:
+    with pytest.raises(OperatorError, match=r"no pinned archive for .* Install Terraform"):
+        terraform.fetch(tmp_path, sha256={})
+
+
+def fake(folder: Path, version: str) -> Path:
+    folder.mkdir(parents=True)
+    program = folder / "terraform"
+    program.write_text(f'#!/bin/sh\necho \'{{"terraform_version": "{version}"}}\'\n')
+    program.chmod(0o755)
+    return program
+
+
+def test_a_new_enough_terraform_on_the_path_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = fake(tmp_path / "bin", "1.12.1")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    assert terraform.find() == program
+
+
+def test_one_that_is_too_old_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake(tmp_path / "bin", "1.10.5")
+    cached = fake(tmp_path / "cache" / terraform.VERSION, terraform.VERSION)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setattr(terraform, "_CACHE", tmp_path / "cache")
+    assert terraform.find() == cached
+
+
+def test_the_provider_comes_from_a_mirror_where_there_is_one(tmp_path: Path) -> None:
+    mirror = tmp_path / "mirror"
+    (mirror / terraform.PROVIDER / "5.100.0").mkdir(parents=True)
+    written = terraform.cli_configuration(tmp_path / "a", iter([tmp_path / "none", mirror])).read_text()
+    assert f'path    = "{mirror}"' in written
+    assert f'exclude = ["{terraform.PROVIDER}"]' in written
+    without = terraform.cli_configuration(tmp_path / "b", iter([tmp_path / "none"])).read_text()
+    assert "filesystem_mirror" not in without
+
+
+def test_the_users_own_configuration_is_kept_if_it_exists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own, ours = tmp_path / "own.rc", tmp_path / "ours.rc"
+    monkeypatch.setenv("TF_CLI_CONFIG_FILE", str(own))
+    assert terraform.environment(ours)["TF_CLI_CONFIG_FILE"] == str(ours)
+    own.write_text("")
+    assert terraform.environment(ours)["TF_CLI_CONFIG_FILE"] == str(own)
