@@ -92,7 +92,7 @@ class Backups(Construct):
         objects = f"{self.bucket.arn}/{backups.key_prefix}*"
         self.function.allow("WriteBackups", ["s3:PutObject", "s3:AbortMultipartUpload"], [objects])
         self.function.allow("ReadBackups", ["s3:GetObject"], [objects])
-        self.function.allow("KeepHistory", ["dynamodb:PutItem", "dynamodb:UpdateItem"], [self.history.arn])
+        self.function.allow("KeepHistory", ["dynamodb:UpdateItem"], [self.history.arn])
         self._restrict_bucket()
         self._expire(backups)
         self._schedule(backups)

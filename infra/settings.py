@@ -216,7 +216,7 @@ class Settings(Section):
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*$", description="The file's name without `.toml`.")
     region: str = Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", description="AWS Region, for example ap-southeast-1.")
     time_zone: TimeZone = Field("UTC", description="IANA zone of the stamp in a backup's name.")
-    emulated: bool = Field(False, description="The stack runs on the embedded AWS; see `infra/emulator.py`.")
+    emulated: bool = Field(False, description="The stack runs on the embedded AWS; see `infra/emulator/`.")
     force_destroy: bool = Field(
         False, description="Let `terraform destroy` delete buckets that still hold objects. Never in production."
     )

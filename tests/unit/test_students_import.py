@@ -103,7 +103,7 @@ def test_all_rows_go_in_and_come_back_in_order(api: Api) -> None:
     outcomes = list(Importer(api.url, "key").send(rows))
     assert [outcome.row for outcome in outcomes] == rows
     assert {outcome.what for outcome in outcomes} == {"created"}
-    assert list(sorted(api.saved.values(), key=lambda record: record["studentid"])) == list(sample.students(60))
+    assert sorted(api.saved.values(), key=lambda record: record["studentid"]) == list(sample.students(60))
     assert api.paths == {"/students?notify=false"}
     assert {outcome.what for outcome in Importer(api.url, "key", notify=True).send(rows)} == {"updated"}
     assert "/students" in api.paths

@@ -1,0 +1,29 @@
+"""`python -m bench`: measure everything and write docs/benchmarks.md; ends with 1 if a target is missed."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+
+from bench import functions, synth
+from bench.measure import ROOT
+
+
+def main() -> None:
+    """Measure and write the page."""
+    print("Measuring the synth (a minute or two) …", file=sys.stderr)
+    synthesis, is_met = synth.report()
+    print("Measuring the functions …", file=sys.stderr)
+    head = (
+        f"# Benchmarks\n\nWritten by `make bench` on {platform.system()} {platform.machine()}, {os.cpu_count()} cores, "
+        f"Python {platform.python_version()}. Machines differ and are shared: the ratios are what counts.\n\n"
+    )
+    text = "\n".join([head.rstrip() + "\n", synthesis, functions.report()])
+    (ROOT / "docs" / "benchmarks.md").write_text(text)
+    print(text)
+    sys.exit(not is_met)
+
+
+if __name__ == "__main__":
+    main()

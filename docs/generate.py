@@ -1,0 +1,195 @@
+"""Writes the pages of docs/ that are made from the code: `python -m docs.generate`; with --check it only compares."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import types
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from infra.settings import Settings
+
+DOCS = Path(__file__).resolve().parent
+NOTE = "<!-- Written by `make docs`; change the code, not this page. -->\n\n"
+ENVIRONMENT = "workshop"
+
+
+def settings_page() -> str:
+    """Return the reference of all settings, from the models that check them."""
+    intro = (
+        "# Settings\n\nAn environment is a file `environments/<name>.toml`; its name is the stack's. Everything is "
+        "checked at synth, before Terraform sees anything: a fault is named with its file, key, value and reason.\n"
+    )
+    return NOTE + intro + "".join(_section("", Settings))
+
+
+def _section(name: str, model: type[BaseModel]) -> Iterator[str]:
+    fields = model.model_fields
+    nested = {key: field.annotation for key, field in fields.items() if _is_model(field.annotation)}
+    yield f"\n## {f'`[{name}]`' if name else 'At the top'}\n\n{(model.__doc__ or '').strip()}\n\n"
+    yield "| setting | type | default | meaning |\n| --- | --- | --- | --- |\n"
+    for key, field in fields.items():
+        if key not in nested and (name or key != "name"):
+            yield f"| `{key}` | {_type(field)} | {_default(field)} | {field.description or ''} |\n"
+    for key, inner in nested.items():
+        yield from _section(f"{name}.{key}" if name else key, typing.cast(type[BaseModel], inner))
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _type(field: FieldInfo) -> str:
+    annotation: Any = field.annotation
+    if typing.get_origin(annotation) is types.UnionType:
+        annotation = next(part for part in typing.get_args(annotation) if part is not type(None))
+    if typing.get_origin(annotation) is typing.Literal:
+        values = [f"`{json.dumps(value)}`" for value in typing.get_args(annotation)]
+        return " or ".join(values) if len(values) < 5 else f"{', '.join(values[:5])}, … {values[-1]}"
+    name = {str: "text", int: "whole number", float: "number", bool: "`true` or `false`"}.get(
+        annotation, "table of texts"
+    )
+    bounds = []
+    for bound in field.metadata:
+        match bound:
+            case Ge(ge=low):
+                bounds.append(f"≥ {low:g}")
+            case Gt(gt=low):
+                bounds.append(f"> {low:g}")
+            case Le(le=high):
+                bounds.append(f"≤ {high:g}")
+            case Lt(lt=high):
+                bounds.append(f"< {high:g}")
+            case MinLen(min_length=low) if low > 1:
+                bounds.append(f"{low} characters or more")
+            case MaxLen(max_length=high):
+                bounds.append(f"up to {high} characters")
+    return ", ".join([name, *bounds])
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value = field.default if field.default is not PydanticUndefined else {}
+    if value is None:
+        return "none"
+    return f"`{json.dumps(value)}`"
+
+
+def iam_page(stack: dict[str, Any]) -> str:
+    """Return who may do what, from the synthesized policies."""
+    roles = {name: role["name"] for name, role in stack["resource"]["aws_iam_role"].items()}
+    rows = []
+    for address, policy in stack["resource"]["aws_iam_role_policy"].items():
+        role = roles[policy["role"].split(".")[1]]
+        for statement in json.loads(policy["policy"])["Statement"]:
+            condition = "; ".join(
+                f"{key} {operator} {value}"
+                for operator, keys in statement.get("Condition", {}).items()
+                for key, value in keys.items()
+            )
+            actions = "<br>".join(f"`{action}`" for action in _list(statement["Action"]))
+            resources = "<br>".join(f"`{_short(resource, stack)}`" for resource in _list(statement["Resource"]))
+            rows.append((role, statement["Sid"], actions, resources, condition, address))
+    lines = [
+        f"| `{role}` | {sid} | {actions} | {resources} | {condition} |\n"
+        for role, sid, actions, resources, condition, _ in sorted(rows)
+    ]
+    trusts = [
+        f"| `{role['name']}` | {statement['Principal']['Service']} | {_conditions(statement)} |\n"
+        for role in stack["resource"]["aws_iam_role"].values()
+        for statement in json.loads(role["assume_role_policy"])["Statement"]
+    ]
+    return (
+        f"{NOTE}# Who may do what\n\nThe roles of the environment `{ENVIRONMENT}`: each statement is a policy by itself, "
+        "named for its purpose, and no statement has a wildcard action or is for every resource "
+        "(`tests/synth/test_stacks.py`). That each is enough, and what each role is refused, is shown with IAM on "
+        "(`tests/local/test_iam.py`).\n\n"
+        "| role | for | may | on | if |\n| --- | --- | --- | --- | --- |\n" + "".join(lines) + "\n"
+        "## Who may assume them\n\n| role | service | if |\n| --- | --- | --- |\n" + "".join(sorted(trusts))
+    )
+
+
+def _conditions(statement: dict[str, Any]) -> str:
+    return "; ".join(
+        f"`{key}` is that of {'this account' if 'Account' in key else 'the schedule group'}"
+        for keys in statement.get("Condition", {}).values()
+        for key in keys
+    )
+
+
+def _short(resource: str, stack: dict[str, Any]) -> str:
+    """Return `${aws_s3_bucket.x.arn}/y*` as `bucket-name/y*`."""
+    inner, found, rest = resource.removeprefix("${").partition("}")
+    if not found:
+        return resource
+    kind, name, _ = inner.split(".")
+    values = stack["resource"][kind][name]
+    known = ("function_name", "bucket", "email_identity", "name")
+    return next(str(values[key]) for key in known if key in values) + rest
+
+
+def _list(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
+def resources_page(stack: dict[str, Any]) -> str:
+    """Return all resources by capability, from the synthesized stack."""
+    capabilities: dict[str, dict[str, int]] = {}
+    for kind, resources in stack["resource"].items():
+        for resource in resources.values():
+            capability = resource["//"]["metadata"]["path"].split("/")[1]
+            counts = capabilities.setdefault(capability, {})
+            counts[kind] = counts.get(kind, 0) + 1
+    total = sum(sum(counts.values()) for counts in capabilities.values())
+    rows = "".join(
+        f"| `infra/{name}.py` | {', '.join(_counted(kind, count) for kind, count in sorted(counts.items()))} |\n"
+        for name, counts in capabilities.items()
+    )
+    head = f"# Resources\n\nThe environment `{ENVIRONMENT}` has {total} resources.\n\n"
+    return f"{NOTE}{head}| defined in | resources |\n| --- | --- |\n{rows}"
+
+
+def _counted(kind: str, count: int) -> str:
+    return f"{count} × `{kind}`" if count > 1 else f"`{kind}`"
+
+
+def pages() -> dict[Path, str]:
+    """Return the text of every generated page."""
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(
+            [sys.executable, "main.py"], cwd=DOCS.parent, env={**os.environ, "CDKTF_OUTDIR": folder}, check=True
+        )
+        stack = json.loads(Path(folder, "stacks", ENVIRONMENT, "cdk.tf.json").read_text())
+    return {
+        DOCS / "settings.md": settings_page(),
+        DOCS / "iam.md": iam_page(stack),
+        DOCS / "resources.md": resources_page(stack),
+    }
+
+
+def main() -> None:
+    """Write the pages, or with --check end with 1 if one is stale."""
+    texts = pages()
+    if "--check" in sys.argv:
+        stale = [path.name for path, text in texts.items() if not path.exists() or path.read_text() != text]
+        if stale:
+            sys.exit(f"docs/{', docs/'.join(stale)}: stale; run make docs and commit what it writes")
+        return
+    for path, text in texts.items():
+        path.write_text(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""The embedded AWS as a process: it starts, keeps its state, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ops import local
+from ops.console import ROOT, OperatorError
+from ops.local import Emulator
+
+INTERRUPTED = """
+import sys, time
+from pathlib import Path
+from ops import local
+local.FOLDER, local.STATE = Path(sys.argv[1], "emulator"), Path(sys.argv[1], "state")
+def work(emulator):
+    print("working", flush=True)
+    time.sleep(60)
+local.raise_stack = work
+local.app(["up", "--port", sys.argv[2]])
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def processes(folder: Path) -> list[str]:
+    """The processes whose environment names a folder: the emulator's and those of the functions in it."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            environ = (entry / "environ").read_bytes()
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+        if f"={folder}".encode() in environ:
+            found.append(command)
+    return found
+
+
+def test_a_taken_port_is_a_clear_error_and_starts_nothing(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(OperatorError, match=rf"port {port} is taken by another program; .* --port"):
+            Emulator(tmp_path, port).start()
+    assert not (tmp_path / "emulator.json").exists()
+
+
+def test_state_is_kept_between_runs_and_nothing_else_is_left(tmp_path: Path) -> None:
+    emulator = Emulator(tmp_path, free_port())
+    emulator.start()
+    try:
+        s3 = local.client("s3", emulator.port, "ap-southeast-1")
+        s3.create_bucket(Bucket="kept", CreateBucketConfiguration={"LocationConstraint": "ap-southeast-1"})
+        s3.put_object(Bucket="kept", Key="k", Body=b"kept")
+        with socket.socket() as outside:
+            assert outside.connect_ex(("127.0.0.1", emulator.port)) == 0
+        assert Emulator(tmp_path).recorded_port() == emulator.port
+    finally:
+        assert emulator.stop()
+    assert (emulator.pid(), processes(tmp_path), (tmp_path / "tmp").exists()) == (None, [], False)
+    assert emulator.stop() is False
+    emulator.start()
+    try:
+        assert s3.get_object(Bucket="kept", Key="k")["Body"].read() == b"kept"
+    finally:
+        emulator.stop()
+    assert processes(tmp_path) == []
+
+
+def test_a_process_id_that_is_anothers_by_now_is_left_alone(tmp_path: Path) -> None:
+    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        (tmp_path / "emulator.json").write_text(f'{{"pid": {other.pid}, "port": 1}}')
+        assert Emulator(tmp_path).stop() is False
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()
+
+
+def test_ctrl_c_during_up_leaves_nothing_behind(tmp_path: Path) -> None:
+    port = free_port()
+    with subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED, str(tmp_path), str(port)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.strip() == "working":
+                break
+        assert len(processes(tmp_path)) >= 1
+        process.send_signal(signal.SIGINT)
+        process.stdout.read()
+        assert process.wait(30) == 130
+    deadline = time.monotonic() + 10
+    while processes(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert processes(tmp_path) == []
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_a_command_without_the_embedded_aws_says_how_to_start_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from typer.testing import CliRunner
+
+    from ops.__main__ import app
+
+    monkeypatch.setattr(local, "FOLDER", tmp_path)
+    for command in (["local", "mail"], ["students", "import", __file__], ["schedule", "show"]):
+        ended = CliRunner().invoke(app, command)
+        assert ended.exit_code == 1, ended.output
+    assert CliRunner().invoke(app, ["local", "status"]).exit_code == 3
+    assert CliRunner().invoke(app, ["local", "down"]).exit_code == 0
+
+
+def test_nothing_of_the_callers_aws_reaches_the_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "the-companys")
+    environment = Emulator(tmp_path)._environment(tmp_path / "tmp")
+    assert [name for name in environment if name.startswith("AWS_")] == []
+    assert environment["BIND_HOST"] == "127.0.0.1"
+    assert re.match(re.escape(str(Path(sys.executable).parent)) + os.pathsep, environment["PATH"])
