@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
-from zoneinfo import ZoneInfo
+
+from dateutil import tz
 
 from handlers import mail
 from handlers.backups import document, scan, table, upload
@@ -33,15 +34,23 @@ class Request:
 
 def scheduled(environment: BackupEnvironment, scheduled_time: datetime) -> Request:
     """Return the request of a scheduled run: the same for every try of it."""
-    stamp = scheduled_time.astimezone(ZoneInfo(environment.time_zone)).strftime("%Y%m%dT%H%M")
+    stamp = scheduled_time.astimezone(_zone(environment)).strftime("%Y%m%dT%H%M")
     moment = scheduled_time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return Request(f"schedule#{environment.table_name}#{moment}", "schedule", f"{environment.key_prefix}{stamp}.json")
 
 
 def manual(environment: BackupEnvironment, source: str, request_id: str, now: datetime) -> Request:
     """Return the request of a run that somebody asked for: its key is its own, to the request."""
-    stamp = now.astimezone(ZoneInfo(environment.time_zone)).strftime("%Y%m%dT%H%M%S")
+    stamp = now.astimezone(_zone(environment)).strftime("%Y%m%dT%H%M%S")
     return Request(f"{source}#{request_id}", source, f"{environment.key_prefix}{stamp}-{request_id[:8]}.json")
+
+
+def _zone(environment: BackupEnvironment) -> tzinfo:
+    # dateutil comes with botocore and brings its own zones, which a runtime's Linux may not have.
+    zone: tzinfo | None = tz.gettz(environment.time_zone)
+    if zone is None:
+        raise ValueError(f"there is no time zone {environment.time_zone!r}; TIME_ZONE must be an IANA name")
+    return zone
 
 
 class Backup:

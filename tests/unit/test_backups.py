@@ -14,6 +14,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
+from dateutil import tz
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from moto import mock_aws
@@ -211,6 +212,13 @@ def test_a_failed_run_may_be_tried_again_by_anyone_at_once(backup: run.Backup, s
     boto3.client("dynamodb").delete_table(TableName="backup-executions")
     create_tables(stacks)
     assert backup.run(scheduled(), holder="b", remaining=MINUTE) is not None
+
+
+def test_the_stamp_is_in_the_configured_zone_also_where_linux_has_no_zones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tz.tz, "TZPATHS", [])
+    tz.gettz.cache_clear()
+    assert scheduled().key == KEY
+    tz.gettz.cache_clear()
 
 
 def test_two_manual_runs_in_one_minute_are_two_backups(backup: run.Backup, clock: Clock) -> None:
