@@ -112,8 +112,8 @@ def iam_page(stack: dict[str, Any]) -> str:
         for statement in json.loads(role["assume_role_policy"])["Statement"]
     ]
     return (
-        f"{NOTE}# Who may do what\n\nThe roles of the environment `{ENVIRONMENT}`: each statement is a policy by itself, "
-        "named for its purpose, and no statement has a wildcard action or is for every resource "
+        f"{NOTE}# Who may do what\n\nThe roles of the environment `{ENVIRONMENT}`: each statement is a policy by "
+        "itself, named for its purpose, and no statement has a wildcard action or is for every resource "
         "(`tests/synth/test_stacks.py`). That each is enough, and what each role is refused, is shown with IAM on "
         "(`tests/local/test_iam.py`).\n\n"
         "| role | for | may | on | if |\n| --- | --- | --- | --- | --- |\n" + "".join(lines) + "\n"
