@@ -1,6 +1,6 @@
 # Needed beforehand: Python 3.11 or newer as python3, and make. Terraform is fetched if it is not there.
 .DELETE_ON_ERROR:
-.PHONY: setup demo test terraform check format plan deploy bench docs lock clean
+.PHONY: help setup demo test terraform check format plan deploy bench docs lock clean
 
 ENV ?= workshop
 BIN := .venv/bin
@@ -8,6 +8,9 @@ PYTHON := $(BIN)/python
 PIPENV := VIRTUAL_ENV=$(CURDIR)/.venv PIPENV_VERBOSITY=-1 $(BIN)/pipenv
 PIPENV_VERSION := 2026.10.3
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+help: ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
 
 setup: .venv/ready ## Install everything into the project's folder
 
@@ -23,7 +26,7 @@ node_modules/ready: package-lock.json .venv/ready
 	touch $@
 
 demo: setup ## Everything once, on an embedded AWS; stays up until Ctrl-C, with ONCE=1 it ends by itself
-	@$(PYTHON) -m ops demo $(if $(ONCE),--once)
+	@$(PYTHON) -m ops demo $(if $(ONCE),--once) $(if $(PORT),--port $(PORT))
 
 test: terraform check node_modules/ready ## Lint, types and all tests, on a machine that needs nothing installed before
 	$(PYTHON) -m pytest

@@ -60,9 +60,9 @@ class Local:
     folder: Path
 
 
-def synthesize(folder: Path) -> Stacks:
+def synthesize(folder: Path, *program: str) -> Stacks:
     done = subprocess.run(
-        [sys.executable, "main.py"],
+        [sys.executable, *(program or ("main.py",))],
         cwd=ROOT,
         env={**os.environ, "CDKTF_OUTDIR": str(folder)},
         capture_output=True,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ops.console import ROOT
-from tests.conftest import Stacks
+from tests.conftest import Stacks, synthesize
 
 SOURCES = ("main.py", "cdktf.json", "Pipfile", "Pipfile.lock", "environments", "handlers", "infra", "site")
 
@@ -51,15 +50,7 @@ def test_a_synth_in_another_folder_zone_and_hash_seed_gives_the_same_files(stack
 def test_the_quick_import_of_the_provider_changes_nothing(stacks: Stacks, tmp_path: Path) -> None:
     """The package as it is, imported before `infra` can put its own in place."""
     program = "import runpy, cdktf_cdktf_provider_aws; runpy.run_path('main.py', run_name='__main__')"
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=ROOT,
-        env={**os.environ, "CDKTF_OUTDIR": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    synthesize(tmp_path, "-c", program)
     assert contents(tmp_path) == contents(stacks.folder)
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +12,22 @@ import pytest
 from ops import sample, students
 from ops.console import OperatorError
 from ops.students import Importer, read_rows
+from tests.unit.server import QuietHandler, closed_address, serving
 
 
 class Api:
     """An API that answers each record with what `answers` has for it, then with 201."""
 
     def __init__(self) -> None:
+        self.url = ""
         self.answers: dict[str, list[tuple[int, dict[str, Any]]]] = {}
         self.saved: dict[str, dict[str, str]] = {}
         self.paths: set[str] = set()
+
+    def handler(self) -> type[QuietHandler]:
         api = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(QuietHandler):
             def do_POST(self) -> None:
                 record = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 api.paths.add(self.path)
@@ -35,28 +37,16 @@ class Api:
                 status, body = planned.pop(0) if planned else (201 if created else 200, {"created": created})
                 if status < 300:
                     api.saved[record["studentid"]] = record
-                raw = json.dumps(body).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(raw)))
-                self.end_headers()
-                self.wfile.write(raw)
+                self.answer(status, json.dumps(body).encode())
 
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        return Handler
 
 
 @pytest.fixture
 def api() -> Iterator[Api]:
     served = Api()
-    thread = threading.Thread(target=served.server.serve_forever)
-    thread.start()
-    yield served
-    served.server.shutdown()
-    served.server.server_close()
-    thread.join()
+    with serving(served.handler()) as served.url:
+        yield served
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -136,9 +126,7 @@ def test_what_never_passes_is_rejected_with_the_last_answer(api: Api) -> None:
 
 
 def test_an_api_that_is_not_there_rejects_and_says_so() -> None:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
-    server.server_close()
-    importer = Importer(f"http://127.0.0.1:{server.server_port}", "key", pause=0.001)
+    importer = Importer(closed_address(), "key", pause=0.001)
     [outcome] = importer.send([students.Row(2, {"studentid": "A"})])
     assert (outcome.what, "does not answer" in outcome.reason) == ("rejected", True)
 

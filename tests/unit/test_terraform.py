@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import io
-import threading
 import zipfile
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from ops import terraform
 from ops.console import OperatorError
+from tests.unit.server import QuietHandler, closed_address, serving
 
 PROGRAM = b"#!/bin/sh\necho terraform\n"
 
@@ -30,35 +29,28 @@ class Releases:
     """A server of releases that sends what it is told to."""
 
     def __init__(self) -> None:
+        self.url = ""
         self.body = archive()
         self.length: int | None = None
         self.asked: list[str] = []
+
+    def handler(self) -> type[QuietHandler]:
         releases = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(QuietHandler):
             def do_GET(self) -> None:
                 releases.asked.append(self.path)
-                self.send_response(200)
-                self.send_header("Content-Length", str(releases.length or len(releases.body)))
-                self.end_headers()
-                self.wfile.write(releases.body)
+                self.answer(200, releases.body, releases.length)
 
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/terraform"
+        return Handler
 
 
 @pytest.fixture
 def releases() -> Iterator[Releases]:
     served = Releases()
-    thread = threading.Thread(target=served.server.serve_forever)
-    thread.start()
-    yield served
-    served.server.shutdown()
-    served.server.server_close()
-    thread.join()
+    with serving(served.handler()) as address:
+        served.url = f"{address}/terraform"
+        yield served
 
 
 def pins() -> dict[str, str]:
@@ -89,10 +81,8 @@ def test_an_archive_that_is_cut_short_is_thrown_away(releases: Releases, tmp_pat
 
 
 def test_a_server_out_of_reach_is_one_sentence(tmp_path: Path) -> None:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
-    server.server_close()
     with pytest.raises(OperatorError) as refused:
-        terraform.fetch(tmp_path, releases=f"http://127.0.0.1:{server.server_port}", sha256=pins())
+        terraform.fetch(tmp_path, releases=closed_address(), sha256=pins())
     assert "could not be fetched" in str(refused.value)
     assert str(refused.value).endswith("Install Terraform 1.11 or newer and run this again.")
     assert "\n" not in str(refused.value)
