@@ -141,7 +141,9 @@ class Site(Construct):
         self.url = platform.site_url(self._distribution)
 
     def _upload(self) -> None:
-        for path in sorted(SITE.iterdir()):
+        for path in sorted(SITE.glob("[!.]*")):
+            if path.suffix not in _CONTENT_TYPES:
+                raise ValueError(f"{path}: no content type is known for {path.suffix!r}; add it to _CONTENT_TYPES")
             asset = TerraformAsset(
                 self,
                 f"{path.name}-asset",

@@ -25,6 +25,10 @@ class Claim:
     granted: bool
 
 
+class Overtaken(RuntimeError):
+    """The invocation held its execution beyond its time, and another has taken it."""
+
+
 class History:
     """The table of executions.
 
@@ -62,8 +66,17 @@ class History:
         )
 
     def complete(self, execution_id: str, *, holder: str, now: datetime, values: Row) -> Row:
-        """Write that an execution is done, and return the row."""
-        return self._end(execution_id, holder, values | {"status": COMPLETED, "endedAt": _text(now)}).row
+        """Write that an execution is done, and return the row.
+
+        Raises:
+            Overtaken: another invocation has taken the execution meanwhile.
+        """
+        claim = self._end(execution_id, holder, values | {"status": COMPLETED, "endedAt": _text(now)})
+        if not claim.granted:
+            raise Overtaken(
+                f"{execution_id} is {claim.row.get('holder')}'s by now, not {holder}'s; it will complete it"
+            )
+        return claim.row
 
     def fail(self, execution_id: str, *, holder: str, now: datetime, error: BaseException) -> None:
         """Write that an execution failed and why; the next try may take it at once."""

@@ -32,6 +32,9 @@ _SERVICES = (
     "sts",
 )
 
+# The newest runtime that the provider knows is python3.13; the process runs under this machine's Python all the same.
+_NEWEST_RUNTIME = 13
+
 
 class EmulatedAws(Aws):
     """The embedded AWS on a port of this machine, named by the Terraform variable `emulator_port`."""
@@ -45,7 +48,7 @@ class EmulatedAws(Aws):
     @property
     def target(self) -> Target:
         machine = "arm64" if platform.machine() in {"aarch64", "arm64"} else "x86_64"
-        return Target(f"python{sys.version_info.major}.{sys.version_info.minor}", machine, native=True)
+        return Target(f"python3.{min(sys.version_info.minor, _NEWEST_RUNTIME)}", machine, native=True)
 
     def provider_options(self) -> dict[str, Any]:
         return {

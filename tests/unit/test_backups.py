@@ -170,6 +170,24 @@ def test_a_run_that_died_is_taken_up_by_its_own_retry_or_once_its_time_is_over(
     assert objects() == [KEY]
 
 
+def test_an_invocation_that_was_overtaken_does_not_complete_and_sends_no_mail(
+    backup: run.Backup, mail: Mail, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = history.History(boto3.client("dynamodb"), "backup-executions", 400)
+    pages = scan.pages
+
+    def slow(*arguments: Any) -> Iterator[scan.Page]:
+        clock.now += 2 * MINUTE
+        assert kept.claim(scheduled().id, holder="b", now=clock(), until=clock() + MINUTE, values={}).granted
+        yield from pages(*arguments)
+
+    monkeypatch.setattr(scan, "pages", slow)
+    with pytest.raises(history.Overtaken, match="is b's by now, not a's"):
+        backup.run(scheduled(), holder="a", remaining=MINUTE)
+    [row] = boto3.client("dynamodb").scan(TableName="backup-executions")["Items"]
+    assert (row["status"], row["holder"], mail.sent) == ({"S": "running"}, {"S": "b"}, [])
+
+
 def test_a_run_that_died_after_its_upload_is_completed_with_the_numbers_of_the_object(
     backup: run.Backup, mail: Mail, clock: Clock
 ) -> None:
