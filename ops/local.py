@@ -212,12 +212,23 @@ def started(port: int) -> Iterator[tuple[Emulator, bool]]:
         STATE.unlink(missing_ok=True)  # it speaks of an account that is gone
     with out.status("Starting the embedded AWS"):
         emulator.start()
+    _end_in_order()
     try:
         out.print(f"[green]✓[/] the embedded AWS listens on 127.0.0.1:{emulator.port}, IAM enforced")
         yield emulator, True
     except BaseException:
         emulator.stop()
         raise
+
+
+def _end_in_order() -> None:
+    """Let a closed terminal and a kill end as Ctrl-C does: with what was started stopped."""
+
+    def end(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, end)
 
 
 @app.command()

@@ -18,9 +18,10 @@ from ops.console import ROOT, OperatorError
 from ops.local import Emulator
 
 INTERRUPTED = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from ops import local
+signal.signal(signal.SIGINT, signal.default_int_handler)
 local.FOLDER, local.STATE = Path(sys.argv[1], "emulator"), Path(sys.argv[1], "state")
 def work(emulator):
     print("working", flush=True)
@@ -93,7 +94,8 @@ def test_a_process_id_that_is_anothers_by_now_is_left_alone(tmp_path: Path) -> N
         other.wait()
 
 
-def test_ctrl_c_during_up_leaves_nothing_behind(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_ctrl_c_a_kill_and_a_closed_terminal_leave_nothing_behind(tmp_path: Path, number: int, code: int) -> None:
     port = free_port()
     with subprocess.Popen(
         [sys.executable, "-c", INTERRUPTED, str(tmp_path), str(port)],
@@ -107,9 +109,9 @@ def test_ctrl_c_during_up_leaves_nothing_behind(tmp_path: Path) -> None:
             if line.strip() == "working":
                 break
         assert len(processes(tmp_path)) >= 1
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         process.stdout.read()
-        assert process.wait(30) == 130
+        assert process.wait(30) == code
     deadline = time.monotonic() + 10
     while processes(tmp_path) and time.monotonic() < deadline:
         time.sleep(0.1)
