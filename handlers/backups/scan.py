@@ -37,6 +37,10 @@ class Page:
     read_units: float
 
 
+class ScanError(RuntimeError):
+    """The service's answer cannot be read."""
+
+
 _decode = msgspec.json.Decoder(_Answer).decode
 _SEPARATOR = b",\n"
 
@@ -46,7 +50,11 @@ class _Parser(JSONParser):  # type: ignore[misc]
 
     def _handle_json_body(self, raw_body: bytes, shape: Any) -> Any:
         if shape is not None and shape.name == "ScanOutput":
-            return {"Answer": _decode(raw_body), "Indented": b"\n" in raw_body}
+            try:
+                return {"Answer": _decode(raw_body), "Indented": b"\n" in raw_body}
+            except msgspec.DecodeError as error:
+                # Not raised here: botocore checks the CRC after parsing, and fetches a damaged body anew.
+                return {"Fault": f"{len(raw_body):,} bytes that are no answer of Scan: {error}"}
         return super()._handle_json_body(raw_body, shape)
 
 
@@ -74,10 +82,13 @@ def pages(dynamodb: Any, table_name: str) -> Iterator[Page]:
 
     Raises:
         botocore.exceptions.ClientError: DynamoDB refused, after all retries.
+        ScanError: the service answered with what cannot be read, its CRC being right.
     """
     start: dict[str, Any] = {}
     while True:
         response = dynamodb.scan(TableName=table_name, ReturnConsumedCapacity="TOTAL", **start)
+        if "Fault" in response:
+            raise ScanError(f"DynamoDB answered the scan of {table_name} with {response['Fault']}")
         answer: _Answer = response["Answer"]
         items: list[Any] = answer.items
         if response["Indented"]:
