@@ -2,11 +2,12 @@
 
 import typer
 
-from ops import cdktf, demo, local, schedule, students
+from ops import backups, cdktf, demo, local, schedule, students
 
 app = typer.Typer(name="ops", help="Rollbook's commands.", no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(local.app, name="local")
 app.add_typer(students.app, name="students")
+app.add_typer(backups.app, name="backups")
 app.add_typer(schedule.app, name="schedule")
 app.command("demo")(demo.demo)
 app.command("terraform")(cdktf.check_terraform)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from handlers.backups import verify
 from infra.settings import ENVIRONMENTS, load
 from ops import local, sample, schedule, students, terraform
 from ops.cloud import Cloud, fetch
@@ -66,10 +67,15 @@ def _steps(cloud: Cloud, port: int) -> Iterator[str]:
     yield f"the schedule fired under its own role and is {cloud.settings.backups.schedule_expression} again"
 
     found = cloud.client("s3").get_object(Bucket=cloud.settings.backups.bucket_name, Key=key)
-    document = json.loads(found["Body"].read())
+    body = found["Body"].read()
+    document = json.loads(body)
     backed_up = {item["studentid"]["S"]: _plain(item) for item in document["items"]}
     _expect(backed_up == stored and document["itemCount"] == len(stored), "the backup is not equal to the table", key)
-    yield f"s3://{cloud.settings.backups.bucket_name}/{key} holds the table, record by record"
+    try:
+        verify.verify([body])
+    except verify.Corrupted as damage:
+        raise OperatorError(f"the backup {key} is damaged: {damage}") from None
+    yield f"s3://{cloud.settings.backups.bucket_name}/{key} is whole and holds the table, record by record"
 
     subject = f"Backup Completed: {key}"
     mails = [mail for mail in local.mails(port)[mails_before:] if mail["Subject"] == subject]

@@ -1,0 +1,126 @@
+"""Re-reads a backup document and proves it whole, or names the first place that is not."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from handlers.backups import document
+
+# The ten types (DynamoDB API reference, AttributeValue).
+_TYPES = frozenset({"S", "N", "B", "BOOL", "NULL", "L", "M", "SS", "NS", "BS"})
+# An item has at most 400 KB (DynamoDB Developer Guide, "Quotas"); as JSON, escapes included, far less than this.
+_LONGEST_LINE = 8 * 1024 * 1024
+_HEADER_END = b',"items":['
+_decode_item = msgspec.json.Decoder(dict[str, dict[str, msgspec.Raw]]).decode
+
+
+class Corrupted(ValueError):
+    """The document is not what was written; the message says where it first is not."""
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What a whole document holds: its header but for the items, its footer, its size in bytes."""
+
+    header: dict[str, Any]
+    footer: document.Footer
+    bytes: int
+
+
+def verify(chunks: Iterable[bytes]) -> Verified:
+    """Read a document in one pass and check structure, every item line, count and SHA-256.
+
+    Arguments:
+        chunks: its bytes, in pieces of any size; no more than a piece and a line are in memory at a time.
+
+    Raises:
+        Corrupted: with the number of the item and its bytes' range, counted from 0, or with what else is wrong.
+    """
+    lines = _lines(chunks)
+    _, first = next(lines, (0, b""))
+    header = _header(first)
+    digest = hashlib.sha256()
+    items = 0
+    last = b""
+    for start, line in lines:
+        if line.startswith(b"],"):
+            return _end(header, line, lines, digest.hexdigest(), items, last, start)
+        if items and not last.endswith(b","):
+            raise _at(items - 1, start - 1 - len(last), last, "it does not end with a comma, and another follows")
+        if line or items:
+            _check(items, start, line)
+            digest.update(b"\n" + line if items else line)
+            items += 1
+        last = line
+    raise Corrupted(f"it is cut short: it ends after {items:,} items, without its footer")
+
+
+def _header(line: bytes) -> dict[str, Any]:
+    try:
+        if not line.endswith(_HEADER_END):
+            raise msgspec.DecodeError("it does not end with the beginning of the items")
+        header: dict[str, Any] = msgspec.json.decode(line[: -len(_HEADER_END)] + b"}", type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise Corrupted(f"its first line (bytes 0 to {max(len(line) - 1, 0):,}) is no header: {error}") from None
+    if header.get("format") != document.FORMAT:
+        raise Corrupted(f"its format is {header.get('format')!r}, not {document.FORMAT!r}")
+    return header
+
+
+def _end(
+    header: dict[str, Any],
+    line: bytes,
+    rest: Iterator[tuple[int, bytes]],
+    sha256: str,
+    items: int,
+    last: bytes,
+    start: int,
+) -> Verified:
+    if last.endswith(b","):
+        raise _at(items - 1, start - 1 - len(last), last, "it ends with a comma, and no item follows")
+    try:
+        footer = document.read_footer(b"\n" + line)
+    except document.DocumentError as error:
+        raise Corrupted(f"its last line (from byte {start:,}): {error}") from None
+    if trailing := [content for _, content in rest if content]:
+        raise Corrupted(f"something follows its footer: {trailing[0][:40]!r}")
+    if footer.item_count != items:
+        raise Corrupted(f"it has {items:,} items, and its footer says {footer.item_count:,}")
+    if footer.sha256 != sha256:
+        raise Corrupted(f"every line can be read, but their SHA-256 is {sha256}, and the footer says {footer.sha256}")
+    return Verified(header, footer, start + len(line) + 1)
+
+
+def _check(number: int, start: int, line: bytes) -> None:
+    try:
+        attributes = _decode_item(line.removesuffix(b","))
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _at(number, start, line, str(error)) from None
+    for name, value in attributes.items():
+        if len(value) != 1 or not value.keys() <= _TYPES:
+            raise _at(number, start, line, f"its attribute {name!r} has no type of DynamoDB: {sorted(value)}")
+
+
+def _at(number: int, start: int, line: bytes, reason: str) -> Corrupted:
+    end = start + max(len(line) - 1, 0)
+    return Corrupted(f"item {number + 1:,} (bytes {start:,} to {end:,}) is damaged: {reason}. It begins {line[:60]!r}")
+
+
+def _lines(chunks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Yield each line without its break, and where it begins."""
+    start = 0
+    buffer = b""
+    for chunk in chunks:
+        *whole, buffer = (buffer + chunk).split(b"\n")
+        for line in whole:
+            yield start, line
+            start += len(line) + 1
+        if len(buffer) > _LONGEST_LINE:
+            raise Corrupted(f"the line from byte {start:,} has over {_LONGEST_LINE:,} bytes; no item is that long")
+    if buffer:
+        yield start, buffer

@@ -1,0 +1,104 @@
+"""A backup document is whole, or the first damage is named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from handlers.backups import document, verify
+from handlers.backups.scan import Page
+
+NOW = datetime(2025, 7, 8, tzinfo=UTC)
+
+
+def made(count: int = 3) -> bytes:
+    lines = [b'{"studentid":{"S":"SV%03d"},"n":{"N":"1"}}' % number for number in range(count)]
+    pairs = [lines[start : start + 2] for start in range(0, count, 2)]
+    pages = [Page(b",\n".join(pair), len(pair), 0.5) for pair in pairs]
+    return b"".join(document.Writer().chunks({"name": "t"}, NOW, pages, lambda: NOW))
+
+
+def pieces(whole: bytes, size: int) -> Iterator[bytes]:
+    for start in range(0, len(whole), size):
+        yield whole[start : start + size]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 50])
+@pytest.mark.parametrize("size", [1, 7, 100_000])
+def test_what_was_written_is_whole_however_it_is_cut_into_pieces(count: int, size: int) -> None:
+    whole = made(count)
+    verified = verify.verify(pieces(whole, size))
+    assert (verified.footer.item_count, verified.bytes) == (count, len(whole))
+    assert verified.header["table"] == {"name": "t"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "damage"),
+    [
+        (b"SV001", b'SV"01', "item 2 (bytes "),
+        (b'"S":"SV002"', b'"X":"SV002"', "its attribute 'studentid' has no type of DynamoDB: ['X']"),
+        (b'SV000"},"n":{"N":"1"}},', b'SV000"},"n":{"N":"1"}}', "does not end with a comma, and another follows"),
+        (b'SV002"},"n":{"N":"1"}}', b'SV002"},"n":{"N":"1"}},', "it ends with a comma, and no item follows"),
+        (b"SV001", b"SV009", "every line can be read, but their SHA-256 is"),
+        (b'"itemCount":3', b'"itemCount":4', "it has 3 items, and its footer says 4"),
+        (b"rollbook-backup/1", b"rollbook-backup/9", "its format is 'rollbook-backup/9'"),
+        (b'"items":[', b'"items":{', "is no header"),
+        (b'"completedAt"', b'"completed"', "its last line (from byte"),
+        (b'Z"}\n', b'Z"}\nmore', "something follows its footer: b'more'"),
+    ],
+)
+def test_the_first_damage_is_named(old: bytes, new: bytes, damage: str) -> None:
+    whole = made()
+    assert whole.count(old) == 1
+    with pytest.raises(verify.Corrupted) as found:
+        verify.verify([whole.replace(old, new)])
+    assert damage in str(found.value)
+
+
+def test_the_range_of_a_damaged_item_is_that_of_its_line() -> None:
+    whole = made().replace(b"SV001", b'SV"01')
+    start = whole.index(b'{"studentid":{"S":"SV"01')
+    end = whole.index(b"\n", start) - 1
+    with pytest.raises(verify.Corrupted) as found:
+        verify.verify(pieces(whole, 10))
+    assert str(found.value).startswith(f"item 2 (bytes {start} to {end}) is damaged: JSON is malformed")
+
+
+def test_a_missing_item_and_a_swapped_one_are_found() -> None:
+    lines = made(6).split(b"\n")
+    for changed in (lines[:2] + lines[3:], [*lines[:2], lines[3], lines[2], *lines[4:]]):
+        with pytest.raises(verify.Corrupted):
+            verify.verify([b"\n".join(changed)])
+
+
+def test_every_cut_is_found() -> None:
+    whole = made()
+    for length in range(len(whole) - 1):
+        with pytest.raises(verify.Corrupted):
+            verify.verify([whole[:length]])
+
+
+WHOLE = made(20)
+STARTED = WHOLE.index(b'"items":[\n') + len(b'"items":[\n')
+
+
+@given(st.integers(STARTED, WHOLE.index(b"\n],") - 1), st.integers(0, 7))
+def test_every_flipped_bit_of_an_item_is_found(position: int, bit: int) -> None:
+    damaged = bytearray(WHOLE)
+    damaged[position] ^= 1 << bit
+    with pytest.raises(verify.Corrupted):
+        verify.verify(pieces(bytes(damaged), 64))
+
+
+def test_a_line_without_end_does_not_fill_the_memory() -> None:
+    def endless() -> Iterator[bytes]:
+        yield WHOLE[:STARTED]
+        while True:
+            yield b"x" * (1 << 20)
+
+    with pytest.raises(verify.Corrupted, match="no item is that long"):
+        verify.verify(endless())
