@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from infra.settings import ENVIRONMENTS, load
@@ -21,6 +22,10 @@ from ops.cloud import Cloud
 from ops.console import ROOT
 from ops.local import Emulator
 from ops.terraform import Terraform
+
+# The same examples in every run, however slow the machine.
+hypothesis.settings.register_profile("rollbook", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("rollbook")
 
 # Nothing of the caller's AWS reaches a test.
 for name in [name for name in os.environ if name.startswith("AWS_")]:
