@@ -33,11 +33,16 @@ def list_(env: Environment = "local", as_json: Json = False) -> None:
     if as_json:
         print(json.dumps(rows))
         return
-    table = Table("Key", "Status", "Source", "Items", "Bytes", "Started", "Error")
+    table = Table()
+    table.add_column("Key", no_wrap=True, overflow="fold")  # it is what the other commands are given
+    for name in ("Status", "Source", "Items", "Bytes"):
+        table.add_column(name, overflow="fold", justify="right" if name in {"Items", "Bytes"} else "left")
     for row in rows:
-        style = "" if row["status"] == "completed" else "red"
         numbers = [f"{row[name]:,}" if row[name] is not None else "unknown" for name in ("items", "bytes")]
-        table.add_row(row["key"], row["status"], row["source"], *numbers, row["startedAt"], row["error"], style=style)
+        style = "" if row["status"] == "completed" else "red"
+        table.add_row(row["key"] or row["id"], row["status"], row["source"], *numbers, style=style)
+        if row["error"]:
+            table.add_row("", row["error"], style=style)
     out.print(table)
 
 
@@ -103,7 +108,7 @@ def overview(cloud: Cloud) -> list[dict[str, Any]]:
         for page in listed.paginate(Bucket=backups.bucket_name, Prefix=backups.key_prefix)
         for found in page.get("Contents", [])
     }
-    unknown = {"status": "unknown to the history", "source": "", "items": None, "error": ""}
+    unknown = {"id": "", "status": "unknown to the history", "source": "", "items": None, "error": ""}
     rows = [
         {**unknown, "key": key, "bytes": found["Size"], "startedAt": f"{found['LastModified']:%Y-%m-%dT%H:%M:%SZ}"}
         for key, found in objects.items()
@@ -118,7 +123,7 @@ def overview(cloud: Cloud) -> list[dict[str, Any]]:
 def _row(item: dict[str, Any]) -> dict[str, Any]:
     row = {name: _deserialize(value) for name, value in item.items()}
     numbers = {name: int(row[name]) if name in row else None for name in ("items", "bytes")}
-    texts = {name: str(row.get(name, "")) for name in ("key", "status", "source", "startedAt", "error")}
+    texts = {name: str(row.get(name, "")) for name in ("id", "key", "status", "source", "startedAt", "error")}
     return texts | numbers
 
 
