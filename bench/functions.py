@@ -6,22 +6,20 @@ import platform
 import sys
 import tempfile
 import zipfile
+from dataclasses import fields
 from pathlib import Path
 
 from bench import measure
+from handlers import environment
 from infra import zips
 
 _ENTRIES = (
     "handlers.students.get.handler",
     "handlers.students.insert.handler",
-    "handlers.backups.function.handler",
+    *(f"handlers.backups.functions.{name}.handler" for name in ("backup", "finish", "verify", "restore", "drill")),
 )
-_VARIABLES = dict.fromkeys(
-    ("ALLOWED_ORIGIN", "HISTORY_TABLE_NAME", "KEY_PREFIX", "RECIPIENT_EMAIL", "S3_BUCKET_NAME", "SENDER_EMAIL"), "x"
-) | {
-    "TABLE_NAME": "x",
-    "HISTORY_DAYS": "1",
-    "MAX_BODY_BYTES": "1",
+_CLASSES = environment.Environment.__subclasses__()
+_VARIABLES = {field.name.upper(): "1" for each in _CLASSES for field in fields(each)} | {
     "TIME_ZONE": "UTC",
     "AWS_DEFAULT_REGION": "us-east-1",
 }

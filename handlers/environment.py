@@ -56,7 +56,7 @@ class InsertStudent(Environment):
 
 @dataclass(frozen=True)
 class Backup(Environment):
-    """Of the backup function."""
+    """Of the backup function. `READ_UNITS_PER_SECOND` is the ceiling of a scan; without it there is none."""
 
     table_name: str
     s3_bucket_name: str
@@ -64,6 +64,58 @@ class Backup(Environment):
     recipient_email: str
     history_table_name: str
     history_days: str
+    event_bus_name: str
     key_prefix: str
     time_zone: str
     allowed_origin: str
+    engine: str
+    format: str
+    compression: str
+    export_type: str
+    segments: str
+    read_units_per_second: str = ""
+
+
+@dataclass(frozen=True)
+class FinishExport(Environment):
+    """Of the function that an export's manifest wakes."""
+
+    table_name: str
+    s3_bucket_name: str
+    sender_email: str
+    recipient_email: str
+    history_table_name: str
+    history_days: str
+    event_bus_name: str
+
+
+@dataclass(frozen=True)
+class Verify(Environment):
+    """Of the function that verifies and compares backups."""
+
+    s3_bucket_name: str
+
+
+@dataclass(frozen=True)
+class Restore(Environment):
+    """Of the function that restores. A new table's name begins with `RESTORED_PREFIX`."""
+
+    restored_prefix: str
+    s3_bucket_name: str
+    history_table_name: str
+    history_days: str
+    event_bus_name: str
+
+
+@dataclass(frozen=True)
+class Drill(Environment):
+    """Of the weekly drill. A scratch table's name begins with `SCRATCH_PREFIX`."""
+
+    table_name: str
+    s3_bucket_name: str
+    sender_email: str
+    recipient_email: str
+    history_table_name: str
+    history_days: str
+    event_bus_name: str
+    scratch_prefix: str

@@ -1,13 +1,9 @@
-"""The scheduled backup: bucket, history, function and the schedule that wakes it."""
+"""The backup: its store, the function that makes it, the schedule that wakes the function."""
 
 from __future__ import annotations
 
-import json
-
-from cdktf_cdktf_provider_aws.data_aws_caller_identity import DataAwsCallerIdentity
 from cdktf_cdktf_provider_aws.dynamodb_table import DynamodbTable, DynamodbTableAttribute
-from cdktf_cdktf_provider_aws.iam_role import IamRole
-from cdktf_cdktf_provider_aws.iam_role_policy import IamRolePolicy
+from cdktf_cdktf_provider_aws.lambda_permission import LambdaPermission
 from cdktf_cdktf_provider_aws.s3_bucket_lifecycle_configuration import (
     S3BucketLifecycleConfiguration,
     S3BucketLifecycleConfigurationRule,
@@ -17,12 +13,16 @@ from cdktf_cdktf_provider_aws.s3_bucket_lifecycle_configuration import (
     S3BucketLifecycleConfigurationRuleNoncurrentVersionExpiration,
     S3BucketLifecycleConfigurationRuleTransition,
 )
-from cdktf_cdktf_provider_aws.scheduler_schedule import SchedulerSchedule
+from cdktf_cdktf_provider_aws.s3_bucket_notification import (
+    S3BucketNotification,
+    S3BucketNotificationLambdaFunction,
+)
 from cdktf_cdktf_provider_aws.scheduler_schedule_group import SchedulerScheduleGroup
 from constructs import Construct
 
 from handlers import environment
 from infra import settings as models
+from infra.events import Events
 from infra.mail import Mail
 from infra.platform import Aws
 from infra.records import Records
@@ -31,26 +31,17 @@ from infra.shapes import policy
 from infra.shapes.bucket import PrivateBucket
 from infra.shapes.function import Function, Limits
 from infra.shapes.queue import DeadLetterQueue
+from infra.shapes.schedule import InvokeSchedule, Timing
 
 
-class Backups(Construct):
-    """The backup of the records, by schedule and by `POST /backup`."""
+class BackupStore(Construct):
+    """Where backups are kept and remembered: the bucket and the table of executions."""
 
-    def __init__(
-        self,
-        scope: Construct,
-        id_: str,
-        *,
-        platform: Aws,
-        settings: Settings,
-        records: Records,
-        mail: Mail,
-        origin: str,
-    ) -> None:
+    def __init__(self, scope: Construct, id_: str, *, settings: Settings) -> None:
         super().__init__(scope, id_)
         backups = settings.backups
-        self.bucket = PrivateBucket(self, "bucket", name=backups.bucket_name, force_destroy=settings.force_destroy)
-        self.history = DynamodbTable(
+        self._bucket = PrivateBucket(self, "bucket", name=backups.bucket_name, force_destroy=settings.force_destroy)
+        self._history = DynamodbTable(
             self,
             "history",
             name=backups.history_table_name,
@@ -62,56 +53,39 @@ class Backups(Construct):
             server_side_encryption={"enabled": True},
             deletion_protection_enabled=settings.records.deletion_protection,
         )
-        self.function = Function(
-            self,
-            "function",
-            platform=platform,
-            name=backups.function_name,
-            entry="handlers.backups.function.handler",
-            environment=environment.Backup(
-                table_name=records.table_name,
-                s3_bucket_name=self.bucket.name,
-                sender_email=mail.sender,
-                recipient_email=mail.recipient,
-                history_table_name=self.history.name,
-                history_days=str(backups.history_days),
-                key_prefix=backups.key_prefix,
-                time_zone=settings.time_zone,
-                allowed_origin=origin,
-            ),
-            limits=Limits(
-                backups.memory_mb, backups.timeout_seconds, backups.reserved_concurrency, backups.ephemeral_storage_mb
-            ),
-            log_retention_days=settings.functions.log_retention_days,
-            role_name=backups.role_name,
-            dead_letters=self._dead_letters(backups),
-        )
-        records.grant_scan(self.function)
-        records.grant_describe(self.function)
-        mail.grant_send(self.function)
-        objects = f"{self.bucket.arn}/{backups.key_prefix}*"
-        self.function.allow("WriteBackups", ["s3:PutObject", "s3:AbortMultipartUpload"], [objects])
-        self.function.allow("ReadBackups", ["s3:GetObject"], [objects])
-        self.function.allow("KeepHistory", ["dynamodb:UpdateItem"], [self.history.arn])
-        self._restrict_bucket()
+        self._objects = f"{self._bucket.arn}/{backups.key_prefix}*"
+        self._writers: list[str] = []
+        self.bucket_name = self._bucket.name
+        self.bucket_arn = self._bucket.arn
+        self.bucket_id = self._bucket.bucket.id
+        self.history_table_name = self._history.name
         self._expire(backups)
-        self._schedule(backups)
 
-    def _dead_letters(self, backups: models.Backups) -> DeadLetterQueue:
-        queue = DeadLetterQueue(self, "dead-letters", name=backups.dead_letter_queue_name)
-        queue.require_tls()
-        return queue
+    def grant_write(self, function: Function) -> None:
+        """Let a function write backups; `restrict` keeps everybody else from it."""
+        function.allow("WriteBackups", ["s3:PutObject", "s3:AbortMultipartUpload"], [self._objects])
+        self._writers.append(function.role.arn)
 
-    def _restrict_bucket(self) -> None:
+    def grant_read(self, function: Function) -> None:
+        """Let a function read backups, and see which there are: without that S3 says Forbidden of a missing one."""
+        function.allow("ReadBackups", ["s3:GetObject"], [self._objects])
+        function.allow("ListBackups", ["s3:ListBucket"], [self._bucket.arn])
+
+    def grant_history(self, function: Function) -> None:
+        """Let a function keep the history."""
+        function.allow("KeepHistory", ["dynamodb:GetItem", "dynamodb:UpdateItem"], [self._history.arn])
+
+    def restrict(self) -> None:
+        """Refuse writes by anybody who was not granted them, administrators too."""
         only_the_backup = policy.Statement(
             "OnlyTheBackupPuts",
             ["s3:PutObject"],
-            [f"{self.bucket.arn}/*"],
+            [f"{self._bucket.arn}/*"],
             effect="Deny",
             principals="*",
-            conditions={"ArnNotEquals": {"aws:PrincipalArn": self.function.role.arn}},
+            conditions={"ArnNotEquals": {"aws:PrincipalArn": self._writers}},
         )
-        self.bucket.restrict([only_the_backup])
+        self._bucket.restrict([only_the_backup])
 
     def _expire(self, backups: models.Backups) -> None:
         transitions = [
@@ -125,7 +99,7 @@ class Backups(Construct):
         S3BucketLifecycleConfiguration(
             self,
             "lifecycle",
-            bucket=self.bucket.bucket.id,
+            bucket=self._bucket.bucket.id,
             rule=[
                 S3BucketLifecycleConfigurationRule(
                     id="backups",
@@ -144,66 +118,148 @@ class Backups(Construct):
                     ],
                 )
             ],
-            depends_on=[self.bucket.versioning],
+            depends_on=[self._bucket.versioning],
         )
 
-    def _schedule(self, backups: models.Backups) -> None:
-        group = SchedulerScheduleGroup(self, "schedule-group", name=backups.schedule_group)
-        role = IamRole(
+
+class Backups(Construct):
+    """The backup of the records, by schedule and by `POST /backup`."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        platform: Aws,
+        settings: Settings,
+        records: Records,
+        mail: Mail,
+        events: Events,
+        store: BackupStore,
+        group: SchedulerScheduleGroup,
+        origin: str,
+    ) -> None:
+        super().__init__(scope, id_)
+        backups = settings.backups
+        self.function = Function(
             self,
-            "schedule-role",
-            name=backups.schedule_role_name,
-            assume_role_policy=policy.trust(
-                "scheduler.amazonaws.com",
-                {
-                    "StringEquals": {
-                        "aws:SourceAccount": DataAwsCallerIdentity(self, "account").account_id,
-                        "aws:SourceArn": group.arn,
-                    }
-                },
+            "function",
+            platform=platform,
+            name=backups.function_name,
+            entry="handlers.backups.functions.backup.handler",
+            environment=environment.Backup(
+                table_name=records.table_name,
+                s3_bucket_name=store.bucket_name,
+                sender_email=mail.sender,
+                recipient_email=mail.recipient,
+                history_table_name=store.history_table_name,
+                history_days=str(backups.history_days),
+                event_bus_name=events.bus_name,
+                key_prefix=backups.key_prefix,
+                time_zone=settings.time_zone,
+                allowed_origin=origin,
+                engine=backups.engine,
+                format=backups.format,
+                compression=backups.compression,
+                export_type=backups.export_type,
+                segments=str(backups.segments),
+                read_units_per_second=f"{backups.read_units_per_second:g}" if backups.read_units_per_second else "",
             ),
-        )
-        invoke = IamRolePolicy(
-            self,
-            "invoke",
-            name="InvokeBackup",
-            role=role.id,
-            policy=policy.document(
-                policy.Statement("InvokeBackup", ["lambda:InvokeFunction"], [self.function.arn]),
+            limits=Limits(
+                backups.memory_mb, backups.timeout_seconds, backups.reserved_concurrency, backups.ephemeral_storage_mb
             ),
+            log_retention_days=settings.functions.log_retention_days,
+            role_name=backups.role_name,
+            dead_letters=_dead_letters(self, "dead-letters", backups.dead_letter_queue_name),
         )
-        # The queue admits the role, so that the role's own policy says one thing: invoke the function.
-        dead_letters = DeadLetterQueue(self, "schedule-dead-letters", name=backups.schedule_dead_letter_queue_name)
-        dead_letters.allow_role(role.arn)
-        window = backups.flexible_window_minutes
-        SchedulerSchedule(
+        records.grant_scan(self.function)
+        records.grant_describe(self.function)
+        self._grant_report(self.function, mail, events, store)
+        if backups.engine != "scan":
+            records.grant_export(self.function)
+            self._finish_exports(platform, settings, records, mail, events, store)
+        InvokeSchedule(
             self,
             "schedule",
             name=backups.schedule_name,
-            group_name=group.name,
-            schedule_expression=backups.schedule_expression,
-            schedule_expression_timezone=backups.schedule_time_zone,
-            flexible_time_window={"mode": "FLEXIBLE", "maximum_window_in_minutes": window}
-            if window
-            else {"mode": "OFF"},
-            target={
-                "arn": self.function.arn,
-                "role_arn": role.arn,
-                # The scheduled time is what makes a second try the same run.
-                "input": json.dumps(
-                    {
-                        "source": "schedule",
-                        "schedule": "<aws.scheduler.schedule-arn>",
-                        "scheduledTime": "<aws.scheduler.scheduled-time>",
-                        "executionId": "<aws.scheduler.execution-id>",
-                        "attempt": "<aws.scheduler.attempt-number>",
-                    }
-                ),
-                "retry_policy": {
-                    "maximum_retry_attempts": backups.retry_attempts,
-                    "maximum_event_age_in_seconds": round(backups.retry_hours * 3600),
-                },
-                "dead_letter_config": {"arn": dead_letters.arn},
-            },
-            depends_on=[invoke],
+            group=group,
+            account_id=platform.account_id,
+            role_name=backups.schedule_role_name,
+            policy_name="InvokeBackup",
+            dead_letter_queue_name=backups.schedule_dead_letter_queue_name,
+            function=self.function,
+            timing=Timing(
+                backups.schedule_expression,
+                backups.schedule_time_zone,
+                backups.flexible_window_minutes,
+                backups.retry_attempts,
+                backups.retry_hours,
+            ),
         )
+
+    def _grant_report(self, function: Function, mail: Mail, events: Events, store: BackupStore) -> None:
+        mail.grant_send(function)
+        events.grant_put(function)
+        store.grant_write(function)
+        store.grant_read(function)
+        store.grant_history(function)
+
+    def _finish_exports(
+        self,
+        platform: Aws,
+        settings: Settings,
+        records: Records,
+        mail: Mail,
+        events: Events,
+        store: BackupStore,
+    ) -> None:
+        backups = settings.backups
+        finish = Function(
+            self,
+            "finish",
+            platform=platform,
+            name=backups.finish_function_name,
+            entry="handlers.backups.functions.finish.handler",
+            environment=environment.FinishExport(
+                table_name=records.table_name,
+                s3_bucket_name=store.bucket_name,
+                sender_email=mail.sender,
+                recipient_email=mail.recipient,
+                history_table_name=store.history_table_name,
+                history_days=str(backups.history_days),
+                event_bus_name=events.bus_name,
+            ),
+            limits=Limits(memory_mb=128, timeout_seconds=60),
+            log_retention_days=settings.functions.log_retention_days,
+            dead_letters=_dead_letters(self, "finish-dead-letters", f"{backups.dead_letter_queue_name}-exports"),
+        )
+        self._grant_report(finish, mail, events, store)
+        permission = LambdaPermission(
+            self,
+            "manifest-permission",
+            function_name=finish.name,
+            action="lambda:InvokeFunction",
+            principal="s3.amazonaws.com",
+            source_arn=store.bucket_arn,
+            source_account=platform.account_id,
+        )
+        S3BucketNotification(
+            self,
+            "manifests",
+            bucket=store.bucket_id,
+            lambda_function=[
+                S3BucketNotificationLambdaFunction(
+                    lambda_function_arn=finish.arn,
+                    events=["s3:ObjectCreated:*"],
+                    filter_prefix=backups.key_prefix,
+                    filter_suffix="/manifest-summary.json",
+                )
+            ],
+            depends_on=[permission],
+        )
+
+
+def _dead_letters(scope: Construct, id_: str, name: str) -> DeadLetterQueue:
+    queue = DeadLetterQueue(scope, id_, name=name)
+    queue.require_tls()
+    return queue

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from cdktf import LocalBackend, S3Backend, TerraformStack
 from cdktf_cdktf_provider_aws.api_gateway_rest_api import ApiGatewayRestApi
 from cdktf_cdktf_provider_aws.api_gateway_stage import ApiGatewayStage
 from cdktf_cdktf_provider_aws.cloudfront_distribution import CloudfrontDistribution
+from cdktf_cdktf_provider_aws.data_aws_caller_identity import DataAwsCallerIdentity
 from cdktf_cdktf_provider_aws.provider import AwsProvider, AwsProviderDefaultTags
 
 from infra.settings import Settings
@@ -31,6 +33,11 @@ class Aws:
     def __init__(self, stack: TerraformStack, settings: Settings) -> None:
         self.stack = stack
         self.settings = settings
+
+    @cached_property
+    def account_id(self) -> str:
+        """Return the account that the stack is applied to."""
+        return DataAwsCallerIdentity(self.stack, "account").account_id
 
     @property
     def target(self) -> Target:

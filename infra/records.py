@@ -35,6 +35,35 @@ class Records(Construct):
         """Let a function read all records."""
         function.allow("ScanRecords", ["dynamodb:Scan"], [self.table_arn])
 
+    def grant_export(self, function: Function) -> None:
+        """Let a function have AWS export the table, and look at what became of it."""
+        function.allow("ExportRecords", ["dynamodb:ExportTableToPointInTime"], [self.table_arn])
+        function.allow("LookAtExports", ["dynamodb:DescribeExport"], [f"{self.table_arn}/export/*"])
+
+    def grant_compare(self, function: Function) -> None:
+        """Let a function compare the table with something."""
+        function.allow("CompareRecords", ["dynamodb:DescribeTable", "dynamodb:Scan"], [self.table_arn])
+
+    def grant_restore(self, function: Function) -> None:
+        """Let a function put records back into the table; not delete one, nor the table."""
+        actions = ["dynamodb:BatchWriteItem", "dynamodb:DescribeTable", "dynamodb:Scan"]
+        function.allow("RestoreRecords", actions, [self.table_arn])
+
+    def grant_copies(self, function: Function, suffix: str, *, keeps: bool) -> None:
+        """Let a function make tables of the table's name and a suffix, and fill them.
+
+        Arguments:
+            suffix: the tables are `<name>-<suffix>-<anything>`.
+            keeps: they stay and get what a table has besides items; otherwise the function deletes them.
+        """
+        actions = ["BatchWriteItem", "CreateTable", "DescribeTable", "Scan"]
+        actions += (
+            ["DescribeTimeToLive", "TagResource", "UpdateContinuousBackups", "UpdateTable", "UpdateTimeToLive"]
+            if keeps
+            else ["DeleteTable"]
+        )
+        function.allow("FillCopies", [f"dynamodb:{action}" for action in actions], [f"{self.table_arn}-{suffix}-*"])
+
     def grant_save(self, function: Function) -> None:
         """Let a function create and change a record; not delete or read one."""
         function.allow("SaveRecords", ["dynamodb:UpdateItem"], [self.table_arn])

@@ -40,6 +40,15 @@ def _schedule(expression: str) -> str:
     return expression
 
 
+def _check_window(expression: str, time_zone: str, minutes: int) -> None:
+    interval = schedules.shortest_interval(expression, time_zone)
+    if interval is not None and timedelta(minutes=minutes) >= interval:
+        raise ValueError(
+            f"flexible_window_minutes = {minutes} is not shorter than the {interval} between two runs of "
+            "schedule_expression; make the window shorter or the interval longer"
+        )
+
+
 # The log retentions that CloudWatch Logs takes, in days (API reference, PutRetentionPolicy).
 RetentionDays = Literal[
     1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653
@@ -54,6 +63,7 @@ FunctionName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Z
 TableName = Annotated[str, Field(min_length=3, max_length=255, pattern=r"^[A-Za-z0-9_.-]+$")]
 ScheduleName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[0-9A-Za-z_.-]+$")]
 QueueName = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[A-Za-z0-9_-]+$")]
+Suffix = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[A-Za-z0-9_.-]+$")]
 Email = Annotated[str, Field(max_length=254, pattern=r"^[^@\s<>\"]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$")]
 TimeZone = Annotated[str, AfterValidator(_time_zone)]
 ScheduleExpression = Annotated[str, AfterValidator(_schedule)]
@@ -151,6 +161,33 @@ class Backups(Section):
     )
     timeout_seconds: int = Field(900, ge=1, le=900, description="Time limit, seconds (Lambda: up to 900).")
     reserved_concurrency: int = Field(-1, ge=-1, le=1000, description="Executions at once kept for it; -1 for none.")
+    engine: Literal["auto", "scan", "export"] = Field(
+        "auto",
+        description="`scan` reads the table in the function; `export` has AWS do it, at any size and without read "
+        "units, and needs point-in-time recovery; `auto` scans what it can in its time, and else exports.",
+    )
+    format: Literal["json", "dynamodb-export"] = Field(
+        "json",
+        description="What a scan writes: one JSON document, or AWS's export layout, which ImportTable, Athena and Glue "
+        "read. An export always writes its own.",
+    )
+    compression: Literal["none", "gzip", "zstd"] = Field(
+        "none", description="Of what a scan writes; `zstd` in the export layout only."
+    )
+    export_type: Literal["full", "incremental"] = Field(
+        "full",
+        description="What the engine `export` asks for; `incremental` has the changes since the one before, and is a "
+        "full one where that is not 15 minutes to 24 hours ago (DynamoDB's limits).",
+    )
+    segments: int = Field(
+        4, ge=1, le=64, description="Parts of the table that a scan reads at a time; each has a page in memory."
+    )
+    read_units_per_second: float | None = Field(
+        None, gt=0, description="Ceiling of what a scan reads; leave out for none. A unit is two blocks of 4 KB."
+    )
+    finish_function_name: FunctionName = Field(
+        "FinishStudentExport", description="Function that an export's manifest wakes."
+    )
     history_table_name: TableName = Field("backup-executions", description="Table with one row per execution.")
     history_days: int = Field(400, ge=1, le=3650, description="Days until a row of the history expires.")
     key_prefix: str = Field(
@@ -183,12 +220,13 @@ class Backups(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        interval = schedules.shortest_interval(self.schedule_expression, self.schedule_time_zone)
-        if interval is not None and timedelta(minutes=self.flexible_window_minutes) >= interval:
-            raise ValueError(
-                f"flexible_window_minutes = {self.flexible_window_minutes} is not shorter than the {interval} between "
-                "two runs of schedule_expression; make the window shorter or the interval longer"
-            )
+        if self.engine == "export" and self.format != "dynamodb-export":
+            raise ValueError('engine = "export" writes AWS\'s layout; set format = "dynamodb-export" with it')
+        if self.export_type == "incremental" and self.engine != "export":
+            raise ValueError('export_type = "incremental" is of engine = "export"; set both')
+        if self.compression == "zstd" and self.format == "json":
+            raise ValueError('compression = "zstd" is of format = "dynamodb-export"; a document takes gzip or none')
+        _check_window(self.schedule_expression, self.schedule_time_zone, self.flexible_window_minutes)
         steps = [
             (name, days)
             for name in ("infrequent_access_after_days", "glacier_after_days", "expire_after_days")
@@ -201,6 +239,62 @@ class Backups(Section):
         if None not in cold and (self.glacier_after_days or 0) < (self.infrequent_access_after_days or 0) + 30:
             raise ValueError("glacier_after_days must be 30 or more past infrequent_access_after_days (S3's minimum)")
         return self
+
+
+class Restores(Section):
+    """The functions that verify and restore backups."""
+
+    verify_function_name: FunctionName = Field("VerifyStudentBackup", description="Function that verifies, compares.")
+    restore_function_name: FunctionName = Field("RestoreStudentData", description="Function that restores.")
+    restored_suffix: Suffix = Field(
+        "restored", description="The function makes tables `<table>-<suffix>-<anything>` and no others."
+    )
+    memory_mb: int = Field(512, ge=128, le=10240, description="Memory of each, MB (Lambda: 128 to 10,240).")
+    ephemeral_storage_mb: int = Field(
+        512, ge=512, le=10240, description="For comparisons, MB: some 70 bytes for each item on each side."
+    )
+    timeout_seconds: int = Field(900, ge=1, le=900, description="Time limit, seconds (Lambda: up to 900).")
+
+
+class Drills(Section):
+    """The weekly drill, which restores the newest backup into a scratch table and compares it."""
+
+    enabled: bool = Field(True, description="Make drills.")
+    function_name: FunctionName = Field("DrillStudentBackup", description="Function that makes the drill.")
+    scratch_suffix: Suffix = Field("drill", description="Scratch tables are `<table>-<suffix>-<time>`.")
+    schedule_name: ScheduleName = Field("WeeklyRestoreDrill", description="Schedule, in the group of the backup's.")
+    schedule_role_name: RoleName = Field(
+        "WeeklyRestoreDrillRole", description="Execution role of the schedule; may invoke the drill only."
+    )
+    schedule_expression: ScheduleExpression = Field("cron(0 3 ? * SUN *)", description="cron(…), rate(…) or at(…).")
+    schedule_time_zone: TimeZone = Field("UTC", description="IANA zone in which the expression is read.")
+    flexible_window_minutes: int = Field(
+        15, ge=0, le=1440, description="Minutes within which a drill may start; 0 for on time (Scheduler: 1 to 1,440)."
+    )
+    memory_mb: int = Field(512, ge=128, le=10240, description="Memory, MB (Lambda: 128 to 10,240).")
+    ephemeral_storage_mb: int = Field(
+        512, ge=512, le=10240, description="For the comparison, MB: some 70 bytes for each item on each side."
+    )
+    timeout_seconds: int = Field(900, ge=1, le=900, description="Time limit, seconds (Lambda: up to 900).")
+    dead_letter_queue_name: QueueName = Field(
+        "student-drill-dead-letters", description="Queue of the drills that failed three times."
+    )
+    schedule_dead_letter_queue_name: QueueName = Field(
+        "student-drill-schedule-dead-letters", description="Queue of the drills that the Scheduler could not start."
+    )
+
+    @model_validator(mode="after")
+    def _window_fits(self) -> Self:
+        _check_window(self.schedule_expression, self.schedule_time_zone, self.flexible_window_minutes)
+        return self
+
+
+class Events(Section):
+    """The event bus."""
+
+    bus_name: str = Field(
+        "student-events", pattern=r"^[/.\-_A-Za-z0-9]{1,256}$", description="Bus on which everything is put."
+    )
 
 
 class State(Section):
@@ -227,6 +321,9 @@ class Settings(Section):
     site: Site
     mail: Mail
     backups: Backups
+    restores: Restores = Restores()
+    drills: Drills = Drills()
+    events: Events = Events()
     state: State = State()
 
 

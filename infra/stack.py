@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from cdktf import TerraformOutput, TerraformStack
+from cdktf_cdktf_provider_aws.scheduler_schedule_group import SchedulerScheduleGroup
 from constructs import Construct
 
 from infra.api import STUDENT_SCHEMA, Api, Route
-from infra.backups import Backups
+from infra.backups import Backups, BackupStore
 from infra.emulator.platform import EmulatedAws
+from infra.events import Events
 from infra.mail import Mail
 from infra.platform import Aws
 from infra.records import Records
+from infra.restores import Drills, Restores
 from infra.settings import Settings
 from infra.site import Site
 from infra.students import Students
@@ -26,14 +31,20 @@ class RollbookStack(TerraformStack):
 
         records = Records(self, "records", settings.records)
         mail = Mail(self, "mail", settings.mail)
+        events = Events(self, "events", settings.events)
         api = Api(self, "api", platform=platform, api=settings.api)
         site = Site(self, "site", platform=platform, settings=settings, api=api)
         students = Students(
             self, "students", platform=platform, settings=settings, records=records, mail=mail, origin=site.url
         )
-        backups = Backups(
-            self, "backups", platform=platform, settings=settings, records=records, mail=mail, origin=site.url
-        )
+        store = BackupStore(self, "store", settings=settings)
+        group = SchedulerScheduleGroup(self, "schedules", name=settings.backups.schedule_group)
+        parts: dict[str, Any] = {"platform": platform, "settings": settings, "records": records, "events": events}
+        backups = Backups(self, "backups", mail=mail, store=store, group=group, origin=site.url, **parts)
+        Restores(self, "restores", store=store, **parts)
+        if settings.drills.enabled:
+            Drills(self, "drills", mail=mail, store=store, group=group, **parts)
+        store.restrict()
         api.serve(
             origin=site.url,
             routes=[

@@ -18,6 +18,7 @@ import zipfile
 from dataclasses import dataclass
 from modulefinder import ModuleFinder
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 _CACHE = ROOT / ".cache"
@@ -27,6 +28,8 @@ _SECTION = "lambda-packages"
 _DATE = (1980, 1, 1, 0, 0, 0)
 _FILE_MODE = 0o100644 << 16
 _UNIX = 3
+# What a module finder calls a package, as the module `imp` did.
+_PACKAGE = 5
 # The C libraries of the runtimes: Amazon Linux 2 (python3.11) has glibc 2.26, Amazon Linux 2023 has 2.34
 # (Lambda Developer Guide, "Lambda runtimes"). A wheel built for an older one runs.
 _GLIBC = {"python3.11": 26}
@@ -152,9 +155,34 @@ def _key(module: str, target: Target, root: Path) -> str:
     return digest.hexdigest()
 
 
+class _Finder(ModuleFinder):
+    """A finder that knows namespace packages (PEP 420), which the library's does not.
+
+    Arguments:
+        packages: the folder whose subfolders without an `__init__` are such packages.
+    """
+
+    def __init__(self, root: Path, packages: Path) -> None:
+        super().__init__(path=[str(root), str(packages)])
+        self._packages = packages
+
+    def find_module(self, name: str, path: Any, parent: Any = None) -> Any:
+        folder = self._packages / name
+        if path is None and folder.is_dir() and not any(folder.glob("__init__.*")):
+            return None, str(folder), ("", "", _PACKAGE)
+        return super().find_module(name, path, parent)
+
+    def load_package(self, fqname: str, pathname: str) -> Any:
+        if any(Path(pathname).glob("__init__.*")):
+            return super().load_package(fqname, pathname)
+        module = self.add_module(fqname)
+        vars(module)["__path__"] = [pathname]
+        return module
+
+
 def _reachable(module: str, root: Path, packages: Path) -> dict[str, Path]:
     """Return the files that a module's imports lead to, by their name in the zip."""
-    finder = ModuleFinder(path=[str(root), str(packages)])
+    finder = _Finder(root, packages)
     finder.import_hook(module)
     files: dict[str, Path] = {}
     for name in finder.modules:

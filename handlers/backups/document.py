@@ -20,6 +20,7 @@ import msgspec
 from handlers.backups.scan import Page
 
 FORMAT = "rollbook-backup/1"
+_SEPARATOR = b",\n"
 # A footer has about 150 bytes; this many from the end are sure to hold it and the line break before it.
 FOOTER_BYTES = 512
 
@@ -58,9 +59,9 @@ class Writer:
         yield self._count(msgspec.json.encode(header)[:-1] + b',"items":[\n')
         digest = hashlib.sha256()
         for page in pages:
-            lines = b",\n" + page.lines if self.items else page.lines
+            lines = _SEPARATOR.join([b"", *page.items] if self.items else page.items)
             digest.update(lines)
-            self.items += page.count
+            self.items += len(page.items)
             self.read_units += page.read_units
             yield self._count(lines)
         self.sha256 = digest.hexdigest()

@@ -1,20 +1,28 @@
-"""One execution of the backup: scan, upload, history, mail."""
+"""One execution of the backup: engine, scan or export, upload, history, report."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Any
+from typing import Any, cast
 
 from dateutil import tz
 
-from handlers import mail
-from handlers.backups import document, scan, table, upload
-from handlers.backups.history import COMPLETED, History, Row
+from handlers.backups import compression, document, export, layout, scan, stored, table, upload
+from handlers.backups.deadline import Deadline, OutOfTime
+from handlers.backups.history import COMPLETED, EXPORTING, History, Row, exported_by, latest
+from handlers.backups.pace import Pace
+from handlers.backups.report import Reporter
 from handlers.environment import Backup as BackupEnvironment
 
 Clock = Callable[[], datetime]
+# What is assumed of a table that was not scanned yet: half of what 128 MB of memory were measured to do
+# (docs/benchmarks.md).
+_ASSUMED_BYTES_PER_SECOND = 4e6
+# A scan is chosen if it is expected to take no more than this part of the time.
+_PART_OF_THE_TIME = 0.75
 
 
 @dataclass(frozen=True)
@@ -24,25 +32,25 @@ class Request:
     Arguments:
         id: identifies the execution; a second request of the same id is the same execution.
         source: `schedule`, `api` or `manual`.
-        key: the object's key.
+        name: the object's key without its suffix.
     """
 
     id: str
     source: str
-    key: str
+    name: str
 
 
 def scheduled(environment: BackupEnvironment, scheduled_time: datetime) -> Request:
     """Return the request of a scheduled run: the same for every try of it."""
     stamp = scheduled_time.astimezone(_zone(environment)).strftime("%Y%m%dT%H%M")
     moment = scheduled_time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return Request(f"schedule#{environment.table_name}#{moment}", "schedule", f"{environment.key_prefix}{stamp}.json")
+    return Request(f"schedule#{environment.table_name}#{moment}", "schedule", f"{environment.key_prefix}{stamp}")
 
 
 def manual(environment: BackupEnvironment, source: str, request_id: str, now: datetime) -> Request:
-    """Return the request of a run that somebody asked for: its key is its own, to the request."""
+    """Return the request of a run that somebody asked for: its name is its own, to the request."""
     stamp = now.astimezone(_zone(environment)).strftime("%Y%m%dT%H%M%S")
-    return Request(f"{source}#{request_id}", source, f"{environment.key_prefix}{stamp}-{request_id[:8]}.json")
+    return Request(f"{source}#{request_id}", source, f"{environment.key_prefix}{stamp}-{request_id[:8]}")
 
 
 def _zone(environment: BackupEnvironment) -> tzinfo:
@@ -57,109 +65,251 @@ class Backup:
     """The backup of one table.
 
     Arguments:
-        dynamodb: a client of `scan.client`.
-        s3, ses: boto3 clients of S3 and SES v2.
+        dynamodb: a client of `wire.client`.
+        s3: a boto3 client of S3.
         clock: returns the time now (aware).
     """
 
-    def __init__(self, environment: BackupEnvironment, *, dynamodb: Any, s3: Any, ses: Any, clock: Clock) -> None:
+    def __init__(
+        self,
+        environment: BackupEnvironment,
+        *,
+        dynamodb: Any,
+        s3: Any,
+        history: History,
+        reporter: Reporter,
+        clock: Clock,
+    ) -> None:
         self._environment = environment
         self._dynamodb = dynamodb
         self._s3 = s3
-        self._ses = ses
         self._clock = clock
-        self._history = History(dynamodb, environment.history_table_name, int(environment.history_days))
+        self._history = history
+        self._reporter = reporter
+        self._method = cast(compression.Method, environment.compression)
 
-    def run(self, request: Request, *, holder: str, remaining: timedelta) -> Row | None:
-        """Make the backup and send its mail, once however often it is asked.
+    def key(self, request: Request) -> str:
+        """Return the key of the object by which the backup is known."""
+        is_document = self._environment.format == "json"
+        return f"{request.name}.json{compression.SUFFIXES[self._method] if is_document else ''}"
+
+    def run(self, request: Request, *, holder: str, deadline: Deadline) -> Row | None:
+        """Make the backup and report it, once however often it is asked.
 
         Arguments:
             holder: the invocation that asks.
-            remaining: the time that the invocation has left.
+            deadline: when it ends.
 
         Returns:
-            The row of the history, or None while another invocation is at work on the same execution.
+            The row of the history: completed, or exporting while AWS is at work on it; None while another invocation
+            is at work on the same execution.
 
         Raises:
             Exception: whatever went wrong; the history has it, no object is visible, and a retry may begin anew.
         """
         now = self._clock()
-        values = {"kind": "backup", "source": request.source, "engine": "scan", "format": "json", "key": request.key}
-        claim = self._history.claim(request.id, holder=holder, now=now, until=now + remaining, values=values)
+        claim = self._history.claim(
+            request.id,
+            holder=holder,
+            now=now,
+            until=now + timedelta(seconds=deadline.ends_at - deadline.clock()),
+            values={"kind": "backup", "source": request.source, "key": self.key(request)},
+        )
         row = claim.row
         if claim.granted:
-            row = self._back_up(request, holder)
+            row = self._guarded(request, holder, deadline)
+        elif row.get("status") == EXPORTING:
+            self._check_export(row, holder)
+            return row
         elif row.get("status") != COMPLETED:
             return None
-        self._tell(request, row)
+        if row["status"] == COMPLETED:
+            self._reporter.completed(row)
         return row
 
-    def _back_up(self, request: Request, holder: str) -> Row:
-        started = self._clock()
+    def _guarded(self, request: Request, holder: str, deadline: Deadline) -> Row:
         try:
-            try:
-                result = self._write(request.key, started)
-            except upload.ObjectExists:
-                # The invocation before this one died after its upload and before it could say so.
-                result = self._read(request.key)
-            ended = self._clock()
-            result["seconds"] = f"{(ended - started).total_seconds():.1f}"
-            return self._history.complete(request.id, holder=holder, now=ended, values=result)
+            return self._back_up(request, holder, deadline)
         except BaseException as error:
             self._history.fail(request.id, holder=holder, now=self._clock(), error=error)
+            try:
+                self._reporter.event("backups", "backup failed", {"id": request.id, "error": str(error)[:2000]})
+            except Exception as fault:  # the backup's own failure is the one to raise
+                error.add_note(f"and the event of it was not taken: {fault}")
             raise
 
-    def _write(self, key: str, started: datetime) -> Row:
-        writer = document.Writer()
+    def _back_up(self, request: Request, holder: str, deadline: Deadline) -> Row:
+        started = self._clock()
         described = table.describe(self._dynamodb, self._environment.table_name)
-        pages = scan.pages(self._dynamodb, self._environment.table_name)
-        upload.put(
+        known = self._history.get(latest(self._environment.table_name)) or {}
+        engine, reason = self._choose(described, known, deadline)
+        if engine == "scan":
+            began = deadline.clock()
+            try:
+                result = self._scan(request, holder, described, started, deadline)
+            except OutOfTime as late:
+                if self._environment.engine != "auto" or not described.definition.get("pointInTimeRecovery"):
+                    raise
+                reason = f"handed over, as {late}"
+            except upload.ObjectExists:
+                # The invocation before this one died after its upload and before it could say so.
+                result = self._read(self.key(request))
+                return self._complete(request, holder, started, result | {"engine": engine, "reason": reason})
+            else:
+                rate = described.size_bytes / max(deadline.clock() - began, 1e-3)
+                result |= {"scanRate": int(rate)} if rate else {}
+                return self._complete(request, holder, started, result | {"engine": engine, "reason": reason})
+        return self._export(request, holder, described, known, started, reason)
+
+    def _choose(self, described: table.Described, known: Row, deadline: Deadline) -> tuple[str, str]:
+        if self._environment.engine != "auto":
+            return self._environment.engine, f"backups.engine is {self._environment.engine}"
+        rate = float(known.get("scanRate") or _ASSUMED_BYTES_PER_SECOND)
+        how = "measured" if known.get("scanRate") else "assumed"
+        seconds = described.size_bytes / rate
+        expected = f"{described.size_bytes / 1e6:,.1f} MB at {how} {rate / 1e6:,.1f} MB/s take {seconds:,.0f} s"
+        time = f"{deadline.left():,.0f} s"
+        if seconds <= deadline.left() * _PART_OF_THE_TIME:
+            return "scan", f"{expected} of {time}"
+        if not described.definition.get("pointInTimeRecovery"):
+            return "scan", f"{expected} of {time}, and without point-in-time recovery there is no export"
+        return "export", f"{expected}, and there are {time}"
+
+    def _scan(
+        self, request: Request, holder: str, described: table.Described, started: datetime, deadline: Deadline
+    ) -> Row:
+        pace = Pace(
+            float(self._environment.read_units_per_second or 0) or None,
+            check=lambda: deadline.check(f"{self._environment.table_name} throttled the scan"),
+        )
+        pages = deadline.watch(
+            scan.pages(
+                self._dynamodb, self._environment.table_name, segments=int(self._environment.segments), pace=pace
+            ),
+            described.size_bytes,
+        )
+        if self._environment.format == "json":
+            return self._write_document(request, described, started, pages)
+        return self._write_export(request, holder, described, started, pages)
+
+    def _write_document(self, request: Request, described: table.Described, started: datetime, pages: Any) -> Row:
+        writer = document.Writer()
+        size = upload.put(
             self._s3,
             bucket=self._environment.s3_bucket_name,
-            key=key,
-            chunks=writer.chunks(described, started, pages, self._clock),
-            content_type="application/json",
+            key=self.key(request),
+            chunks=compression.compressed(
+                writer.chunks(described.definition, started, pages, self._clock), self._method
+            ),
+            content_type="application/gzip" if self._method == "gzip" else "application/json",
         )
         return {
+            "format": "json",
             "items": writer.items,
-            "bytes": writer.bytes,
+            "bytes": size,
+            "sha256": writer.sha256,
+            "readUnits": f"{writer.read_units:g}",
+        }
+
+    def _write_export(
+        self, request: Request, holder: str, described: table.Described, started: datetime, pages: Any
+    ) -> Row:
+        place = layout.Place(
+            self._environment.s3_bucket_name, request.name, layout.new_id(started, f"{request.id} {holder}")
+        )
+        writer = layout.Writer(self._s3, place, self._method)
+        writer.write(pages)
+        ended = self._clock()
+        manifest = writer.complete(
+            table_arn=described.definition["arn"], table_id=described.table_id, started_at=started, ended_at=ended
+        )
+        description = stored.Description(
+            stored.EXPORT_FORMAT, described.definition, started, manifest, writer.items, writer.sha256, ended
+        )
+        stored.put_description(self._s3, self._environment.s3_bucket_name, self.key(request), description)
+        return {
+            "format": "dynamodb-export",
+            "manifest": manifest,
+            "items": writer.items,
+            "bytes": writer.stored_bytes,
             "sha256": writer.sha256,
             "readUnits": f"{writer.read_units:g}",
         }
 
     def _read(self, key: str) -> Row:
-        found = self._s3.get_object(
-            Bucket=self._environment.s3_bucket_name, Key=key, Range=f"bytes=-{document.FOOTER_BYTES}"
+        backup = stored.open_backup(self._s3, self._environment.s3_bucket_name, key)
+        whole = stored.verify(backup)
+        manifest = {"manifest": backup.manifest} if backup.manifest else {}
+        return {
+            "format": self._environment.format,
+            "items": whole.items,
+            "bytes": backup.stored_bytes(),
+            "sha256": whole.sha256,
+            **manifest,
+        }
+
+    def _complete(self, request: Request, holder: str, started: datetime, values: Row) -> Row:
+        ended = self._clock()
+        values["seconds"] = f"{(ended - started).total_seconds():.1f}"
+        return self._history.complete(request.id, holder=holder, now=ended, values=values)
+
+    def _export(
+        self,
+        request: Request,
+        holder: str,
+        described: table.Described,
+        known: Row,
+        started: datetime,
+        reason: str,
+    ) -> Row:
+        period, why = self._period(known, started)
+        # Before the export begins, so that its manifest always finds whose it is.
+        self._history.remember(exported_by(request.name), {"execution": request.id})
+        begun = export.start(
+            self._dynamodb,
+            table_arn=described.definition["arn"],
+            bucket=self._environment.s3_bucket_name,
+            prefix=request.name,
+            token=f"{request.id} {holder}",
+            period=period,
         )
-        footer = document.read_footer(found["Body"].read())
-        size = int(found["ContentRange"].rpartition("/")[2])
-        return {"items": footer.item_count, "bytes": size, "sha256": footer.sha256}
+        until = period.until if period else started
+        return self._history.hand_over(
+            request.id,
+            holder=holder,
+            values={
+                "engine": "export",
+                "reason": f"{reason}; {why}" if why else reason,
+                "format": "dynamodb-export",
+                "key": f"{request.name}.json",
+                "exportArn": begun["ExportArn"],
+                "exportType": "incremental" if period else "full",
+                "exportedUntil": until.isoformat(),
+                "table": json.dumps(described.definition),
+            },
+        )
 
-    def _tell(self, request: Request, row: Row) -> None:
-        if not self._history.claim_mail(request.id, now=self._clock()):
-            return
-        try:
-            mail.send(
-                self._ses,
-                sender=self._environment.sender_email,
-                recipient=self._environment.recipient_email,
-                subject=f"Backup Completed: {row['key']}",
-                body=_body(self._environment, row),
+    def _period(self, known: Row, started: datetime) -> tuple[export.Period | None, str]:
+        """Return what an incremental export has to cover, or why it has to be a full one."""
+        if self._environment.export_type != "incremental":
+            return None, ""
+        if "exportedUntil" not in known:
+            return None, "full, as there was no export before it"
+        since = datetime.fromisoformat(str(known["exportedUntil"]))
+        if not export.SHORTEST <= started - since <= export.LONGEST:
+            return (
+                None,
+                f"full, as the export before it is of {since:%Y-%m-%dT%H:%MZ}, not 15 minutes to 24 hours ago",
             )
-        except BaseException:
-            self._history.release_mail(request.id)
-            raise
-        self._history.mailed(request.id, now=self._clock())
+        return export.Period(since, started), ""
 
-
-def _body(environment: BackupEnvironment, row: Row) -> str:
-    return f"""Backup saved to s3://{environment.s3_bucket_name}/{row["key"]}
-
-Table:     {environment.table_name}
-Items:     {row["items"]:,}
-Bytes:     {row["bytes"]:,}
-Duration:  {row["seconds"]} s
-SHA-256:   {row["sha256"]} (of the item lines)
-Source:    {row["source"]}
-Execution: {row["id"]}
-"""
+    def _check_export(self, row: Row, holder: str) -> None:
+        """Raise if the export that was left at work has failed; the next try begins a new one."""
+        fault = export.fault(self._dynamodb, str(row["exportArn"]))
+        if fault is None:
+            return
+        failed = export.ExportFailed(f"AWS's export {row['exportArn']} failed: {fault}")
+        now = self._clock()
+        if self._history.take_back(str(row["id"]), holder=holder, now=now, until=now + timedelta(minutes=1)).granted:
+            self._history.fail(str(row["id"]), holder=holder, now=now, error=failed)
+        raise failed

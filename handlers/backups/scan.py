@@ -1,39 +1,33 @@
-"""A table's items as bytes: pages of a Scan, split into items but not parsed.
-
-botocore still signs, retries, checks the CRC and finds the endpoint; only the parsing of Scan's answer is replaced.
-msgspec finds where each item begins and ends and copies nothing, so an item reaches the backup as DynamoDB wrote it:
-all ten types, every digit, bit for bit.
-"""
+"""A table's items as pages of bytes, read by one or several segments at a time."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+import queue
+import threading
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-import botocore.session
 import msgspec
-from botocore.config import Config
-from botocore.parsers import JSONParser, ResponseParserFactory
 
+from handlers.backups.pace import THROTTLING, Pace
+from handlers.backups.wire import Scanned
 
-class _Capacity(msgspec.Struct):
-    units: float = msgspec.field(name="CapacityUnits", default=0.0)
-
-
-class _Answer(msgspec.Struct):
-    items: list[msgspec.Raw] = msgspec.field(name="Items")
-    last_key: dict[str, dict[str, str]] | None = msgspec.field(name="LastEvaluatedKey", default=None)
-    capacity: _Capacity | None = msgspec.field(name="ConsumedCapacity", default=None)
+_WAIT_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
 class Page:
-    """One page: its items, a line each and a comma between, and what reading them cost in read units."""
+    """One page.
 
-    lines: bytes
-    count: int
+    Arguments:
+        items: the items as DynamoDB wrote them, without line breaks; bytes or `msgspec.Raw`.
+        read_units: what reading them cost.
+    """
+
+    items: Sequence[Any]
     read_units: float
 
 
@@ -41,61 +35,56 @@ class ScanError(RuntimeError):
     """The service's answer cannot be read."""
 
 
-_decode = msgspec.json.Decoder(_Answer).decode
-_SEPARATOR = b",\n"
-
-
-class _Parser(JSONParser):  # type: ignore[misc]
-    """botocore's JSON parser, but for the body of a Scan."""
-
-    def _handle_json_body(self, raw_body: bytes, shape: Any) -> Any:
-        if shape is not None and shape.name == "ScanOutput":
-            try:
-                return {"Answer": _decode(raw_body), "Indented": b"\n" in raw_body}
-            except msgspec.DecodeError as error:
-                # Not raised here: botocore checks the CRC after parsing, and fetches a damaged body anew.
-                return {"Fault": f"{len(raw_body):,} bytes that are no answer of Scan: {error}"}
-        return super()._handle_json_body(raw_body, shape)
-
-
-class _ParserFactory(ResponseParserFactory):  # type: ignore[misc]
-    def create_parser(self, protocol_name: str) -> Any:
-        return _Parser() if protocol_name == "json" else super().create_parser(protocol_name)
-
-
-def client(**options: Any) -> Any:
-    """Return a DynamoDB client whose `scan` hands out bytes; everything else is botocore's own.
+def pages(
+    dynamodb: Any, table_name: str, *, segments: int = 1, pace: Pace | None = None
+) -> Generator[Page, None, None]:
+    """Yield all pages of a table that have items, in no order when there are several segments.
 
     Arguments:
-        options: what `create_client` takes, such as `region_name` and `endpoint_url`.
-    """
-    session = botocore.session.Session()
-    session.register_component("response_parser_factory", _ParserFactory())
-    return session.create_client("dynamodb", config=Config(retries={"max_attempts": 10}), **options)
-
-
-def pages(dynamodb: Any, table_name: str) -> Iterator[Page]:
-    """Yield all pages of a table that have items.
-
-    Arguments:
-        dynamodb: a client of `client`.
+        dynamodb: a client of `wire.client`.
+        segments: how many parts of the table to read at a time, 1 to 1,000,000; each has a page in memory.
+        pace: the rate to keep, shared by the segments.
 
     Raises:
         botocore.exceptions.ClientError: DynamoDB refused, after all retries.
         ScanError: the service answered with what cannot be read, its CRC being right.
     """
+    kept = pace or Pace()
+    dynamodb.meta.events.register("needs-retry.dynamodb.Scan", _slow_down(kept), unique_id=f"pace-{id(kept)}")
+    try:
+        if segments == 1:
+            yield from _segment(dynamodb, table_name, {}, kept)
+        else:
+            yield from _merged(dynamodb, table_name, segments, kept)
+    finally:
+        dynamodb.meta.events.unregister("needs-retry.dynamodb.Scan", unique_id=f"pace-{id(kept)}")
+
+
+def _slow_down(pace: Pace) -> Any:
+    def look(response: Any, **_: Any) -> None:
+        if response is not None and response[1].get("Error", {}).get("Code") in THROTTLING:
+            pace.slow_down()
+
+    return look
+
+
+def _segment(dynamodb: Any, table_name: str, segment: dict[str, int], pace: Pace) -> Iterator[Page]:
     start: dict[str, Any] = {}
     while True:
-        response = dynamodb.scan(TableName=table_name, ReturnConsumedCapacity="TOTAL", **start)
+        response = pace.patiently(
+            partial(dynamodb.scan, TableName=table_name, ReturnConsumedCapacity="TOTAL", **segment, **start)
+        )
         if "Fault" in response:
             raise ScanError(f"DynamoDB answered the scan of {table_name} with {response['Fault']}")
-        answer: _Answer = response["Answer"]
+        answer: Scanned = response["Answer"]
+        units = answer.capacity.units if answer.capacity else 0.0
+        pace.spend(units)
         items: list[Any] = answer.items
         if response["Indented"]:
             # DynamoDB sends no line breaks; where a server does, a line per item has to be made.
             items = [msgspec.json.format(bytes(item), indent=-1) for item in items]
         if items:
-            yield Page(_SEPARATOR.join(items), len(items), answer.capacity.units if answer.capacity else 0.0)
+            yield Page(items, units)
         if not answer.last_key:
             return
         start = {"ExclusiveStartKey": {name: _key_value(value) for name, value in answer.last_key.items()}}
@@ -103,3 +92,46 @@ def pages(dynamodb: Any, table_name: str) -> Iterator[Page]:
 
 def _key_value(value: dict[str, str]) -> dict[str, Any]:
     return {"B": base64.b64decode(value["B"])} if "B" in value else dict(value)
+
+
+def _merged(dynamodb: Any, table_name: str, segments: int, pace: Pace) -> Iterator[Page]:
+    """Yield the pages of all segments as they come; one is ready and one is at work in each segment, no more."""
+    ready: queue.Queue[Page | BaseException | None] = queue.Queue(maxsize=1)
+    stop = threading.Event()
+
+    def hand_over(what: Page | BaseException | None) -> None:
+        while not stop.is_set():
+            try:
+                ready.put(what, timeout=_WAIT_SECONDS)
+            except queue.Full:
+                continue
+            return
+
+    def read(number: int) -> None:
+        try:
+            for page in _segment(dynamodb, table_name, {"Segment": number, "TotalSegments": segments}, pace):
+                hand_over(page)
+                if stop.is_set():
+                    return
+        except BaseException as error:
+            hand_over(error)
+        else:
+            hand_over(None)
+
+    threads = [threading.Thread(target=read, args=(number,), daemon=True) for number in range(segments)]
+    for thread in threads:
+        thread.start()
+    try:
+        left = segments
+        while left:
+            what = ready.get()
+            if what is None:
+                left -= 1
+            elif isinstance(what, BaseException):
+                raise what
+            else:
+                yield what
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()

@@ -1,12 +1,38 @@
-"""What a restore must know of a table besides its items."""
+"""What a restore must know of a table besides its items: read from one table, and made true of another."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
+Definition = dict[str, Any]
+_POLL_SECONDS = 0.5
 
-def describe(dynamodb: Any, table_name: str) -> dict[str, Any]:
-    """Return the table's definition, in DynamoDB's own names.
+
+class TableExists(RuntimeError):
+    """There is a table of that name already; it was left as it is."""
+
+
+@dataclass(frozen=True)
+class Described:
+    """A table as it is.
+
+    Arguments:
+        definition: what a restore needs, in DynamoDB's own names.
+        table_id: DynamoDB's own for it.
+        size_bytes, item_count: as DynamoDB last counted, which it does every six hours.
+    """
+
+    definition: Definition
+    table_id: str
+    size_bytes: int
+    item_count: int
+
+
+def describe(dynamodb: Any, table_name: str) -> Described:
+    """Return a table's definition and size.
 
     Arguments:
         dynamodb: a DynamoDB client.
@@ -17,7 +43,7 @@ def describe(dynamodb: Any, table_name: str) -> dict[str, Any]:
     table = dynamodb.describe_table(TableName=table_name)["Table"]
     recovery = dynamodb.describe_continuous_backups(TableName=table_name)["ContinuousBackupsDescription"]
     billing = table.get("BillingModeSummary", {}).get("BillingMode", "PROVISIONED")
-    described = {
+    definition = {
         "name": table["TableName"],
         "arn": table["TableArn"],
         "keySchema": table["KeySchema"],
@@ -35,7 +61,119 @@ def describe(dynamodb: Any, table_name: str) -> dict[str, Any]:
         == "ENABLED",
         "tags": _tags(dynamodb, table["TableArn"]),
     }
-    return {name: value for name, value in described.items() if value is not None and value != []}
+    return Described(
+        {name: value for name, value in definition.items() if value is not None and value != []},
+        table.get("TableId", ""),
+        int(table.get("TableSizeBytes", 0)),
+        int(table.get("ItemCount", 0)),
+    )
+
+
+def key_names(definition: Definition) -> list[str]:
+    """Return the key attributes, the partition key first."""
+    return [key["AttributeName"] for key in sorted(definition["keySchema"], key=lambda key: str(key["KeyType"]))]
+
+
+def create(dynamodb: Any, definition: Definition, table_name: str, *, scratch: bool) -> None:
+    """Make a table of a definition, and wait until it can be written.
+
+    Point-in-time recovery is on before the first item. Time to live and deletion protection are left for `finish`: the
+    one would delete what has expired before it is compared, the other would keep a failed restore from being cleared
+    away.
+
+    Arguments:
+        scratch: for a table that will be thrown away: on demand, without the tags (by which others select tables), the
+            stream, the recovery.
+
+    Raises:
+        TableExists: there is one of that name.
+    """
+    try:
+        dynamodb.create_table(**_creation(definition, table_name, scratch))
+    except dynamodb.exceptions.ResourceInUseException:
+        raise TableExists(f"there is a table {table_name} already; it was left as it is") from None
+    _wait(lambda: dynamodb.describe_table(TableName=table_name)["Table"]["TableStatus"] == "ACTIVE")
+    if definition.get("pointInTimeRecovery") and not scratch:
+        dynamodb.update_continuous_backups(
+            TableName=table_name, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
+        )
+
+
+def finish(dynamodb: Any, definition: Definition, table_name: str) -> None:
+    """Give a restored table what `create` left out."""
+    if attribute := definition.get("timeToLive"):
+        found = dynamodb.describe_time_to_live(TableName=table_name)["TimeToLiveDescription"]
+        if found.get("TimeToLiveStatus") not in {"ENABLED", "ENABLING"}:
+            dynamodb.update_time_to_live(
+                TableName=table_name, TimeToLiveSpecification={"Enabled": True, "AttributeName": attribute}
+            )
+    if definition.get("deletionProtection"):
+        dynamodb.update_table(TableName=table_name, DeletionProtectionEnabled=True)
+
+
+def delete(dynamodb: Any, table_name: str) -> None:
+    """Delete a table and wait until it is gone; one that is not there is as good."""
+    try:
+        dynamodb.delete_table(TableName=table_name)
+    except dynamodb.exceptions.ResourceNotFoundException:
+        return
+    _wait(lambda: not exists(dynamodb, table_name))
+
+
+def exists(dynamodb: Any, table_name: str) -> bool:
+    """Return whether there is a table of that name."""
+    try:
+        dynamodb.describe_table(TableName=table_name)
+    except dynamodb.exceptions.ResourceNotFoundException:
+        return False
+    return True
+
+
+def parameters(definition: Definition, table_name: str) -> dict[str, Any]:
+    """Return what both `create_table` and `import_table` take of a definition."""
+    billing = definition.get("billingMode", "PAY_PER_REQUEST")
+    indexes = definition.get("globalSecondaryIndexes")
+    given = {
+        "TableName": table_name,
+        "KeySchema": definition["keySchema"],
+        "AttributeDefinitions": definition["attributeDefinitions"],
+        "BillingMode": billing,
+        "ProvisionedThroughput": definition.get("provisionedThroughput"),
+        "SSESpecification": _encrypted(definition.get("encryption")),
+        "GlobalSecondaryIndexes": indexes,
+    }
+    return {name: value for name, value in given.items() if value}
+
+
+def _creation(definition: Definition, table_name: str, scratch: bool) -> dict[str, Any]:
+    given = parameters(definition, table_name)
+    stream = definition.get("stream") or {}
+    given |= {
+        "LocalSecondaryIndexes": definition.get("localSecondaryIndexes"),
+        "TableClass": definition.get("tableClass"),
+        "StreamSpecification": stream if stream.get("StreamEnabled") and not scratch else None,
+        "Tags": [] if scratch else definition.get("tags"),
+    }
+    if scratch:
+        given["BillingMode"] = "PAY_PER_REQUEST"
+        given.pop("ProvisionedThroughput", None)
+        given["GlobalSecondaryIndexes"] = [
+            {name: value for name, value in index.items() if name != "ProvisionedThroughput"}
+            for index in given.get("GlobalSecondaryIndexes", [])
+        ]
+    return {name: value for name, value in given.items() if value}
+
+
+def _encrypted(described: dict[str, Any] | None) -> dict[str, Any] | None:
+    if not described:
+        return None
+    key = {"KMSMasterKeyId": described["KMSMasterKeyArn"]} if "KMSMasterKeyArn" in described else {}
+    return {"Enabled": True, "SSEType": described.get("SSEType", "KMS"), **key}
+
+
+def _wait(is_so: Callable[[], bool]) -> None:
+    while not is_so():
+        time.sleep(_POLL_SECONDS)
 
 
 def _throughput(described: dict[str, Any]) -> dict[str, int]:
@@ -66,5 +204,6 @@ def _tags(dynamodb: Any, arn: str) -> list[dict[str, str]]:
         page = dynamodb.list_tags_of_resource(ResourceArn=arn, **more)
         tags += page.get("Tags", [])
         if not page.get("NextToken"):
-            return tags
+            # Tags of AWS's own services are theirs to give.
+            return [tag for tag in tags if not tag["Key"].startswith("aws:")]
         more = {"NextToken": page["NextToken"]}

@@ -1,22 +1,95 @@
-"""One S3 object from a stream of bytes, in bounded memory, never over an object that is there."""
+"""S3 objects from streams of bytes, in bounded memory, never over an object that is there."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
-# The smallest part that S3 takes is 5 MiB, the most parts 10,000 (S3 User Guide, "Multipart upload limits").
-PART_BYTES = 8 * 1024 * 1024
+# The smallest part that S3 takes is 5 MiB, the most parts are 10,000 (S3 User Guide, "Multipart upload limits").
+_PART_BYTES = 5 * 1024 * 1024
+# Parts double in size every 2,500: 10,000 of them are 183 GB, far beyond what a function reads in its time.
+_PARTS_OF_A_SIZE = 2500
 
 
 class ObjectExists(RuntimeError):
     """There is an object of that key already; it was left as it is."""
 
 
-def put(s3: Any, *, bucket: str, key: str, chunks: Iterable[bytes], content_type: str) -> None:
-    """Write an object; nothing of it is visible before all of it is there.
+class Upload:
+    """One object to be. Nothing of it is visible before `complete`; after `abort` nothing is left.
+
+    Arguments:
+        s3: a boto3 S3 client.
+        content_type: the object's.
+    """
+
+    def __init__(self, s3: Any, *, bucket: str, key: str, content_type: str) -> None:
+        self._s3 = s3
+        self._target = {"Bucket": bucket, "Key": key}
+        self._content_type = content_type
+        self._upload_id = ""
+        self._parts: list[dict[str, Any]] = []
+        self._buffer = bytearray()
+        self.key = key
+        self.bytes = 0
+
+    def write(self, chunk: bytes) -> None:
+        """Take bytes; a part is sent as soon as there are enough of them."""
+        self._buffer += chunk
+        self.bytes += len(chunk)
+        if len(self._buffer) >= _PART_BYTES << (len(self._parts) // _PARTS_OF_A_SIZE):
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what there is as a part: after this nothing of the object is in memory, and no more may be written."""
+        if not self._upload_id:
+            created = self._s3.create_multipart_upload(**self._target, ContentType=self._content_type)
+            self._upload_id = created["UploadId"]
+        number = len(self._parts) + 1
+        body, self._buffer = self._buffer, bytearray()
+        part = self._s3.upload_part(**self._target, UploadId=self._upload_id, PartNumber=number, Body=body)
+        checksums = {name: part[name] for name in part if name.startswith("Checksum") and name != "ChecksumType"}
+        self._parts.append({"PartNumber": number, "ETag": part["ETag"], **checksums})
+
+    def complete(self) -> str:
+        """Make the object visible and return its ETag.
+
+        Raises:
+            ObjectExists: the key was taken, before or meanwhile.
+        """
+        try:
+            if not self._upload_id:
+                body, self._buffer = self._buffer, bytearray()
+                done = self._s3.put_object(**self._target, Body=body, ContentType=self._content_type, IfNoneMatch="*")
+            else:
+                if self._buffer:
+                    self.flush()
+                done = self._s3.complete_multipart_upload(
+                    **self._target,
+                    UploadId=self._upload_id,
+                    MultipartUpload={"Parts": self._parts},
+                    IfNoneMatch="*",
+                )
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "PreconditionFailed":
+                raise
+            where = "s3://{Bucket}/{Key}".format(**self._target)
+            raise ObjectExists(f"{where} exists already; it was left as it is") from None
+        self._upload_id = ""
+        return str(done["ETag"]).strip('"')
+
+    def abort(self) -> None:
+        """Drop whatever was uploaded and not completed."""
+        self._buffer = bytearray()
+        if self._upload_id:
+            upload_id, self._upload_id = self._upload_id, ""
+            self._s3.abort_multipart_upload(**self._target, UploadId=upload_id)
+
+
+def put(s3: Any, *, bucket: str, key: str, chunks: Iterable[bytes], content_type: str) -> int:
+    """Write an object and return its bytes; nothing of it is visible before all of it is there.
 
     Arguments:
         s3: a boto3 S3 client.
@@ -26,34 +99,21 @@ def put(s3: Any, *, bucket: str, key: str, chunks: Iterable[bytes], content_type
         ObjectExists: the key was taken, before or meanwhile.
         botocore.exceptions.ClientError: S3 refused; whatever was uploaded is gone.
     """
-    target = {"Bucket": bucket, "Key": key}
-    upload_id = ""
-    parts: list[dict[str, Any]] = []
-    buffer = bytearray()
+    upload = Upload(s3, bucket=bucket, key=key, content_type=content_type)
     try:
         for chunk in chunks:
-            buffer += chunk
-            if len(buffer) >= PART_BYTES:
-                if not upload_id:
-                    upload_id = s3.create_multipart_upload(**target, ContentType=content_type)["UploadId"]
-                parts.append(_upload_part(s3, target, upload_id, len(parts) + 1, buffer))
-                buffer = bytearray()
-        if not upload_id:
-            s3.put_object(**target, Body=bytes(buffer), ContentType=content_type, IfNoneMatch="*")
-            return
-        if buffer:
-            parts.append(_upload_part(s3, target, upload_id, len(parts) + 1, buffer))
-        s3.complete_multipart_upload(**target, UploadId=upload_id, MultipartUpload={"Parts": parts}, IfNoneMatch="*")
+            upload.write(chunk)
+        upload.complete()
+        return upload.bytes
     except BaseException as error:
-        if upload_id:
-            s3.abort_multipart_upload(**target, UploadId=upload_id)
-        if isinstance(error, ClientError) and error.response["Error"]["Code"] == "PreconditionFailed":
-            raise ObjectExists(f"s3://{bucket}/{key} exists already; it was left as it is") from None
+        abort([upload], error)
         raise
 
 
-def _upload_part(s3: Any, target: dict[str, str], upload_id: str, number: int, body: bytearray) -> dict[str, Any]:
-    part = s3.upload_part(**target, UploadId=upload_id, PartNumber=number, Body=bytes(body))
-    return {"PartNumber": number, "ETag": part["ETag"]} | {
-        name: value for name, value in part.items() if name.startswith("Checksum") and name != "ChecksumType"
-    }
+def abort(uploads: Iterable[Upload], error: BaseException) -> None:
+    """Drop uploads because of an error; what cannot be dropped is said in a note on that error."""
+    for upload in uploads:
+        try:
+            upload.abort()
+        except (BotoCoreError, ClientError) as fault:
+            error.add_note(f"and its upload of {upload.key} could not be aborted, so S3 drops it in a day: {fault}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,20 +20,30 @@ _decode_item = msgspec.json.Decoder(dict[str, dict[str, msgspec.Raw]]).decode
 
 
 class Corrupted(ValueError):
-    """The document is not what was written; the message says where it first is not."""
+    """The backup is not what was written; the message says where it first is not."""
 
 
 @dataclass(frozen=True)
 class Verified:
-    """What a whole document holds: its header but for the items, its footer, its size in bytes."""
+    """What a whole backup holds: items, bytes before compression, and the digest that its history has."""
 
-    header: dict[str, Any]
-    footer: document.Footer
+    items: int
     bytes: int
+    sha256: str
 
 
-def verify(chunks: Iterable[bytes]) -> Verified:
-    """Read a document in one pass and check structure, every item line, count and SHA-256.
+def header(chunks: Iterable[bytes]) -> dict[str, Any]:
+    """Read a document's first line, and of the chunks no more than that needs.
+
+    Raises:
+        Corrupted: it is no header.
+    """
+    _, first = next(lines(chunks), (0, b""))
+    return _header(first)
+
+
+def items(chunks: Iterable[bytes]) -> Generator[bytes, None, Verified]:
+    """Yield the items of a document as bytes, each checked; return what it holds when all of it is.
 
     Arguments:
         chunks: its bytes, in pieces of any size; no more than a piece and a line are in memory at a time.
@@ -41,78 +51,66 @@ def verify(chunks: Iterable[bytes]) -> Verified:
     Raises:
         Corrupted: with the number of the item and its bytes' range, counted from 0, or with what else is wrong.
     """
-    lines = _lines(chunks)
-    _, first = next(lines, (0, b""))
-    header = _header(first)
+    numbered = lines(chunks)
+    _, first = next(numbered, (0, b""))
+    _header(first)
     digest = hashlib.sha256()
-    items = 0
+    count = 0
     last = b""
-    for start, line in lines:
+    for start, line in numbered:
         if line.startswith(b"],"):
-            return _end(header, line, lines, digest.hexdigest(), items, last, start)
-        if items and not last.endswith(b","):
-            raise _at(items - 1, start - 1 - len(last), last, "it does not end with a comma, and another follows")
-        if line or items:
-            _check(items, start, line)
-            digest.update(b"\n" + line if items else line)
-            items += 1
+            return _end(line, numbered, digest.hexdigest(), count, last, start)
+        if count and not last.endswith(b","):
+            raise _at(count - 1, start - 1 - len(last), last, "it does not end with a comma, and another follows")
+        if line or count:
+            item = line.removesuffix(b",")
+            try:
+                check(item)
+            except ValueError as fault:
+                raise _at(count, start, line, str(fault)) from None
+            digest.update(b"\n" + line if count else line)
+            count += 1
+            yield item
         last = line
-    raise Corrupted(f"it is cut short: it ends after {items:,} items, without its footer")
+    raise Corrupted(f"it is cut short: it ends after {count:,} items, without its footer")
 
 
-def _header(line: bytes) -> dict[str, Any]:
+def verify(chunks: Iterable[bytes]) -> Verified:
+    """Read a document in one pass and check structure, every item, count and SHA-256.
+
+    Raises:
+        Corrupted: see `items`.
+    """
+    reading = items(chunks)
+    while True:
+        try:
+            next(reading)
+        except StopIteration as end:
+            verified: Verified = end.value
+            return verified
+
+
+def check(item: bytes) -> None:
+    """Check that bytes are an item: an object of attributes, each with a value of one type.
+
+    Raises:
+        ValueError: with what is wrong.
+    """
     try:
-        if not line.endswith(_HEADER_END):
-            raise msgspec.DecodeError("it does not end with the beginning of the items")
-        header: dict[str, Any] = msgspec.json.decode(line[: -len(_HEADER_END)] + b"}", type=dict[str, Any])
-    except msgspec.DecodeError as error:
-        raise Corrupted(f"its first line (bytes 0 to {max(len(line) - 1, 0):,}) is no header: {error}") from None
-    if header.get("format") != document.FORMAT:
-        raise Corrupted(f"its format is {header.get('format')!r}, not {document.FORMAT!r}")
-    return header
-
-
-def _end(
-    header: dict[str, Any],
-    line: bytes,
-    rest: Iterator[tuple[int, bytes]],
-    sha256: str,
-    items: int,
-    last: bytes,
-    start: int,
-) -> Verified:
-    if last.endswith(b","):
-        raise _at(items - 1, start - 1 - len(last), last, "it ends with a comma, and no item follows")
-    try:
-        footer = document.read_footer(b"\n" + line)
-    except document.DocumentError as error:
-        raise Corrupted(f"its last line (from byte {start:,}): {error}") from None
-    if trailing := [content for _, content in rest if content]:
-        raise Corrupted(f"something follows its footer: {trailing[0][:40]!r}")
-    if footer.item_count != items:
-        raise Corrupted(f"it has {items:,} items, and its footer says {footer.item_count:,}")
-    if footer.sha256 != sha256:
-        raise Corrupted(f"every line can be read, but their SHA-256 is {sha256}, and the footer says {footer.sha256}")
-    return Verified(header, footer, start + len(line) + 1)
-
-
-def _check(number: int, start: int, line: bytes) -> None:
-    try:
-        attributes = _decode_item(line.removesuffix(b","))
+        attributes = _decode_item(item)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise _at(number, start, line, str(error)) from None
+        raise ValueError(str(error)) from None
     for name, value in attributes.items():
         if len(value) != 1 or not value.keys() <= _TYPES:
-            raise _at(number, start, line, f"its attribute {name!r} has no type of DynamoDB: {sorted(value)}")
+            raise ValueError(f"its attribute {name!r} has no type of DynamoDB: {sorted(value)}")
 
 
-def _at(number: int, start: int, line: bytes, reason: str) -> Corrupted:
-    end = start + max(len(line) - 1, 0)
-    return Corrupted(f"item {number + 1:,} (bytes {start:,} to {end:,}) is damaged: {reason}. It begins {line[:60]!r}")
+def lines(chunks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Yield each line without its break, and the byte where it begins.
 
-
-def _lines(chunks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Yield each line without its break, and where it begins."""
+    Raises:
+        Corrupted: a line is longer than any item can be.
+    """
     start = 0
     buffer = b""
     for chunk in chunks:
@@ -124,3 +122,36 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
             raise Corrupted(f"the line from byte {start:,} has over {_LONGEST_LINE:,} bytes; no item is that long")
     if buffer:
         yield start, buffer
+
+
+def _header(line: bytes) -> dict[str, Any]:
+    try:
+        if not line.endswith(_HEADER_END):
+            raise msgspec.DecodeError("it does not end with the beginning of the items")
+        found: dict[str, Any] = msgspec.json.decode(line[: -len(_HEADER_END)] + b"}", type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise Corrupted(f"its first line (bytes 0 to {max(len(line) - 1, 0):,}) is no header: {error}") from None
+    if found.get("format") != document.FORMAT:
+        raise Corrupted(f"its format is {found.get('format')!r}, not {document.FORMAT!r}")
+    return found
+
+
+def _end(line: bytes, rest: Iterator[tuple[int, bytes]], sha256: str, count: int, last: bytes, start: int) -> Verified:
+    if last.endswith(b","):
+        raise _at(count - 1, start - 1 - len(last), last, "it ends with a comma, and no item follows")
+    try:
+        footer = document.read_footer(b"\n" + line)
+    except document.DocumentError as error:
+        raise Corrupted(f"its last line (from byte {start:,}): {error}") from None
+    if trailing := [content for _, content in rest if content]:
+        raise Corrupted(f"something follows its footer: {trailing[0][:40]!r}")
+    if footer.item_count != count:
+        raise Corrupted(f"it has {count:,} items, and its footer says {footer.item_count:,}")
+    if footer.sha256 != sha256:
+        raise Corrupted(f"every line can be read, but their SHA-256 is {sha256}, and the footer says {footer.sha256}")
+    return Verified(count, start + len(line) + 1, sha256)
+
+
+def _at(number: int, start: int, line: bytes, reason: str) -> Corrupted:
+    end = start + max(len(line) - 1, 0)
+    return Corrupted(f"item {number + 1:,} (bytes {start:,} to {end:,}) is damaged: {reason}. It begins {line[:60]!r}")

@@ -22,6 +22,7 @@ _SERVICES = (
     "cloudfront",
     "cloudwatch",
     "dynamodb",
+    "events",
     "iam",
     "lambda_",
     "logs",

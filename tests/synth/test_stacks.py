@@ -15,7 +15,11 @@ from tests.conftest import Stacks
 
 ENVIRONMENTS = [settings.name for settings in load_all()]
 CLASSES = {"getStudentData": environment.GetStudents, "insertStudentData": environment.InsertStudent} | {
-    "BackupDynamoDBAndSendEmail": environment.Backup
+    "BackupDynamoDBAndSendEmail": environment.Backup,
+    "FinishStudentExport": environment.FinishExport,
+    "VerifyStudentBackup": environment.Verify,
+    "RestoreStudentData": environment.Restore,
+    "DrillStudentBackup": environment.Drill,
 }
 pytestmark = pytest.mark.parametrize("env", ENVIRONMENTS)
 
@@ -109,7 +113,7 @@ def test_the_schedules_role_may_invoke_the_backup_function_and_nothing_else(stac
 
 def test_each_function_has_a_role_and_a_log_group_of_its_own(stacks: Stacks, env: str) -> None:
     functions = stacks.resources(env, "aws_lambda_function").values()
-    assert len({function["role"] for function in functions}) == len(functions) == 3
+    assert len({function["role"] for function in functions}) == len(functions) == len(CLASSES)
     groups = {group["name"]: group for group in stacks.resources(env, "aws_cloudwatch_log_group").values()}
     for function in functions:
         assert groups[f"/aws/lambda/{function['function_name']}"]["retention_in_days"] >= 1

@@ -32,6 +32,10 @@ def create_bucket(name: str) -> Any:
     return s3
 
 
+def create_bus(name: str) -> None:
+    boto3.client("events").create_event_bus(Name=name)
+
+
 def proxy_event(method: str, body: str | None = None, **query: str) -> dict[str, Any]:
     return {
         "httpMethod": method,

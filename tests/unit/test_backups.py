@@ -19,10 +19,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from moto import mock_aws
 
-from handlers.backups import document, history, run, scan, table, upload
+from handlers.backups import document, history, run, scan, table, upload, wire
+from handlers.backups.deadline import Deadline
+from handlers.backups.report import Reporter
 from handlers.environment import Backup as BackupEnvironment
 from tests.conftest import Stacks
-from tests.unit.aws import Context, create_bucket, create_tables, proxy_event
+from tests.unit.aws import Context, create_bucket, create_bus, create_tables, proxy_event
 
 ENVIRONMENT = BackupEnvironment(
     table_name="studentData",
@@ -31,14 +33,26 @@ ENVIRONMENT = BackupEnvironment(
     recipient_email="office@school.example",
     history_table_name="backup-executions",
     history_days="400",
+    event_bus_name="student-events",
     key_prefix="students-backup-",
     time_zone="Asia/Ho_Chi_Minh",
     allowed_origin="https://site.example",
+    engine="scan",
+    format="json",
+    compression="none",
+    export_type="full",
+    segments="1",
 )
 MIDNIGHT = datetime(2025, 7, 8, tzinfo=UTC)
 SCHEDULED = {"source": "schedule", "scheduledTime": "2025-07-08T00:00:00Z"}
 KEY = "students-backup-20250708T0700.json"
+# The smallest part that S3 takes.
+PART_BYTES = 5 * 1024 * 1024
 MINUTE = timedelta(minutes=1)
+
+
+def soon() -> Deadline:
+    return Deadline.after(60)
 
 
 class Mail:
@@ -60,6 +74,7 @@ def aws(stacks: Stacks) -> Iterator[None]:
     with mock_aws():
         create_tables(stacks)
         create_bucket(ENVIRONMENT.s3_bucket_name)
+        create_bus(ENVIRONMENT.event_bus_name)
         yield
 
 
@@ -83,7 +98,21 @@ def clock() -> Clock:
 
 @pytest.fixture
 def backup(aws: None, mail: Mail, clock: Clock) -> run.Backup:
-    return run.Backup(ENVIRONMENT, dynamodb=scan.client(), s3=boto3.client("s3"), ses=mail, clock=clock)
+    return backup_of(ENVIRONMENT, mail, clock)
+
+
+def backup_of(environment: BackupEnvironment, mail: Mail, clock: Clock) -> run.Backup:
+    dynamodb = wire.client()
+    kept = history.History(dynamodb, environment.history_table_name, int(environment.history_days))
+    reporter = Reporter(environment, history=kept, ses=mail, bus=boto3.client("events"), clock=clock)
+    return run.Backup(
+        environment, dynamodb=dynamodb, s3=boto3.client("s3"), history=kept, reporter=reporter, clock=clock
+    )
+
+
+def executions() -> list[dict[str, Any]]:
+    rows = boto3.client("dynamodb").scan(TableName="backup-executions")["Items"]
+    return [row for row in rows if "kind" in row]
 
 
 def put(**items: dict[str, Any]) -> None:
@@ -106,7 +135,7 @@ def scheduled() -> run.Request:
 
 def test_the_document_has_header_items_a_line_each_and_footer(backup: run.Backup, mail: Mail) -> None:
     put(SV001={"name": {"S": "An"}}, SV002={"marks": {"L": [{"N": "1"}]}})
-    row = backup.run(scheduled(), holder="a", remaining=MINUTE)
+    row = backup.run(scheduled(), holder="a", deadline=soon())
     assert row is not None
     raw = read(KEY)
     parsed = json.loads(raw)
@@ -124,7 +153,7 @@ def test_the_document_has_header_items_a_line_each_and_footer(backup: run.Backup
 
 def test_the_mail_is_the_workshops_and_says_what_one_wants_to_know(backup: run.Backup, mail: Mail) -> None:
     put(SV001={})
-    backup.run(scheduled(), holder="a", remaining=MINUTE)
+    backup.run(scheduled(), holder="a", deadline=soon())
     [sent] = mail.sent
     assert sent["Subject"]["Data"] == f"Backup Completed: {KEY}"
     body = sent["Body"]["Text"]["Data"]
@@ -134,7 +163,7 @@ def test_the_mail_is_the_workshops_and_says_what_one_wants_to_know(backup: run.B
 
 
 def test_an_empty_table_makes_a_valid_document(backup: run.Backup) -> None:
-    backup.run(scheduled(), holder="a", remaining=MINUTE)
+    backup.run(scheduled(), holder="a", deadline=soon())
     assert (json.loads(read(KEY))["items"], json.loads(read(KEY))["itemCount"]) == ([], 0)
 
 
@@ -142,10 +171,10 @@ def test_a_retry_of_a_completed_run_writes_no_second_backup_and_sends_no_second_
     backup: run.Backup, mail: Mail
 ) -> None:
     put(SV001={})
-    first = backup.run(scheduled(), holder="a", remaining=MINUTE)
+    first = backup.run(scheduled(), holder="a", deadline=soon())
     before = read(KEY)
     put(SV002={})
-    again = backup.run(scheduled(), holder="b", remaining=MINUTE)
+    again = backup.run(scheduled(), holder="b", deadline=soon())
     assert first is not None
     assert again is not None
     assert first.items() <= again.items()
@@ -155,7 +184,7 @@ def test_a_retry_of_a_completed_run_writes_no_second_backup_and_sends_no_second_
 def test_a_second_invocation_leaves_a_running_one_alone(backup: run.Backup, mail: Mail, clock: Clock) -> None:
     kept = history.History(boto3.client("dynamodb"), "backup-executions", 400)
     kept.claim(scheduled().id, holder="a", now=clock(), until=clock() + MINUTE, values={"key": KEY})
-    assert backup.run(scheduled(), holder="b", remaining=MINUTE) is None
+    assert backup.run(scheduled(), holder="b", deadline=soon()) is None
     assert (objects(), mail.sent) == ([], [])
 
 
@@ -166,7 +195,7 @@ def test_a_run_that_died_is_taken_up_by_its_own_retry_or_once_its_time_is_over(
     kept = history.History(boto3.client("dynamodb"), "backup-executions", 400)
     kept.claim(scheduled().id, holder="a", now=clock(), until=clock() + MINUTE, values={"key": KEY})
     clock.now += later
-    assert backup.run(scheduled(), holder=holder, remaining=MINUTE) is not None
+    assert backup.run(scheduled(), holder=holder, deadline=soon()) is not None
     assert objects() == [KEY]
 
 
@@ -176,15 +205,15 @@ def test_an_invocation_that_was_overtaken_does_not_complete_and_sends_no_mail(
     kept = history.History(boto3.client("dynamodb"), "backup-executions", 400)
     pages = scan.pages
 
-    def slow(*arguments: Any) -> Iterator[scan.Page]:
+    def slow(*arguments: Any, **options: Any) -> Iterator[scan.Page]:
         clock.now += 2 * MINUTE
         assert kept.claim(scheduled().id, holder="b", now=clock(), until=clock() + MINUTE, values={}).granted
-        yield from pages(*arguments)
+        yield from pages(*arguments, **options)
 
     monkeypatch.setattr(scan, "pages", slow)
     with pytest.raises(history.Overtaken, match="is b's by now, not a's"):
-        backup.run(scheduled(), holder="a", remaining=MINUTE)
-    [row] = boto3.client("dynamodb").scan(TableName="backup-executions")["Items"]
+        backup.run(scheduled(), holder="a", deadline=soon())
+    [row] = executions()
     assert (row["status"], row["holder"], mail.sent) == ({"S": "running"}, {"S": "b"}, [])
 
 
@@ -192,11 +221,11 @@ def test_a_run_that_died_after_its_upload_is_completed_with_the_numbers_of_the_o
     backup: run.Backup, mail: Mail, clock: Clock
 ) -> None:
     put(SV001={})
-    backup.run(scheduled(), holder="a", remaining=MINUTE)
+    backup.run(scheduled(), holder="a", deadline=soon())
     before = json.loads(read(KEY))
     boto3.client("dynamodb").delete_item(TableName="backup-executions", Key={"id": {"S": scheduled().id}})
     put(SV002={})
-    row = backup.run(scheduled(), holder="b", remaining=MINUTE)
+    row = backup.run(scheduled(), holder="b", deadline=soon())
     assert row is not None
     assert (row["items"], row["sha256"], row["bytes"]) == (1, before["sha256"], len(read(KEY)))
 
@@ -206,18 +235,18 @@ def test_a_mail_that_fails_raises_and_the_retry_sends_it_without_a_second_backup
 ) -> None:
     mail.fails = True
     with pytest.raises(ClientError, match="slow down"):
-        backup.run(scheduled(), holder="a", remaining=MINUTE)
+        backup.run(scheduled(), holder="a", deadline=soon())
     before = read(KEY)
     mail.fails = False
-    backup.run(scheduled(), holder="a", remaining=MINUTE)
+    backup.run(scheduled(), holder="a", deadline=soon())
     assert (read(KEY), len(mail.sent)) == (before, 1)
 
 
 def test_a_failure_raises_is_in_the_history_and_leaves_nothing_visible(backup: run.Backup) -> None:
     boto3.client("dynamodb").delete_table(TableName="studentData")
     with pytest.raises(ClientError, match="not found"):
-        backup.run(scheduled(), holder="a", remaining=MINUTE)
-    [row] = boto3.client("dynamodb").scan(TableName="backup-executions")["Items"]
+        backup.run(scheduled(), holder="a", deadline=soon())
+    [row] = executions()
     assert row["status"] == {"S": "failed"}
     assert "not found" in row["error"]["S"]
     assert objects() == []
@@ -226,22 +255,22 @@ def test_a_failure_raises_is_in_the_history_and_leaves_nothing_visible(backup: r
 def test_a_failed_run_may_be_tried_again_by_anyone_at_once(backup: run.Backup, stacks: Stacks) -> None:
     boto3.client("dynamodb").delete_table(TableName="studentData")
     with pytest.raises(ClientError):
-        backup.run(scheduled(), holder="a", remaining=MINUTE)
+        backup.run(scheduled(), holder="a", deadline=soon())
     boto3.client("dynamodb").delete_table(TableName="backup-executions")
     create_tables(stacks)
-    assert backup.run(scheduled(), holder="b", remaining=MINUTE) is not None
+    assert backup.run(scheduled(), holder="b", deadline=soon()) is not None
 
 
 def test_the_stamp_is_in_the_configured_zone_also_where_linux_has_no_zones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tz.tz, "TZPATHS", [])
     tz.gettz.cache_clear()
-    assert scheduled().key == KEY
+    assert f"{scheduled().name}.json" == KEY
     tz.gettz.cache_clear()
 
 
 def test_two_manual_runs_in_one_minute_are_two_backups(backup: run.Backup, clock: Clock) -> None:
     for request_id in ("aaaaaaaa-1", "bbbbbbbb-2"):
-        backup.run(run.manual(ENVIRONMENT, "api", request_id, clock()), holder=request_id, remaining=MINUTE)
+        backup.run(run.manual(ENVIRONMENT, "api", request_id, clock()), holder=request_id, deadline=soon())
     assert objects() == [
         "students-backup-20250708T070003-aaaaaaaa.json",
         "students-backup-20250708T070003-bbbbbbbb.json",
@@ -250,8 +279,8 @@ def test_two_manual_runs_in_one_minute_are_two_backups(backup: run.Backup, clock
 
 def test_a_row_says_who_made_what_and_when_it_expires(backup: run.Backup, clock: Clock) -> None:
     put(SV001={})
-    backup.run(scheduled(), holder="a", remaining=MINUTE)
-    [row] = boto3.client("dynamodb").scan(TableName="backup-executions")["Items"]
+    backup.run(scheduled(), holder="a", deadline=soon())
+    [row] = executions()
     assert row["id"] == {"S": "schedule#studentData#2025-07-08T00:00:00Z"}
     assert row["startedAt"] == row["endedAt"] == {"S": "2025-07-08T00:00:03.000Z"}
     assert row["expiresAt"] == {"N": str(int((clock() + timedelta(days=400)).timestamp()))}
@@ -283,21 +312,21 @@ attributes = st.recursive(
 )
 
 
-def wire(value: Any) -> Any:
+def on_the_wire(value: Any) -> Any:
     """DynamoDB JSON as it is on the wire: bytes as Base64."""
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     if isinstance(value, dict):
-        return {name: wire(inner) for name, inner in value.items()}
-    return [wire(inner) for inner in value] if isinstance(value, list) else value
+        return {name: on_the_wire(inner) for name, inner in value.items()}
+    return [on_the_wire(inner) for inner in value] if isinstance(value, list) else value
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(item=st.dictionaries(texts.filter(lambda name: name and name != "studentid"), attributes, max_size=5))
 def test_all_ten_types_reach_the_document_as_dynamodb_has_them(aws: None, item: dict[str, Any]) -> None:
     put(SV001=item)
-    [page] = scan.pages(scan.client(), "studentData")
-    assert json.loads(page.lines) == {"studentid": {"S": "SV001"}, **wire(item)}
+    [page] = scan.pages(wire.client(), "studentData")
+    assert [json.loads(bytes(found)) for found in page.items] == [{"studentid": {"S": "SV001"}, **on_the_wire(item)}]
 
 
 def test_a_scan_goes_through_all_pages_and_a_key_of_bytes(aws: None) -> None:
@@ -310,18 +339,18 @@ def test_a_scan_goes_through_all_pages_and_a_key_of_bytes(aws: None) -> None:
     )
     for number in range(12):
         dynamodb.put_item(TableName="pages", Item={"key": {"B": bytes([number])}, "x": {"S": "y" * 300_000}})
-    pages = list(scan.pages(scan.client(), "pages"))
-    keys = [json.loads(line.rstrip(b","))["key"]["B"] for page in pages for line in page.lines.splitlines()]
+    pages = list(scan.pages(wire.client(), "pages"))
+    keys = [json.loads(bytes(found))["key"]["B"] for page in pages for found in page.items]
     assert len(pages) > 2
     assert sorted(base64.b64decode(key) for key in keys) == [bytes([number]) for number in range(12)]
 
 
 def test_the_items_of_an_indented_answer_get_a_line_each(monkeypatch: pytest.MonkeyPatch) -> None:
     body = json.dumps({"Items": [{"a": {"S": "x\ny"}}, {"a": {"S": "{}"}}], "Count": 2}, indent=2).encode()
-    client = scan.client(region_name="ap-southeast-1")
+    client = wire.client(region_name="ap-southeast-1")
     client.meta.events.register("before-send", lambda **_: _Response(body))
     [page] = scan.pages(client, "any")
-    assert [json.loads(line.rstrip(b",")) for line in page.lines.splitlines()] == json.loads(body)["Items"]
+    assert [json.loads(bytes(found)) for found in page.items] == json.loads(body)["Items"]
 
 
 class _Response:
@@ -333,11 +362,11 @@ class _Response:
 
 
 def test_a_table_larger_than_a_part_is_uploaded_in_parts_and_memory_does_not_grow(aws: None) -> None:
-    page = b",\n".join(b'{"studentid":{"S":"%09d"},"x":{"S":"%s"}}' % (i, b"y" * 970) for i in range(1000))
+    items = [b'{"studentid":{"S":"%09d"},"x":{"S":"%s"}}' % (i, b"y" * 970) for i in range(1000)]
 
     def pages(count: int) -> Iterator[scan.Page]:
         for _ in range(count):
-            yield scan.Page(bytes(bytearray(page)), 1000, 1.0)
+            yield scan.Page(items, 1.0)
 
     class S3:
         """Counts what it is given and keeps nothing."""
@@ -352,8 +381,8 @@ def test_a_table_larger_than_a_part_is_uploaded_in_parts_and_memory_does_not_gro
             self.parts.append(len(Body))
             return {"ETag": "e"}
 
-        def complete_multipart_upload(self, **_: Any) -> None:
-            pass
+        def complete_multipart_upload(self, **_: Any) -> dict[str, str]:
+            return {"ETag": "e"}
 
     peaks = []
     for count in (30, 120):
@@ -364,14 +393,14 @@ def test_a_table_larger_than_a_part_is_uploaded_in_parts_and_memory_does_not_gro
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         assert sum(s3.parts) == writer.bytes > count * 1_000_000
-        assert min(s3.parts[:-1]) >= upload.PART_BYTES
+        assert min(s3.parts[:-1]) >= PART_BYTES
     assert peaks[1] < peaks[0] * 1.1
-    assert peaks[1] < 4 * upload.PART_BYTES
+    assert peaks[1] < 4 * PART_BYTES
 
 
 def test_an_upload_that_fails_midway_leaves_no_object_and_no_parts(aws: None) -> None:
     def chunks() -> Iterator[bytes]:
-        yield b"x" * (upload.PART_BYTES + 1)
+        yield b"x" * (PART_BYTES + 1)
         raise RuntimeError("the scan failed")
 
     s3 = boto3.client("s3")
@@ -392,7 +421,7 @@ def test_an_upload_never_replaces_an_object(aws: None, size: int) -> None:
 
 def test_a_footer_that_is_cut_is_refused() -> None:
     writer = document.Writer()
-    whole = b"".join(writer.chunks({}, MIDNIGHT, [scan.Page(b"{}", 1, 0.5)], lambda: MIDNIGHT))
+    whole = b"".join(writer.chunks({}, MIDNIGHT, [scan.Page([b"{}"], 0.5)], lambda: MIDNIGHT))
     assert document.read_footer(whole[-document.FOOTER_BYTES :]).item_count == 1
     for cut in (whole[:-3], whole[: whole.index(b"\n],")], b""):
         with pytest.raises(document.DocumentError):
@@ -426,7 +455,7 @@ def test_a_table_is_described_as_a_restore_needs_it(aws: None) -> None:
     dynamodb.update_time_to_live(
         TableName="rich", TimeToLiveSpecification={"Enabled": True, "AttributeName": "expiresAt"}
     )
-    described = table.describe(scan.client(), "rich")
+    described = table.describe(wire.client(), "rich").definition
     assert described["provisionedThroughput"] == {"ReadCapacityUnits": 3, "WriteCapacityUnits": 4}
     assert [index["IndexName"] for index in described["globalSecondaryIndexes"]] == ["by-g"]
     assert described["globalSecondaryIndexes"][0]["ProvisionedThroughput"]["WriteCapacityUnits"] == 2
@@ -441,7 +470,7 @@ def function(aws: None, monkeypatch: pytest.MonkeyPatch) -> Any:
     for name, value in ENVIRONMENT.variables().items():
         monkeypatch.setenv(name, value)
     boto3.client("sesv2").create_email_identity(EmailIdentity="no-reply@school.example")
-    return importlib.reload(importlib.import_module("handlers.backups.function"))
+    return importlib.reload(importlib.import_module("handlers.backups.functions.backup"))
 
 
 def test_the_function_answers_and_logs_what_it_did(function: Any, caplog: pytest.LogCaptureFixture) -> None:

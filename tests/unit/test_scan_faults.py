@@ -10,7 +10,8 @@ import pytest
 from botocore import retryhandler
 from botocore.exceptions import BotoCoreError, ClientError
 
-from handlers.backups import scan
+from handlers.backups import scan, wire
+from handlers.backups.pace import Pace
 from tests.unit.server import QuietHandler, serving
 
 PAGES = 4
@@ -93,13 +94,16 @@ def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         yield served
 
 
-def scanned(address: str, *faults: Fault) -> list[scan.Page]:
+def scanned(address: str, *faults: Fault, segments: int = 1) -> list[scan.Page]:
     Table.faults = list(faults)
-    return list(scan.pages(scan.client(endpoint_url=address, region_name="ap-southeast-1"), "t"))
+    client = wire.client(endpoint_url=address, region_name="ap-southeast-1")
+    waited = [0.0]
+    pace = Pace(sleep=lambda seconds: waited.append(waited.pop() + seconds), clock=lambda: waited[0])
+    return list(scan.pages(client, "t", segments=segments, pace=pace))
 
 
 def ids(pages: list[scan.Page]) -> list[str]:
-    return [json.loads(line.rstrip(b","))["id"]["S"] for page in pages for line in page.lines.splitlines()]
+    return [json.loads(bytes(found))["id"]["S"] for page in pages for found in page.items]
 
 
 WHOLE = [f"{number}-{index}" for number in range(PAGES) for index in range(50)]
@@ -115,11 +119,11 @@ def test_a_fault_is_tried_again_until_the_page_is_whole(address: str, fault: Fau
 @pytest.mark.parametrize("fault", [flipped, truncated, shortened, reset, throttled, broken])
 def test_a_fault_that_stays_is_an_error_and_never_a_page(address: str, fault: Fault) -> None:
     with pytest.raises((BotoCoreError, ClientError)):
-        scanned(address, *[fault] * 50)
+        scanned(address, *[fault] * 2000)
 
 
 def test_an_answer_that_is_no_answer_with_a_right_crc_is_an_error(address: str) -> None:
-    with pytest.raises(scan.ScanError, match="scan of t with 9 bytes that are no answer of Scan"):
+    with pytest.raises(scan.ScanError, match="scan of t with 9 bytes that cannot be read"):
         scanned(address, lambda table, _: table.send(b'{"Items":'))
 
 

@@ -1,0 +1,71 @@
+"""`BackupDynamoDBAndSendEmail`: by schedule, by `POST /backup`, or invoked by hand with `{}`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+from aws_lambda_powertools import Logger
+
+from handlers import http
+from handlers.backups import run, wire
+from handlers.backups.deadline import Deadline
+from handlers.backups.history import COMPLETED, History, Row
+from handlers.backups.report import Reporter
+from handlers.backups.schedule import scheduled_time
+from handlers.environment import Backup as BackupEnvironment
+
+environment = BackupEnvironment.read()
+logger = Logger(service="backups")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+_dynamodb = wire.client()
+_history = History(_dynamodb, environment.history_table_name, int(environment.history_days))
+backup = run.Backup(
+    environment,
+    dynamodb=_dynamodb,
+    s3=boto3.client("s3"),
+    history=_history,
+    reporter=Reporter(environment, history=_history, ses=boto3.client("sesv2"), bus=boto3.client("events"), clock=_now),
+    clock=_now,
+)
+
+
+@logger.inject_lambda_context
+def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
+    """Make one backup; a failure raises, so that Lambda tries again and the dead-letter queue gets it."""
+    request = _request(event, context.aws_request_id)
+    deadline = Deadline.after(context.get_remaining_time_in_millis() / 1000, int(context.memory_limit_in_mb))
+    row = backup.run(request, holder=context.aws_request_id, deadline=deadline)
+    key = str(row["key"]) if row else backup.key(request)
+    if row is None:
+        logger.info("Another invocation is at work on this backup", execution=request.id)
+        summary: dict[str, Any] = {"message": f"The backup {key} is being made.", "key": key}
+    elif row["status"] != COMPLETED:
+        logger.info("Backup handed over to an export", execution=request.id, reason=row["reason"])
+        summary = {"message": f"AWS exports the table to {key}; its mail will tell.", "key": key}
+    else:
+        logger.info("Backup completed", **_summary(row))
+        summary = {"message": f"Backup completed: {key}", **_summary(row)}
+    if "httpMethod" in event:
+        is_done = row is not None and row["status"] == COMPLETED
+        return http.answer(200 if is_done else 202, summary, origin=environment.allowed_origin)
+    return summary
+
+
+def _request(event: Mapping[str, Any], request_id: str) -> run.Request:
+    if "httpMethod" in event:
+        return run.manual(environment, "api", event["requestContext"]["requestId"], _now())
+    if not event:
+        return run.manual(environment, "manual", request_id, _now())
+    return run.scheduled(environment, scheduled_time(event))
+
+
+def _summary(row: Row) -> dict[str, Any]:
+    return {"key": row["key"], "items": int(row["items"]), "bytes": int(row["bytes"]), "seconds": row["seconds"]}

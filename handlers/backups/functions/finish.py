@@ -1,0 +1,53 @@
+"""Woken by the manifest of an export: completes the execution that began it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import unquote_plus
+
+import boto3
+from aws_lambda_powertools import Logger
+
+from handlers.backups import finish
+from handlers.backups.deadline import Deadline
+from handlers.backups.history import History
+from handlers.backups.report import Reporter
+from handlers.environment import FinishExport
+
+environment = FinishExport.read()
+logger = Logger(service="backups")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+_s3 = boto3.client("s3")
+_history = History(boto3.client("dynamodb"), environment.history_table_name, int(environment.history_days))
+_reporter = Reporter(environment, history=_history, ses=boto3.client("sesv2"), bus=boto3.client("events"), clock=_now)
+
+
+@logger.inject_lambda_context
+def handler(event: Mapping[str, Any], context: Any) -> None:
+    """Finish the exports whose manifests S3 tells of; a failure raises, and Lambda tries again."""
+    if event.get("Event") == "s3:TestEvent":  # S3 sends it once, when the notification is set
+        return
+    for record in event["Records"]:
+        # Keys in S3's events are encoded as in a form (S3 User Guide, "Event message structure").
+        manifest = unquote_plus(record["s3"]["object"]["key"])
+        row = finish.finish(
+            manifest,
+            s3=_s3,
+            bucket=environment.s3_bucket_name,
+            history=_history,
+            reporter=_reporter,
+            clock=_now,
+            holder=context.aws_request_id,
+            deadline=Deadline.after(context.get_remaining_time_in_millis() / 1000),
+        )
+        if row is None:
+            logger.info("This export is no execution's", manifest=manifest)
+        else:
+            logger.info("Backup completed", key=row["key"], items=int(row["items"]), bytes=int(row["bytes"]))

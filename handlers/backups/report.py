@@ -1,0 +1,103 @@
+"""Tells of a completed backup: the row that remembers the newest, the event, the mail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Protocol
+
+from handlers import events, mail
+from handlers.backups.history import History, Row, latest
+
+Clock = Callable[[], datetime]
+_REMEMBERED = ("key", "engine", "items", "bytes", "exportedUntil", "scanRate")
+
+
+class Addresses(Protocol):
+    """What a report needs of an environment."""
+
+    @property
+    def table_name(self) -> str: ...
+    @property
+    def s3_bucket_name(self) -> str: ...
+    @property
+    def sender_email(self) -> str: ...
+    @property
+    def recipient_email(self) -> str: ...
+    @property
+    def event_bus_name(self) -> str: ...
+
+
+class Reporter:
+    """Reports the executions of one table.
+
+    Arguments:
+        ses, bus: boto3 clients of SES v2 and EventBridge.
+        clock: returns the time now (aware).
+    """
+
+    def __init__(self, addresses: Addresses, *, history: History, ses: Any, bus: Any, clock: Clock) -> None:
+        self._addresses = addresses
+        self._history = history
+        self._ses = ses
+        self._bus = bus
+        self._clock = clock
+
+    def completed(self, row: Row) -> None:
+        """Tell of a completed backup, once however often it is asked.
+
+        Raises:
+            Exception: what could not be told; the next try may tell it at once.
+        """
+        kept = {name: row[name] for name in _REMEMBERED if name in row} | {"execution": row["id"]}
+        self._history.remember(latest(self._addresses.table_name), kept, started_at=str(row["startedAt"]))
+        detail = {name: row[name] for name in ("id", "key", "source", "engine", "format", "startedAt", "endedAt")}
+        detail |= {name: int(row[name]) for name in ("items", "bytes")}
+        self._once(
+            row, "backups", "backup completed", detail, f"Backup Completed: {row['key']}", _body(self._addresses, row)
+        )
+
+    def drill_failed(self, row: Row, detail: dict[str, Any], body: str) -> None:
+        """Tell of a failed drill, once for each execution."""
+        self._once(row, "drills", "drill failed", detail, f"Drill Failed: {row['key']}", body)
+
+    def event(self, capability: str, what: str, detail: dict[str, Any]) -> None:
+        """Put an event on the bus, of which there is no mail."""
+        table = {"table": self._addresses.table_name, "bucket": self._addresses.s3_bucket_name}
+        events.put(
+            self._bus, bus=self._addresses.event_bus_name, capability=capability, what=what, detail=table | detail
+        )
+
+    def _once(self, row: Row, capability: str, what: str, detail: dict[str, Any], subject: str, body: str) -> None:
+        execution = str(row["id"])
+        if not self._history.claim_mail(execution, now=self._clock()):
+            return
+        try:
+            self.event(capability, what, detail)
+            mail.send(
+                self._ses,
+                sender=self._addresses.sender_email,
+                recipient=self._addresses.recipient_email,
+                subject=subject,
+                body=body,
+            )
+        except BaseException:
+            self._history.release_mail(execution)
+            raise
+        self._history.mailed(execution, now=self._clock())
+
+
+def _body(addresses: Addresses, row: Row) -> str:
+    digest = "of the item lines" if row["format"] == "json" else "of manifest-files.json"
+    manifest = f"Manifest:  {row['manifest']}\n" if "manifest" in row else ""
+    return f"""Backup saved to s3://{addresses.s3_bucket_name}/{row["key"]}
+
+Table:     {addresses.table_name}
+Items:     {int(row["items"]):,}
+Bytes:     {int(row["bytes"]):,}
+Duration:  {row["seconds"]} s
+SHA-256:   {row["sha256"]} ({digest})
+{manifest}Engine:    {row["engine"]} ({row["reason"]})
+Source:    {row["source"]}
+Execution: {row["id"]}
+"""

@@ -1,0 +1,111 @@
+"""A schedule that invokes one function, under a role that can do nothing else."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from cdktf_cdktf_provider_aws.iam_role import IamRole
+from cdktf_cdktf_provider_aws.iam_role_policy import IamRolePolicy
+from cdktf_cdktf_provider_aws.scheduler_schedule import SchedulerSchedule
+from cdktf_cdktf_provider_aws.scheduler_schedule_group import SchedulerScheduleGroup
+from constructs import Construct
+
+from infra.shapes import policy
+from infra.shapes.function import Function
+from infra.shapes.queue import DeadLetterQueue
+
+
+@dataclass(frozen=True)
+class Timing:
+    """When a schedule fires and how it is tried again.
+
+    Arguments:
+        expression, time_zone: as EventBridge Scheduler has them.
+        window_minutes: within which a run may start; 0 for on time.
+        retry_attempts, retry_hours: how often and how long the Scheduler tries.
+    """
+
+    expression: str
+    time_zone: str
+    window_minutes: int
+    retry_attempts: int = 5
+    retry_hours: float = 2
+
+
+class InvokeSchedule(Construct):
+    """A schedule, its role and the queue of the runs that it could not start.
+
+    The function is sent the scheduled time, which does not change from one try to the next.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        name: str,
+        group: SchedulerScheduleGroup,
+        role_name: str,
+        policy_name: str,
+        dead_letter_queue_name: str,
+        account_id: str,
+        function: Function,
+        timing: Timing,
+    ) -> None:
+        super().__init__(scope, id_)
+        role = IamRole(
+            self,
+            "role",
+            name=role_name,
+            assume_role_policy=policy.trust(
+                "scheduler.amazonaws.com",
+                {
+                    "StringEquals": {
+                        "aws:SourceAccount": account_id,
+                        "aws:SourceArn": group.arn,
+                    }
+                },
+            ),
+        )
+        invoke = IamRolePolicy(
+            self,
+            "invoke",
+            name=policy_name,
+            role=role.id,
+            policy=policy.document(policy.Statement(policy_name, ["lambda:InvokeFunction"], [function.arn])),
+        )
+        # The queue admits the role, so that the role's own policy says one thing: invoke the function.
+        dead_letters = DeadLetterQueue(self, "dead-letters", name=dead_letter_queue_name)
+        dead_letters.allow_role(role.arn)
+        window = timing.window_minutes
+        SchedulerSchedule(
+            self,
+            "schedule",
+            name=name,
+            group_name=group.name,
+            schedule_expression=timing.expression,
+            schedule_expression_timezone=timing.time_zone,
+            flexible_time_window={"mode": "FLEXIBLE", "maximum_window_in_minutes": window}
+            if window
+            else {"mode": "OFF"},
+            target={
+                "arn": function.arn,
+                "role_arn": role.arn,
+                "input": json.dumps(
+                    {
+                        "source": "schedule",
+                        "schedule": "<aws.scheduler.schedule-arn>",
+                        "scheduledTime": "<aws.scheduler.scheduled-time>",
+                        "executionId": "<aws.scheduler.execution-id>",
+                        "attempt": "<aws.scheduler.attempt-number>",
+                    }
+                ),
+                "retry_policy": {
+                    "maximum_retry_attempts": timing.retry_attempts,
+                    "maximum_event_age_in_seconds": round(timing.retry_hours * 3600),
+                },
+                "dead_letter_config": {"arn": dead_letters.arn},
+            },
+            depends_on=[invoke],
+        )
