@@ -180,7 +180,7 @@ class Backups(Section):
         "full one where that is not 15 minutes to 24 hours ago (DynamoDB's limits).",
     )
     segments: int = Field(
-        4, ge=1, le=64, description="Parts of the table that a scan reads at a time; each has a page in memory."
+        2, ge=1, le=64, description="Parts of the table that a scan reads at a time; each has a page in memory."
     )
     read_units_per_second: float | None = Field(
         None, gt=0, description="Ceiling of what a scan reads; leave out for none. A unit is two blocks of 4 KB."

@@ -1,46 +1,57 @@
-"""`ops backups`: what there is, what is in it, and whether it is whole."""
+"""`ops backups`: what there is, whether it is whole, by what it differs, and the way back."""
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
+import socket
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
-from boto3.dynamodb.types import TypeDeserializer
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from handlers.backups import document, verify
+from handlers.backups import difference, restore, stored
+from handlers.backups.compare import Comparison
+from handlers.backups.history import History
+from handlers.backups.pace import Pace
+from handlers.backups.verify import Corrupted
+from ops import executions
 from ops.cloud import Cloud
 from ops.console import OperatorError, command, err, out
 
-_CHUNK_BYTES = 1 << 20
-_deserialize = TypeDeserializer().deserialize
+_SHOWN = 20
+_PLAIN: Any = {"highlight": False, "soft_wrap": True}
 
-app = typer.Typer(help="Backups: list, show, verify.", no_args_is_help=True)
+app = typer.Typer(help="Backups: list, show, create, verify, diff, restore, drill.", no_args_is_help=True)
 Environment = Annotated[str, typer.Option("--env", help="Environment, as in environments/<name>.toml.")]
 Json = Annotated[bool, typer.Option("--json", help="For machines.")]
-Key = Annotated[str, typer.Argument(help="The object's key, as `list` and the mail have it.")]
+Key = Annotated[str, typer.Argument(help="The backup's key, as `list` and the mail have it.")]
 
 
 @app.command("list")
 @command
 def list_(env: Environment = "local", as_json: Json = False) -> None:
     """List the backups and the executions that made none, newest first."""
-    rows = overview(Cloud.of(env))
+    rows = executions.overview(Cloud.of(env))
     if as_json:
         print(json.dumps(rows))
         return
     table = Table()
     table.add_column("Key", no_wrap=True, overflow="fold")  # it is what the other commands are given
-    for name in ("Status", "Source", "Items", "Bytes"):
+    for name in ("Status", "Source", "Engine", "Items", "Bytes"):
         table.add_column(name, overflow="fold", justify="right" if name in {"Items", "Bytes"} else "left")
     for row in rows:
         numbers = [f"{row[name]:,}" if row[name] is not None else "unknown" for name in ("items", "bytes")]
         style = "" if row["status"] == "completed" else "red"
-        table.add_row(row["key"] or row["id"], row["status"], row["source"], *numbers, style=style)
+        table.add_row(row["key"] or row["id"], row["status"], row["source"], row["engine"], *numbers, style=style)
         if row["error"]:
             table.add_row("", row["error"], style=style)
     out.print(table)
@@ -49,23 +60,16 @@ def list_(env: Environment = "local", as_json: Json = False) -> None:
 @app.command()
 @command
 def show(key: Key, env: Environment = "local", as_json: Json = False) -> None:
-    """Show what the history and the object's own footer say of one backup."""
+    """Show what the history and the backup's own beginning say of it; `verify` reads the rest."""
     cloud = Cloud.of(env)
-    found = _object(cloud, key, Range=f"bytes=-{document.FOOTER_BYTES}")
-    try:
-        footer = document.read_footer(found["Body"].read())
-    except document.DocumentError as error:
-        raise OperatorError(f"{key}: {error}; see: ops backups verify {key}") from None
-    rows = [row for row in overview(cloud) if row["key"] == key]
-    facts = {
-        **(rows[0] if rows else {"key": key, "status": "unknown to the history"}),
-        "items": footer.item_count,
-        "sha256": footer.sha256,
-        "completedAt": footer.completed_at.isoformat(),
-        "bytes": int(found["ContentRange"].rpartition("/")[2]),
-    }
+    with _explained(cloud, key):
+        backup = stored.open_backup(cloud.client("s3"), cloud.settings.backups.bucket_name, key)
+        size = backup.stored_bytes()
+    rows = [row for row in executions.overview(cloud) if row["key"] == key]
+    facts = (rows[0] if rows else {"key": key, "status": "unknown to the history"}) | {"bytes": size}
+    facts |= {"startedAt": str(backup.started_at or facts.get("startedAt", "")), "manifest": backup.manifest or ""}
     if as_json:
-        print(json.dumps(facts))
+        print(json.dumps(facts | {"table": backup.table}))
         return
     table = Table.grid(padding=(0, 2))
     for name, value in facts.items():
@@ -73,69 +77,272 @@ def show(key: Key, env: Environment = "local", as_json: Json = False) -> None:
     out.print(table)
 
 
-@app.command("verify")
+@app.command()
 @command
-def verify_(key: Key, env: Environment = "local", as_json: Json = False) -> None:
-    """Read a backup again and check every item line, the count and the SHA-256; exit code 1 if it is damaged."""
+def create(env: Environment = "local", as_json: Json = False) -> None:
+    """Make a backup now, by the environment's own function."""
     cloud = Cloud.of(env)
-    found = _object(cloud, key)
-    columns = (TextColumn("Verifying"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    try:
-        with Progress(*columns, console=err, transient=True) as progress:
-            task = progress.add_task("", total=found["ContentLength"])
-            whole = verify.verify(_counted(found["Body"], progress, task))
-    except verify.Corrupted as damage:
-        if as_json:
+    with out.status("Making the backup"):
+        answer = _invoke(cloud, cloud.settings.backups.function_name, {})
+    print(json.dumps(answer)) if as_json else out.print(
+        f"[green]✓[/] {answer['message']}", highlight=False, soft_wrap=True
+    )
+
+
+@app.command()
+@command
+def verify(key: Key, env: Environment = "local", as_json: Json = False) -> None:
+    """Read a backup again and check every item, the counts and the digests; exit code 1 if it is damaged."""
+    cloud = Cloud.of(env)
+    with _explained(cloud, key), _progress() as bar:
+        task = bar.add_task("Verifying", total=None)
+        try:
+            backup = stored.open_backup(cloud.client("s3"), cloud.settings.backups.bucket_name, key)
+            whole = stored.verify(backup, lambda: bar.advance(task))
+        except Corrupted as damage:
+            if not as_json:
+                raise
             print(json.dumps({"key": key, "isWhole": False, "damage": str(damage)}))
             raise typer.Exit(1) from None
-        raise OperatorError(f"{key} is damaged: {damage}") from None
     if as_json:
-        facts = {"items": whole.footer.item_count, "bytes": whole.bytes, "sha256": whole.footer.sha256}
+        facts = {"items": whole.items, "bytes": whole.bytes, "sha256": whole.sha256}
         print(json.dumps({"key": key, "isWhole": True, **facts}))
     else:
-        size = f"{whole.footer.item_count:,} items, {whole.bytes:,} bytes"
-        out.print(f"[green]✓[/] {key} is whole: {size}", highlight=False)
+        out.print(
+            f"[green]✓[/] {key} is whole: {whole.items:,} items, {whole.bytes:,} bytes", highlight=False, soft_wrap=True
+        )
 
 
-def overview(cloud: Cloud) -> list[dict[str, Any]]:
-    """Return a row for each object and each execution without one, newest first; None is what nobody knows."""
+@app.command()
+@command
+def diff(
+    first: Annotated[str, typer.Argument(help="A backup's key.")],
+    second: Annotated[str, typer.Argument(help="A backup's key or a table; the live table by default.")] = "",
+    env: Environment = "local",
+    as_json: Json = False,
+) -> None:
+    """Compare a backup with a table or another backup, key by key; exit code 1 if they differ."""
+    cloud = Cloud.of(env)
+    second = second or cloud.settings.records.table_name
+    dynamodb, s3, bucket = cloud.items(), cloud.client("s3"), cloud.settings.backups.bucket_name
+    with _explained(cloud, first), _progress() as bar:
+        task = bar.add_task("Comparing", total=None)
+
+        def counted(items: Iterator[bytes]) -> Iterator[bytes]:
+            for item in items:
+                yield item
+                bar.advance(task)
+
+        names = difference.keys(dynamodb, s3, bucket, first, second)
+        with Comparison(names) as comparison:
+            outcome = difference.compare(comparison, dynamodb, s3, bucket, first, second, counted)
+            bar.stop()
+            if as_json:
+                _print_differences(comparison, difference.described(first, second, outcome))
+            elif not outcome.is_equal:
+                _table_of(comparison, first, second)
+    if not as_json:
+        if outcome.is_equal:
+            out.print(
+                f"[green]✓[/] {first} and {second} are equal: {outcome.first:,} items", highlight=False, soft_wrap=True
+            )
+        else:
+            out.print(f"{outcome.added:,} added, {outcome.removed:,} removed, {outcome.changed:,} changed")
+    if not outcome.is_equal:
+        raise typer.Exit(1)
+
+
+@app.command("restore")
+@command
+def restore_(
+    key: Key,
+    to: Annotated[str, typer.Option("--to", metavar="TABLE", help="A new table.")] = "",
+    into: Annotated[str, typer.Option("--into", metavar="TABLE", help="A table that is there.")] = "",
+    only_missing: Annotated[bool, typer.Option(help="Write only what the table has no key of.")] = False,
+    only_differing: Annotated[bool, typer.Option(help="Write only what the table has not, or has otherwise.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would be done; change nothing.")] = False,
+    confirm: Annotated[str, typer.Option(metavar="TABLE", help="The table of --into once more; not asked then.")] = "",
+    engine: Annotated[str, typer.Option(help="write, or import: AWS's ImportTable into a new table.")] = "write",
+    parallel: Annotated[int, typer.Option(min=1, max=64, help="Batches of writes under way at a time.")] = 8,
+    write_units: Annotated[float, typer.Option(min=0, help="Ceiling of write units a second; 0 for none.")] = 0,
+    env: Environment = "local",
+    as_json: Json = False,
+) -> None:
+    """Restore a backup and compare the table with it; the same command goes on after it was stopped."""
+    if bool(to) == bool(into):
+        raise OperatorError("say where to: --to a new table, or --into one that is there")
+    if only_missing and only_differing:
+        raise OperatorError("--only-missing and --only-differing are two things; give one")
+    if engine not in {"write", "import"}:
+        raise OperatorError(f"the engine is {engine!r}; it can be write or import")
+    cloud = Cloud.of(env)
+    mode: restore.Mode = "missing" if only_missing else "differing" if only_differing else "all"
+    request = restore.Request(
+        key, to or into, is_new=bool(to), mode=mode, engine="import" if engine == "import" else "write"
+    )
+    if into and not dry_run:
+        _confirm(into, confirm, mode)
+    with _explained(cloud, key), _progress() as bar:
+        restorer = _restorer(cloud, bar, parallel, write_units)
+        if dry_run:
+            answer = _planned(restorer.plan(request), request)
+        else:
+            row = _patiently(restorer, request)
+            numbers = {name: int(row[name]) for name in ("items", "written", "unlike", "besides")}
+            answer = {"key": key, "table": request.table_name, "seconds": float(row["seconds"])} | numbers
+    if as_json:
+        print(json.dumps(answer))
+    elif dry_run:
+        out.print(
+            f"{answer['writes']:,} of {answer['items']:,} items would be written.", highlight=False, soft_wrap=True
+        )
+    else:
+        out.print(
+            f"[green]✓[/] {request.table_name} has the {answer['items']:,} items of {key}, compared one by one; "
+            f"{answer['written']:,} were written in {answer['seconds']:g} s",
+            highlight=False,
+            soft_wrap=True,
+        )
+        if answer["unlike"] or answer["besides"]:
+            out.print(f"  left as they were: {answer['unlike']:,} that differ, {answer['besides']:,} besides")
+
+
+@app.command()
+@command
+def drill(env: Environment = "local", as_json: Json = False) -> None:
+    """Make the weekly drill now, by the environment's own function; exit code 1 if it fails."""
+    cloud = Cloud.of(env)
+    with out.status("Restoring the newest backup into a scratch table"):
+        answer = _invoke(cloud, cloud.settings.drills.function_name, {})
+    if as_json:
+        print(json.dumps(answer))
+        return
+    rto, rpo = f"{answer['rtoSeconds']:,.1f} s", f"{answer['rpoSeconds'] / 3600:,.1f} h"
+    out.print(
+        f"[green]✓[/] {answer['message']}: {answer['items']:,} items back in {rto}, {rpo} old",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _confirm(table: str, confirmed: str, mode: restore.Mode) -> None:
+    if confirmed == table:
+        return
+    if confirmed:
+        raise OperatorError(f"--confirm says {confirmed}, and --into says {table}")
+    what = {
+        "all": "every item of the backup replaces that of its key",
+        "missing": "items that are missing are added",
+        "differing": "items that differ are replaced",
+    }[mode]
+    answer = typer.prompt(f"Into {table}: {what}. Type the table's name to go on", default="", show_default=False)
+    if answer != table:
+        raise OperatorError("not confirmed; nothing was changed")
+
+
+def _restorer(cloud: Cloud, bar: Progress, parallel: int, write_units: float) -> restore.Restore:
     backups = cloud.settings.backups
-    pages = cloud.client("dynamodb").get_paginator("scan").paginate(TableName=backups.history_table_name)
-    history = [_row(item) for page in pages for item in page["Items"]]
-    listed = cloud.client("s3").get_paginator("list_objects_v2")
-    objects = {
-        found["Key"]: found
-        for page in listed.paginate(Bucket=backups.bucket_name, Prefix=backups.key_prefix)
-        for found in page.get("Contents", [])
-    }
-    unknown = {"id": "", "status": "unknown to the history", "source": "", "items": None, "error": ""}
-    rows = [
-        {**unknown, "key": key, "bytes": found["Size"], "startedAt": f"{found['LastModified']:%Y-%m-%dT%H:%M:%SZ}"}
-        for key, found in objects.items()
-        if key not in {row["key"] for row in history}
-    ]
-    for row in history:
-        if row["status"] == "completed" and row["key"] not in objects:
-            row["status"] = "completed, but its object is gone"
-    return sorted(rows + history, key=lambda row: str(row["startedAt"]), reverse=True)
+    dynamodb = cloud.items()
+    tasks: list[Any] = []
+
+    def step(what: str, total: int) -> None:
+        for task in tasks:
+            bar.update(task, visible=False)
+        tasks.append(bar.add_task(what, total=total or None))
+
+    return restore.Restore(
+        dynamodb=dynamodb,
+        s3=cloud.client("s3"),
+        bucket=backups.bucket_name,
+        history=History(dynamodb, backups.history_table_name, backups.history_days),
+        clock=lambda: datetime.now(UTC),
+        progress=restore.Progress(step, lambda count: bar.advance(tasks[-1], count)),
+        parallel=parallel,
+        pace=Pace(write_units or None),
+    )
 
 
-def _row(item: dict[str, Any]) -> dict[str, Any]:
-    row = {name: _deserialize(value) for name, value in item.items()}
-    numbers = {name: int(row[name]) if name in row else None for name in ("items", "bytes")}
-    texts = {name: str(row.get(name, "")) for name in ("id", "key", "status", "source", "startedAt", "error")}
-    return texts | numbers
-
-
-def _object(cloud: Cloud, key: str, **options: str) -> Any:
-    bucket = cloud.settings.backups.bucket_name
+def _patiently(restorer: restore.Restore, request: restore.Request) -> dict[str, Any]:
+    """Restore; if the same restore seems to be at work, wait until it shows that it lives or is dead."""
+    holder = f"{socket.gethostname()} {os.getpid()}"
     try:
-        return cloud.client("s3").get_object(Bucket=bucket, Key=key, **options)
+        return restorer.run(request, holder=holder)
+    except restore.AtWork as other:
+        err.print(
+            f"{other}; if it says nothing for {restore.LEASE.seconds} s, this takes it up.",
+            highlight=False,
+            soft_wrap=True,
+        )
+        time.sleep(max(other.until - time.time(), 0) + 1)
+        return restorer.run(request, holder=holder)
+
+
+def _planned(plan: restore.Plan, request: restore.Request) -> dict[str, Any]:
+    planned: dict[str, Any] = {"key": request.key, "table": request.table_name}
+    planned |= {"items": plan.items, "writes": plan.writes}
+    if plan.outcome:
+        planned |= {"added": plan.outcome.added, "removed": plan.outcome.removed, "changed": plan.outcome.changed}
+    return planned
+
+
+def _invoke(cloud: Cloud, function: str, event: dict[str, Any]) -> dict[str, Any]:
+    # A function may take 15 minutes, and asking twice would be two executions.
+    patient = Config(read_timeout=910, retries={"max_attempts": 0})
+    try:
+        answer = cloud.client("lambda", config=patient).invoke(FunctionName=function, Payload=json.dumps(event))
     except (BotoCoreError, ClientError) as error:
-        raise OperatorError(f"s3://{bucket}/{key} cannot be read: {error}; `ops backups list` has the keys") from None
+        raise OperatorError(f"{function} cannot be invoked: {error}") from None
+    body: dict[str, Any] = json.load(answer["Payload"])
+    if "FunctionError" in answer:
+        raise OperatorError(f"{function} failed: {body.get('errorMessage', body)}")
+    return body
 
 
-def _counted(body: Any, progress: Progress, task: Any) -> Iterator[bytes]:
-    for chunk in body.iter_chunks(_CHUNK_BYTES):
-        progress.advance(task, len(chunk))
-        yield chunk
+def _table_of(comparison: Comparison, first: str, second: str) -> None:
+    table = Table("", "Key", title=f"{first} → {second}")
+    styles = {"added": "green", "removed": "red", "changed": "yellow"}
+    shown = list(itertools.islice(comparison.differences(), _SHOWN + 1))
+    for found in shown[:_SHOWN]:
+        table.add_row(found.kind, found.key, style=styles[found.kind])
+    if len(shown) > _SHOWN:
+        table.add_row("…", "all of them with --json")
+    out.print(table)
+
+
+def _print_differences(comparison: Comparison, facts: dict[str, Any]) -> None:
+    """Print one JSON object, difference by difference, as there may be millions."""
+    print(json.dumps(facts)[:-1] + ', "differences": [')
+    for number, found in enumerate(comparison.differences()):
+        print(("," if number else "") + json.dumps({"kind": found.kind, "key": json.loads(found.key)}))
+    print("]}")
+
+
+def _progress() -> Progress:
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=err,
+        transient=True,
+        disable=not err.is_terminal,
+    )
+
+
+@contextmanager
+def _explained(cloud: Cloud, key: str) -> Iterator[None]:
+    """Say in one sentence what a command could not do."""
+    try:
+        yield
+    except Corrupted as damage:
+        raise OperatorError(f"{key} is damaged: {damage}") from None
+    except ClientError as error:
+        if error.response["Error"]["Code"] in {"404", "NoSuchKey", "403"}:
+            where = f"s3://{cloud.settings.backups.bucket_name}/{key}"
+            raise OperatorError(f"{where} cannot be read: {error}; `ops backups list` has the keys") from None
+        raise OperatorError(str(error)) from None
+    except (BotoCoreError, RuntimeError, ValueError) as error:
+        if isinstance(error, OperatorError):
+            raise
+        raise OperatorError(str(error)) from None

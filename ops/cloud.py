@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from handlers.backups import wire
 from infra.settings import ENVIRONMENTS, Settings, SettingsError, load
 from ops import local, terraform
 from ops.console import ROOT, OperatorError
@@ -66,11 +67,17 @@ class Cloud:
             raise OperatorError(f"the environment {name} is not deployed; run: make deploy ENV={name}")
         return cls(settings, outputs, port)
 
-    def client(self, service: str) -> Any:
+    def client(self, service: str, **options: Any) -> Any:
         """Return a boto3 client: with the caller's own credentials, or those of the embedded AWS."""
         if self._port is not None:
-            return local.client(service, self._port, self.settings.region)
-        return boto3.client(service, region_name=self.settings.region)
+            return local.client(service, self._port, self.settings.region, **options)
+        return boto3.client(service, region_name=self.settings.region, **options)
+
+    def items(self) -> Any:
+        """Return a DynamoDB client that has items as bytes."""
+        if self._port is not None:
+            return wire.client(**local.options(self._port, self.settings.region))
+        return wire.client(region_name=self.settings.region)
 
     def api_key(self) -> str:
         """Return the API key's value, which only who may read it from API Gateway gets.

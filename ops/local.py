@@ -158,10 +158,15 @@ class Emulator:
         }
 
 
-def client(service: str, port: int, region: str, **credentials: str) -> Any:
+def client(service: str, port: int, region: str, **given: Any) -> Any:
     """Return a boto3 client of the embedded AWS: as its root user, or with given credentials."""
-    keys = credentials or {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
-    return boto3.client(service, region_name=region, endpoint_url=f"http://localhost:{port}", **keys)
+    return boto3.client(service, **(options(port, region) | given))
+
+
+def options(port: int, region: str) -> dict[str, str]:
+    """Return what makes a client one of the embedded AWS, as its root user."""
+    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+    return {"region_name": region, "endpoint_url": f"http://localhost:{port}", **keys}
 
 
 def mails(port: int) -> list[dict[str, Any]]:

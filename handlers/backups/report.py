@@ -32,15 +32,15 @@ class Reporter:
     """Reports the executions of one table.
 
     Arguments:
-        ses, bus: boto3 clients of SES v2 and EventBridge.
+        client: returns a client of a service by its name; asked for SES and EventBridge when there is news to tell, as
+            until then the memory is the scan's.
         clock: returns the time now (aware).
     """
 
-    def __init__(self, addresses: Addresses, *, history: History, ses: Any, bus: Any, clock: Clock) -> None:
+    def __init__(self, addresses: Addresses, *, history: History, client: Callable[[str], Any], clock: Clock) -> None:
         self._addresses = addresses
         self._history = history
-        self._ses = ses
-        self._bus = bus
+        self._client = client
         self._clock = clock
 
     def completed(self, row: Row) -> None:
@@ -65,7 +65,11 @@ class Reporter:
         """Put an event on the bus, of which there is no mail."""
         table = {"table": self._addresses.table_name, "bucket": self._addresses.s3_bucket_name}
         events.put(
-            self._bus, bus=self._addresses.event_bus_name, capability=capability, what=what, detail=table | detail
+            self._client("events"),
+            bus=self._addresses.event_bus_name,
+            capability=capability,
+            what=what,
+            detail=table | detail,
         )
 
     def _once(self, row: Row, capability: str, what: str, detail: dict[str, Any], subject: str, body: str) -> None:
@@ -75,7 +79,7 @@ class Reporter:
         try:
             self.event(capability, what, detail)
             mail.send(
-                self._ses,
+                self._client("sesv2"),
                 sender=self._addresses.sender_email,
                 recipient=self._addresses.recipient_email,
                 subject=subject,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
+from handlers.backups import item as items
 from handlers.backups import scan, stored, table, wire, write
 from handlers.backups.compare import Comparison, Difference, Outcome
 from handlers.backups.deadline import Deadline
@@ -313,6 +314,7 @@ class Restore:
         writer = write.Writer(
             self._dynamodb,
             request.table_name,
+            key=items.key_of(self._keys(request, definition)),
             parallel=self._parallel,
             pace=self._pace,
             check=alive.check,
@@ -360,8 +362,8 @@ class Restore:
     ) -> Outcome:
         self._progress.step("Comparing", 2 * total)
 
-        def counted(items: Iterator[bytes]) -> Iterator[bytes]:
-            for number, found in enumerate(items, start=1):
+        def counted(side: Iterator[bytes]) -> Iterator[bytes]:
+            for number, found in enumerate(side, start=1):
                 yield found
                 if number % 1000 == 0:
                     self._progress.advance(1000)

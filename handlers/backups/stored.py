@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -84,8 +84,11 @@ def open_backup(s3: Any, bucket: str, key: str) -> Stored:
     return document
 
 
-def verify(backup: Stored) -> Verified:
+def verify(backup: Stored, counted: Callable[[], None] = lambda: None) -> Verified:
     """Read all of a backup and return what it holds.
+
+    Arguments:
+        counted: called after each item.
 
     Raises:
         Corrupted: with the first item, bytes, file or manifest that is not as it was written.
@@ -97,6 +100,7 @@ def verify(backup: Stored) -> Verified:
         except StopIteration as end:
             whole: Verified = end.value
             return whole
+        counted()
 
 
 def put_description(s3: Any, bucket: str, key: str, description: Description, *, replace_equal: bool = False) -> None:

@@ -9,6 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
 from handlers.backups import wire
@@ -50,6 +51,7 @@ class Writer:
 
     Arguments:
         dynamodb: a client of `wire.client`.
+        key: returns an item's key, as `item.key_of` does; to name what was not written.
         parallel: how many batches are under way at a time.
         pace: the rate of write units to keep.
         check: called before each batch and between retries; raises when there is no more time.
@@ -61,6 +63,7 @@ class Writer:
         dynamodb: Any,
         table_name: str,
         *,
+        key: Callable[[bytes], bytes],
         parallel: int = 4,
         pace: Pace | None = None,
         check: Callable[[], None] = lambda: None,
@@ -68,6 +71,7 @@ class Writer:
     ) -> None:
         self._dynamodb = dynamodb
         self._table_name = table_name
+        self._key = key
         self._parallel = parallel
         self._pace = pace or Pace()
         self._check = check
@@ -152,9 +156,15 @@ class Writer:
             return _Failure([request for failure in refused for request in failure.requests], refused[0].error, done)
         return done
 
+    def _name(self, request: bytes) -> str:
+        """Return the key that a request is about; the rest of an item is nobody's business in a log."""
+        decoded = msgspec.json.decode(request, type=wire.Request)
+        raw = decoded.put["Item"] if decoded.put else (decoded.delete or {})["Key"]
+        return self._key(bytes(raw)).decode()
+
     def _not_written(self, failures: Sequence[_Failure]) -> NotWritten:
         left = [request for failure in failures for request in failure.requests]
-        named = "\n".join(f"  {request[:200].decode(errors='replace')}" for request in left[:_NAMED])
+        named = "\n".join(f"  {self._name(request)}" for request in left[:_NAMED])
         more = f"\n  and {len(left) - _NAMED:,} more" if len(left) > _NAMED else ""
         return NotWritten(
             f"{len(left):,} writes to {self._table_name} were not carried out ({failures[0].error}); "

@@ -104,7 +104,9 @@ def backup(aws: None, mail: Mail, clock: Clock) -> run.Backup:
 def backup_of(environment: BackupEnvironment, mail: Mail, clock: Clock) -> run.Backup:
     dynamodb = wire.client()
     kept = history.History(dynamodb, environment.history_table_name, int(environment.history_days))
-    reporter = Reporter(environment, history=kept, ses=mail, bus=boto3.client("events"), clock=clock)
+    reporter = Reporter(
+        environment, history=kept, client=lambda name: mail if name == "sesv2" else boto3.client(name), clock=clock
+    )
     return run.Backup(
         environment, dynamodb=dynamodb, s3=boto3.client("s3"), history=kept, reporter=reporter, clock=clock
     )

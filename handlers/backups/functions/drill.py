@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-import boto3
 from aws_lambda_powertools import Logger
 
 from handlers.backups import wire
@@ -25,16 +24,16 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-_dynamodb = wire.client()
-_history = History(_dynamodb, environment.history_table_name, int(environment.history_days))
+_aws = wire.Aws()
+_history = History(_aws.dynamodb, environment.history_table_name, int(environment.history_days))
 _drill = Drill(
     table_name=environment.table_name,
     bucket=environment.s3_bucket_name,
     scratch_prefix=environment.scratch_prefix,
-    dynamodb=_dynamodb,
-    s3=boto3.client("s3"),
+    dynamodb=_aws.dynamodb,
+    s3=_aws.client("s3"),
     history=_history,
-    reporter=Reporter(environment, history=_history, ses=boto3.client("sesv2"), bus=boto3.client("events"), clock=_now),
+    reporter=Reporter(environment, history=_history, client=_aws.client, clock=_now),
     clock=_now,
 )
 

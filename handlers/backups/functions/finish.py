@@ -7,10 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote_plus
 
-import boto3
 from aws_lambda_powertools import Logger
 
-from handlers.backups import finish
+from handlers.backups import finish, wire
 from handlers.backups.deadline import Deadline
 from handlers.backups.history import History
 from handlers.backups.report import Reporter
@@ -24,9 +23,10 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-_s3 = boto3.client("s3")
-_history = History(boto3.client("dynamodb"), environment.history_table_name, int(environment.history_days))
-_reporter = Reporter(environment, history=_history, ses=boto3.client("sesv2"), bus=boto3.client("events"), clock=_now)
+_aws = wire.Aws()
+_s3 = _aws.client("s3")
+_history = History(_aws.dynamodb, environment.history_table_name, int(environment.history_days))
+_reporter = Reporter(environment, history=_history, client=_aws.client, clock=_now)
 
 
 @logger.inject_lambda_context

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-import boto3
 from aws_lambda_powertools import Logger
 
 from handlers import events
@@ -23,13 +22,12 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-_dynamodb = wire.client()
-_bus = boto3.client("events")
+_aws = wire.Aws()
 _restorer = restore.Restore(
-    dynamodb=_dynamodb,
-    s3=boto3.client("s3"),
+    dynamodb=_aws.dynamodb,
+    s3=_aws.client("s3"),
     bucket=environment.s3_bucket_name,
-    history=History(_dynamodb, environment.history_table_name, int(environment.history_days)),
+    history=History(_aws.dynamodb, environment.history_table_name, int(environment.history_days)),
     clock=_now,
 )
 
@@ -47,7 +45,7 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     answer = {"key": request.key, "table": request.table_name, "seconds": row["seconds"]}
     answer |= {name: int(row[name]) for name in ("items", "written")}
     events.put(
-        _bus,
+        _aws.client("events"),
         bus=environment.event_bus_name,
         capability="backups",
         what="restore completed",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import boto3
 from aws_lambda_powertools import Logger
 
 from handlers.backups import difference, stored, wire
@@ -13,8 +12,8 @@ from handlers.environment import Verify
 
 environment = Verify.read()
 logger = Logger(service="backups")
-_s3 = boto3.client("s3")
-_dynamodb = wire.client()
+_aws = wire.Aws()
+_s3 = _aws.client("s3")
 
 
 @logger.inject_lambda_context
@@ -30,6 +29,6 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         whole = stored.verify(stored.open_backup(_s3, bucket, key))
         logger.info("Backup verified", key=key, items=whole.items)
         return {"key": key, "isWhole": True, "items": whole.items, "sha256": whole.sha256}
-    answer = difference.summary(_dynamodb, _s3, bucket, key, against)
+    answer = difference.summary(_aws.dynamodb, _s3, bucket, key, against)
     logger.info("Backups compared", key=key, against=against, is_equal=answer["isEqual"])
     return answer

@@ -1,0 +1,173 @@
+"""A server that plays recorded pages and swallows writes, faster than any of those who are measured.
+
+`python -m bench.replay KIND PAGES` listens on a free port of the loopback interface, prints it, and ends with its
+standard input. It answers what a backup and a restore ask of DynamoDB, S3, SES and EventBridge, and counts nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import sys
+import threading
+import zlib
+from collections.abc import Callable
+
+from bench import pages
+
+TABLE = "studentData"
+_DESCRIPTION = {
+    "TableName": TABLE,
+    "TableArn": f"arn:aws:dynamodb:ap-southeast-1:123456789012:table/{TABLE}",
+    "TableId": "12345678-1234-1234-1234-123456789012",
+    "TableStatus": "ACTIVE",
+    "KeySchema": [{"AttributeName": "studentid", "KeyType": "HASH"}],
+    "AttributeDefinitions": [{"AttributeName": "studentid", "AttributeType": "S"}],
+    "BillingModeSummary": {"BillingMode": "PAY_PER_REQUEST"},
+    "ProvisionedThroughput": {"ReadCapacityUnits": 0, "WriteCapacityUnits": 0, "NumberOfDecreasesToday": 0},
+    "CreationDateTime": 1_700_000_000.0,
+}
+_ANSWERS: dict[bytes, object] = {
+    b"DescribeContinuousBackups": {
+        "ContinuousBackupsDescription": {
+            "ContinuousBackupsStatus": "ENABLED",
+            "PointInTimeRecoveryDescription": {"PointInTimeRecoveryStatus": "ENABLED"},
+        }
+    },
+    b"DescribeTimeToLive": {"TimeToLiveDescription": {"TimeToLiveStatus": "DISABLED"}},
+    b"ListTagsOfResource": {"Tags": []},
+    b"ListTables": {"TableNames": [TABLE]},
+    b"BatchWriteItem": {"UnprocessedItems": {}},
+    b"PutEvents": {"FailedEntryCount": 0, "Entries": []},
+}
+_NUMBER = re.compile(rb'"LAST(\d+)"')
+_SEGMENT = re.compile(rb'"(Segment|TotalSegments)"\s*:\s*(\d+)')
+
+
+class Replay:
+    """What is played.
+
+    Arguments:
+        kind: of `pages.KINDS`.
+        count: how many pages the table has.
+    """
+
+    def __init__(self, kind: str, count: int) -> None:
+        made = pages.items(kind)
+        self._count = count
+        # The answer up to the key of the next page, and its CRC, to go on from.
+        self._heads = [
+            b'{"Count":%d,"ScannedCount":%d,"ConsumedCapacity":{"TableName":"%s","CapacityUnits":128.5},"Items":['
+            % (len(found), len(found), TABLE.encode())
+            + b",".join(found)
+            + b"]"
+            for found in made
+        ]
+        self._crcs = [zlib.crc32(head) for head in self._heads]
+        self._description = {
+            "Table": _DESCRIPTION
+            | {"TableSizeBytes": count * pages.PAGE_BYTES, "ItemCount": sum(map(len, made)) * count // len(made)}
+        }
+
+    def scan(self, body: bytes) -> tuple[bytes, bytes, int]:
+        """Return a page in two parts and its CRC."""
+        segment, segments = 0, 1
+        for name, value in _SEGMENT.findall(body):
+            if name == b"Segment":
+                segment = int(value)
+            else:
+                segments = int(value)
+        last = _NUMBER.search(body)
+        number = int(last[1]) + 1 if last else self._count * segment // segments
+        end = self._count * (segment + 1) // segments
+        tail = b"}" if number + 1 >= end else b',"LastEvaluatedKey":{"studentid":{"S":"LAST%d"}}}' % number
+        which = number % len(self._heads)
+        return self._heads[which], tail, zlib.crc32(tail, self._crcs[which])
+
+    def describe(self) -> object:
+        """Return the answer to DescribeTable."""
+        return self._description
+
+
+def _serve(connection: socket.socket, replay: Replay) -> None:
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    buffer = bytearray()
+    sink = bytearray(1 << 20)
+    with connection:
+        while True:
+            while (end := buffer.find(b"\r\n\r\n")) < 0:
+                received = connection.recv(65536)
+                if not received:
+                    return
+                buffer += received
+            head = bytes(buffer[:end])
+            del buffer[: end + 4]
+            fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:] if b": " in line)
+            if fields.get(b"expect") == b"100-continue":
+                connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+            length = int(fields.get(b"content-length", b"0"))
+            body = bytes(buffer[:length])
+            del buffer[:length]
+            left = length - len(body)
+            target = re.search(rb"(?i)x-amz-target: (?:DynamoDB_20120810|AWSEvents)\.(\w+)", head)
+            if target and target[1] != b"BatchWriteItem":
+                while left:
+                    received = connection.recv(left)
+                    body += received
+                    left -= len(received)
+            while left:
+                left -= connection.recv_into(sink, min(left, len(sink)))
+            _answer(connection, replay, head, target[1] if target else b"", body)
+
+
+def _answer(connection: socket.socket, replay: Replay, head: bytes, operation: bytes, body: bytes) -> None:
+    if operation == b"Scan":
+        first, tail, crc = replay.scan(body)
+        _send(connection, b"application/x-amz-json-1.0", first, tail, b"x-amz-crc32: %d\r\n" % crc)
+    elif operation:
+        answer = replay.describe() if operation == b"DescribeTable" else _ANSWERS.get(operation, {"Attributes": {}})
+        encoded = json.dumps(answer).encode()
+        _send(connection, b"application/x-amz-json-1.0", encoded, b"", b"x-amz-crc32: %d\r\n" % zlib.crc32(encoded))
+    else:
+        line = head.split(b"\r\n", 1)[0]
+        xml = b'{"MessageId":"1"}' if b"/v2/email" in line else b""
+        if b"POST" in line and b"uploads" in line:
+            xml = b"<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>"
+        elif b"POST" in line and b"uploadId" in line:
+            xml = b"<CompleteMultipartUploadResult><ETag>1</ETag></CompleteMultipartUploadResult>"
+        _send(connection, b"application/xml", xml, b"", b'ETag: "1"\r\n')
+
+
+def _send(connection: socket.socket, kind: bytes, body: bytes, tail: bytes, more: bytes) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: %d\r\n%s\r\n" % (
+        kind,
+        len(body) + len(tail),
+        more,
+    )
+    connection.sendall(head)
+    connection.sendall(body)
+    if tail:
+        connection.sendall(tail)
+
+
+def _accept(server: socket.socket, handle: Callable[[socket.socket], None]) -> None:
+    while True:
+        connection, _ = server.accept()
+        threading.Thread(target=handle, args=(connection,), daemon=True).start()
+
+
+def main() -> None:
+    """Serve until the standard input ends."""
+    kind, count = sys.argv[1], int(sys.argv[2])
+    replay = Replay(kind, count)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(
+            target=_accept, args=(server, lambda connection: _serve(connection, replay)), daemon=True
+        ).start()
+        print(server.getsockname()[1], flush=True)
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main()

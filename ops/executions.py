@@ -1,0 +1,50 @@
+"""What an environment's history and bucket together say of its backups."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from boto3.dynamodb.types import TypeDeserializer
+
+from ops.cloud import Cloud
+
+_deserialize = TypeDeserializer().deserialize
+
+
+def overview(cloud: Cloud) -> list[dict[str, Any]]:
+    """Return a row for each backup and each execution without one, newest first; None is what nobody knows."""
+    backups = cloud.settings.backups
+    pages = cloud.client("dynamodb").get_paginator("scan").paginate(TableName=backups.history_table_name)
+    history = [_row(item) for page in pages for item in page["Items"] if "kind" in item]
+    listed = cloud.client("s3").get_paginator("list_objects_v2")
+    objects = {
+        found["Key"]: found
+        for page in listed.paginate(Bucket=backups.bucket_name, Prefix=backups.key_prefix)
+        for found in page.get("Contents", [])
+        if "/AWSDynamoDB/" not in found["Key"]  # the files of an export, which has a key of its own
+    }
+    made = [row for row in history if row["kind"] == "backup"]
+    unknown = {"id": "", "kind": "backup", "status": "unknown to the history", "source": "", "engine": ""}
+    rows = [
+        {
+            **unknown,
+            "key": key,
+            "items": None,
+            "bytes": found["Size"],
+            "startedAt": f"{found['LastModified']:%Y-%m-%dT%H:%M:%SZ}",
+            "error": "",
+        }
+        for key, found in objects.items()
+        if key not in {row["key"] for row in made}
+    ]
+    for row in made:
+        if row["status"] == "completed" and row["key"] not in objects:
+            row["status"] = "completed, but its object is gone"
+    return sorted(rows + made, key=lambda row: str(row["startedAt"]), reverse=True)
+
+
+def _row(item: dict[str, Any]) -> dict[str, Any]:
+    row = {name: _deserialize(value) for name, value in item.items()}
+    numbers = {name: int(row[name]) if name in row else None for name in ("items", "bytes")}
+    names = ("id", "kind", "key", "status", "source", "engine", "startedAt", "error")
+    return {name: str(row.get(name, "")) for name in names} | numbers
