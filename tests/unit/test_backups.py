@@ -8,7 +8,7 @@ import importlib
 import json
 import tracemalloc
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import boto3
@@ -17,122 +17,26 @@ from botocore.exceptions import ClientError
 from dateutil import tz
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from moto import mock_aws
 
 from handlers.backups import document, history, run, scan, table, upload, wire
-from handlers.backups.deadline import Deadline
-from handlers.backups.report import Reporter
-from handlers.environment import Backup as BackupEnvironment
 from tests.conftest import Stacks
-from tests.unit.aws import Context, create_bucket, create_bus, create_tables, proxy_event
-
-ENVIRONMENT = BackupEnvironment(
-    table_name="studentData",
-    s3_bucket_name="student-backup",
-    sender_email="no-reply@school.example",
-    recipient_email="office@school.example",
-    history_table_name="backup-executions",
-    history_days="400",
-    event_bus_name="student-events",
-    key_prefix="students-backup-",
-    time_zone="Asia/Ho_Chi_Minh",
-    allowed_origin="https://site.example",
-    engine="scan",
-    format="json",
-    compression="none",
-    export_type="full",
-    segments="1",
+from tests.unit.aws import Context, create_tables, proxy_event
+from tests.unit.engine import (
+    ENVIRONMENT,
+    KEY,
+    MIDNIGHT,
+    MINUTE,
+    PART_BYTES,
+    SCHEDULED,
+    Clock,
+    Mail,
+    executions,
+    objects,
+    put,
+    read,
+    scheduled,
+    soon,
 )
-MIDNIGHT = datetime(2025, 7, 8, tzinfo=UTC)
-SCHEDULED = {"source": "schedule", "scheduledTime": "2025-07-08T00:00:00Z"}
-KEY = "students-backup-20250708T0700.json"
-# The smallest part that S3 takes.
-PART_BYTES = 5 * 1024 * 1024
-MINUTE = timedelta(minutes=1)
-
-
-def soon() -> Deadline:
-    return Deadline.after(60)
-
-
-class Mail:
-    """SES, which can be told to fail."""
-
-    def __init__(self) -> None:
-        self.sent: list[dict[str, Any]] = []
-        self.fails = False
-
-    def send_email(self, **mail: Any) -> dict[str, str]:
-        if self.fails:
-            raise ClientError({"Error": {"Code": "Throttling", "Message": "slow down"}}, "SendEmail")
-        self.sent.append(mail["Content"]["Simple"])
-        return {"MessageId": "1"}
-
-
-@pytest.fixture
-def aws(stacks: Stacks) -> Iterator[None]:
-    with mock_aws():
-        create_tables(stacks)
-        create_bucket(ENVIRONMENT.s3_bucket_name)
-        create_bus(ENVIRONMENT.event_bus_name)
-        yield
-
-
-@pytest.fixture
-def mail() -> Mail:
-    return Mail()
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = MIDNIGHT + timedelta(seconds=3)
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def backup(aws: None, mail: Mail, clock: Clock) -> run.Backup:
-    return backup_of(ENVIRONMENT, mail, clock)
-
-
-def backup_of(environment: BackupEnvironment, mail: Mail, clock: Clock) -> run.Backup:
-    dynamodb = wire.client()
-    kept = history.History(dynamodb, environment.history_table_name, int(environment.history_days))
-    reporter = Reporter(
-        environment, history=kept, client=lambda name: mail if name == "sesv2" else boto3.client(name), clock=clock
-    )
-    return run.Backup(
-        environment, dynamodb=dynamodb, s3=boto3.client("s3"), history=kept, reporter=reporter, clock=clock
-    )
-
-
-def executions() -> list[dict[str, Any]]:
-    rows = boto3.client("dynamodb").scan(TableName="backup-executions")["Items"]
-    return [row for row in rows if "kind" in row]
-
-
-def put(**items: dict[str, Any]) -> None:
-    for studentid, attributes in items.items():
-        boto3.client("dynamodb").put_item(TableName="studentData", Item={"studentid": {"S": studentid}, **attributes})
-
-
-def objects() -> list[str]:
-    return [found["Key"] for found in boto3.client("s3").list_objects_v2(Bucket="student-backup").get("Contents", [])]
-
-
-def read(key: str) -> bytes:
-    body: bytes = boto3.client("s3").get_object(Bucket="student-backup", Key=key)["Body"].read()
-    return body
-
-
-def scheduled() -> run.Request:
-    return run.scheduled(ENVIRONMENT, MIDNIGHT)
 
 
 def test_the_document_has_header_items_a_line_each_and_footer(backup: run.Backup, mail: Mail) -> None:

@@ -1,0 +1,37 @@
+"""The fixtures of the engine's tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from moto import mock_aws
+
+from handlers.backups import run
+from tests.conftest import Stacks
+from tests.unit.aws import create_bucket, create_bus, create_tables
+from tests.unit.engine import ENVIRONMENT, Clock, Mail, backup_of
+
+
+@pytest.fixture
+def aws(stacks: Stacks) -> Iterator[None]:
+    with mock_aws():
+        create_tables(stacks)
+        create_bucket(ENVIRONMENT.s3_bucket_name)
+        create_bus(ENVIRONMENT.event_bus_name)
+        yield
+
+
+@pytest.fixture
+def mail() -> Mail:
+    return Mail()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def backup(aws: None, mail: Mail, clock: Clock) -> run.Backup:
+    return backup_of(ENVIRONMENT, mail, clock)

@@ -1,0 +1,98 @@
+"""The engine on moto: the tables of the synthesized JSON, a mail that can fail, a clock that stands."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import boto3
+from botocore.exceptions import ClientError
+
+from handlers.backups import history, run, wire
+from handlers.backups.deadline import Deadline
+from handlers.backups.report import Reporter
+from handlers.environment import Backup as BackupEnvironment
+
+ENVIRONMENT = BackupEnvironment(
+    table_name="studentData",
+    s3_bucket_name="student-backup",
+    sender_email="no-reply@school.example",
+    recipient_email="office@school.example",
+    history_table_name="backup-executions",
+    history_days="400",
+    event_bus_name="student-events",
+    key_prefix="students-backup-",
+    time_zone="Asia/Ho_Chi_Minh",
+    allowed_origin="https://site.example",
+    engine="scan",
+    format="json",
+    compression="none",
+    export_type="full",
+    segments="1",
+)
+MIDNIGHT = datetime(2025, 7, 8, tzinfo=UTC)
+SCHEDULED = {"source": "schedule", "scheduledTime": "2025-07-08T00:00:00Z"}
+KEY = "students-backup-20250708T0700.json"
+# The smallest part that S3 takes.
+PART_BYTES = 5 * 1024 * 1024
+MINUTE = timedelta(minutes=1)
+
+
+def soon() -> Deadline:
+    return Deadline.after(60)
+
+
+class Mail:
+    """SES, which can be told to fail."""
+
+    def __init__(self) -> None:
+        self.sent: list[dict[str, Any]] = []
+        self.fails = False
+
+    def send_email(self, **mail: Any) -> dict[str, str]:
+        if self.fails:
+            raise ClientError({"Error": {"Code": "Throttling", "Message": "slow down"}}, "SendEmail")
+        self.sent.append(mail["Content"]["Simple"])
+        return {"MessageId": "1"}
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = MIDNIGHT + timedelta(seconds=3)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+def backup_of(environment: BackupEnvironment, mail: Mail, clock: Clock) -> run.Backup:
+    dynamodb = wire.client()
+    kept = history.History(dynamodb, environment.history_table_name, int(environment.history_days))
+    reporter = Reporter(
+        environment, history=kept, client=lambda name: mail if name == "sesv2" else boto3.client(name), clock=clock
+    )
+    return run.Backup(
+        environment, dynamodb=dynamodb, s3=boto3.client("s3"), history=kept, reporter=reporter, clock=clock
+    )
+
+
+def executions() -> list[dict[str, Any]]:
+    rows = boto3.client("dynamodb").scan(TableName="backup-executions")["Items"]
+    return [row for row in rows if "kind" in row]
+
+
+def put(**items: dict[str, Any]) -> None:
+    for studentid, attributes in items.items():
+        boto3.client("dynamodb").put_item(TableName="studentData", Item={"studentid": {"S": studentid}, **attributes})
+
+
+def objects() -> list[str]:
+    return [found["Key"] for found in boto3.client("s3").list_objects_v2(Bucket="student-backup").get("Contents", [])]
+
+
+def read(key: str) -> bytes:
+    body: bytes = boto3.client("s3").get_object(Bucket="student-backup", Key=key)["Body"].read()
+    return body
+
+
+def scheduled() -> run.Request:
+    return run.scheduled(ENVIRONMENT, MIDNIGHT)
