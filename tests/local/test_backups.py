@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from ops import backups
+from ops import local as emulated
 from ops.cloud import fetch
 from tests.conftest import Local
 
@@ -42,15 +44,12 @@ def test_a_backup_is_listed_shown_and_whole(ops: Ops, made: dict[str, Any]) -> N
     assert (row["items"], row["bytes"]) == (made["items"], made["bytes"])
     shown = json.loads(ops("show", made["key"], "--json").stdout)
     assert (shown["items"], shown["bytes"], shown["status"]) == (made["items"], made["bytes"], "completed")
+    assert shown["table"]["keySchema"] == [{"AttributeName": "studentid", "KeyType": "HASH"}]
     verified = ops("verify", made["key"], "--json")
     assert verified.exit_code == 0
-    assert json.loads(verified.stdout) == {
-        "key": made["key"],
-        "isWhole": True,
-        "items": made["items"],
-        "bytes": made["bytes"],
-        "sha256": shown["sha256"],
-    }
+    facts = json.loads(verified.stdout)
+    assert len(facts.pop("sha256")) == 64
+    assert facts == {"key": made["key"], "isWhole": True, "items": made["items"], "bytes": made["bytes"]}
 
 
 def test_a_damaged_backup_is_named_and_the_exit_code_says_so(local: Local, ops: Ops, made: dict[str, Any]) -> None:
@@ -70,3 +69,60 @@ def test_a_key_that_is_not_there_is_one_message(ops: Ops) -> None:
     assert ended.exit_code == 1
     assert "cannot be read" in ended.stderr
     assert "Traceback" not in ended.output
+
+
+def records(local: Local) -> list[dict[str, Any]]:
+    pages = local.cloud.client("dynamodb").get_paginator("scan").paginate(TableName="studentData")
+    return [item for page in pages for item in page["Items"]]
+
+
+def test_a_corrupted_backup_fails_the_drill_and_a_good_one_brings_the_table_back(
+    local: Local, ops: Ops, made: dict[str, Any]
+) -> None:
+    """The main job, with IAM enforced: damage is named, the drill fails and mails, a good backup restores all."""
+    cloud = local.cloud
+    s3, bucket = cloud.client("s3"), cloud.settings.backups.bucket_name
+    damaged = json.loads(ops("create", "--json").stdout)["key"]
+    whole = s3.get_object(Bucket=bucket, Key=damaged)["Body"].read()
+    s3.put_object(Bucket=bucket, Key=damaged, Body=whole.replace(b"OPS-1", b"OPS-2"))
+    assert "is damaged: every line can be read, but their SHA-256" in ops("verify", damaged).stderr
+    failed = ops("drill")
+    assert failed.exit_code == 1
+    assert damaged in failed.stderr
+    [mail] = [mail for mail in emulated.mails(local.port) if mail["Subject"] == f"Drill Failed: {damaged}"]
+    assert "Corrupted" in mail["BodyText"]
+
+    good = json.loads(ops("create", "--json").stdout)["key"]
+    passed = json.loads(ops("drill", "--json").stdout)
+    before = records(local)
+    assert (passed["key"], passed["items"]) == (good, len(before))
+    assert [name for name in cloud.client("dynamodb").list_tables()["TableNames"] if "-drill-20" in name] == []
+
+    for item in before:
+        cloud.client("dynamodb").delete_item(TableName="studentData", Key={"studentid": item["studentid"]})
+    assert ops("diff", good).exit_code == 1
+    unconfirmed = ops("restore", good, "--into", "studentData", "--confirm", "other")
+    assert unconfirmed.exit_code == 1
+    assert records(local) == []
+    restored = ops("restore", good, "--into", "studentData", "--confirm", "studentData", "--json")
+    assert json.loads(restored.stdout)["written"] == len(before)
+    assert ops("diff", good).exit_code == 0
+    by_id = {item["studentid"]["S"]: item for item in records(local)}
+    assert by_id == {item["studentid"]["S"]: item for item in before}
+
+
+def test_the_functions_verify_and_restore_under_their_own_roles(local: Local, made: dict[str, Any]) -> None:
+    def invoke(name: str, event: dict[str, Any]) -> tuple[bool, dict[str, Any]]:
+        answer = local.cloud.client("lambda").invoke(FunctionName=name, Payload=json.dumps(event))
+        return "FunctionError" not in answer, json.load(answer["Payload"])
+
+    key = made["key"]
+    assert invoke("VerifyStudentBackup", {"key": key})[1]["isWhole"] is True
+    assert invoke("VerifyStudentBackup", {"key": key, "against": "studentData"})[0] is True
+    table = f"studentData-restored-{uuid.uuid4()}"
+    is_done, answer = invoke("RestoreStudentData", {"key": key, "to": table})
+    assert (is_done, answer.get("items")) == (True, made["items"]), answer
+    for event in ({"key": key, "to": "elsewhere"}, {"key": key, "into": "studentData"}, {"key": key}):
+        is_done, answer = invoke("RestoreStudentData", event)
+        assert not is_done
+        assert answer["errorType"] == "RestoreRefused"
