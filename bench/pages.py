@@ -56,15 +56,15 @@ KINDS = {
 }
 
 
-def items(kind: str) -> list[list[bytes]]:
-    """Return the items of the different pages of a kind, each page about 1 MB."""
+def items(kind: str, count: int = DIFFERENT) -> list[list[bytes]]:
+    """Return the items of so many different pages of a kind, each page about 1 MB."""
     chance = random.Random(kind)
     pages = []
-    for page in range(DIFFERENT):
+    for page in range(count):
         made: list[bytes] = []
         size = 0
         while size < PAGE_BYTES - (350_000 if "350" in kind else 0):
-            item = KINDS[kind](chance, f"SV{page:02}{len(made):06}")
+            item = KINDS[kind](chance, f"SV{page:04}{len(made):06}")
             made.append(json.dumps(item, separators=(",", ":"), ensure_ascii=False).encode())
             size += len(made[-1])
         pages.append(made)

@@ -1,7 +1,8 @@
 """A server that plays recorded pages and swallows writes, faster than any of those who are measured.
 
-`python -m bench.replay KIND PAGES` listens on a free port of the loopback interface, prints it, and ends with its
-standard input. It answers what a backup and a restore ask of DynamoDB, S3, SES and EventBridge, and counts nothing.
+`python -m bench.replay KIND PAGES [different]` listens on a free port of the loopback interface, prints it, and ends
+with its standard input. It answers what a backup and a restore ask of DynamoDB, S3, SES and EventBridge. With
+`different` no page comes twice, and the backup of just this table is in the bucket.
 """
 
 from __future__ import annotations
@@ -13,13 +14,18 @@ import sys
 import threading
 import zlib
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from bench import pages
+from handlers.backups import compression, document
+from handlers.backups.scan import Page
 
 TABLE = "studentData"
+REGION = "ap-southeast-1"
+DOCUMENT = "backup.json.gz"
 _DESCRIPTION = {
     "TableName": TABLE,
-    "TableArn": f"arn:aws:dynamodb:ap-southeast-1:123456789012:table/{TABLE}",
+    "TableArn": f"arn:aws:dynamodb:{REGION}:123456789012:table/{TABLE}",
     "TableId": "12345678-1234-1234-1234-123456789012",
     "TableStatus": "ACTIVE",
     "KeySchema": [{"AttributeName": "studentid", "KeyType": "HASH"}],
@@ -42,6 +48,7 @@ _ANSWERS: dict[bytes, object] = {
     b"PutEvents": {"FailedEntryCount": 0, "Entries": []},
 }
 _NUMBER = re.compile(rb'"LAST(\d+)"')
+_RANGE = re.compile(rb"(?i)\r\nrange: bytes=(\d+)-(\d+)")
 _SEGMENT = re.compile(rb'"(Segment|TotalSegments)"\s*:\s*(\d+)')
 
 
@@ -51,10 +58,12 @@ class Replay:
     Arguments:
         kind: of `pages.KINDS`.
         count: how many pages the table has.
+        is_different: no page comes twice, and there is a backup.
     """
 
-    def __init__(self, kind: str, count: int) -> None:
-        made = pages.items(kind)
+    def __init__(self, kind: str, count: int, *, is_different: bool = False) -> None:
+        made = pages.items(kind, count if is_different else pages.DIFFERENT)
+        self.document = _document(made) if is_different else b""
         self._count = count
         # The answer up to the key of the next page, and its CRC, to go on from.
         self._heads = [
@@ -88,6 +97,13 @@ class Replay:
     def describe(self) -> object:
         """Return the answer to DescribeTable."""
         return self._description
+
+
+def _document(made: list[list[bytes]]) -> bytes:
+    now = datetime.now(UTC)
+    table = {"keySchema": _DESCRIPTION["KeySchema"]}
+    chunks = document.Writer().chunks(table, now, (Page(found, 128.5) for found in made), lambda: now)
+    return b"".join(compression.compressed(chunks, "gzip"))
 
 
 def _serve(connection: socket.socket, replay: Replay) -> None:
@@ -129,6 +145,13 @@ def _answer(connection: socket.socket, replay: Replay, head: bytes, operation: b
         answer = replay.describe() if operation == b"DescribeTable" else _ANSWERS.get(operation, {"Attributes": {}})
         encoded = json.dumps(answer).encode()
         _send(connection, b"application/x-amz-json-1.0", encoded, b"", b"x-amz-crc32: %d\r\n" % zlib.crc32(encoded))
+    elif head.startswith((b"HEAD", b"GET")):
+        found = _RANGE.search(head)
+        part = replay.document[int(found[1]) : int(found[2]) + 1] if found else replay.document
+        if head.startswith(b"HEAD"):
+            connection.sendall(b'HTTP/1.1 200 OK\r\nETag: "1"\r\nContent-Length: %d\r\n\r\n' % len(part))
+        else:
+            _send(connection, b"application/gzip", part, b"", b'ETag: "1"\r\n')
     else:
         line = head.split(b"\r\n", 1)[0]
         xml = b'{"MessageId":"1"}' if b"/v2/email" in line else b""
@@ -160,7 +183,7 @@ def _accept(server: socket.socket, handle: Callable[[socket.socket], None]) -> N
 def main() -> None:
     """Serve until the standard input ends."""
     kind, count = sys.argv[1], int(sys.argv[2])
-    replay = Replay(kind, count)
+    replay = Replay(kind, count, is_different=sys.argv[3:] == ["different"])
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(
             target=_accept, args=(server, lambda connection: _serve(connection, replay)), daemon=True

@@ -134,8 +134,8 @@ def diff(
                 bar.advance(task)
 
         names = difference.keys(dynamodb, s3, bucket, first, second)
-        with Comparison(names) as comparison:
-            outcome = difference.compare(comparison, dynamodb, s3, bucket, first, second, counted)
+        with Comparison() as comparison:
+            outcome = difference.compare(comparison, names, dynamodb, s3, bucket, first, second, counted)
             bar.stop()
             if as_json:
                 _print_differences(comparison, difference.described(first, second, outcome))

@@ -1,40 +1,22 @@
-"""This project's engine: `python -m bench.contestants.ours ADDRESS COMPRESSION SEGMENTS`."""
+"""This project's backup: `python -m bench.contestants.ours ADDRESS COMPRESSION SEGMENTS`."""
 
 from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime
-from typing import Any
 
-from bench.replay import TABLE
+from bench.contestants.rows import Rows
+from bench.replay import REGION, TABLE
 from handlers import environment
 from handlers.backups import run, wire
 from handlers.backups.deadline import Deadline
-from handlers.backups.history import History
 from handlers.backups.report import Reporter
-
-
-class _Row(History):
-    """A history that keeps its row to itself: what is measured is the backup."""
-
-    def __init__(self) -> None:
-        super().__init__(None, "", 1)
-        self._kept: dict[str, Any] = {}
-
-    def get(self, execution_id: str) -> None:
-        return None
-
-    def _update(self, execution_id: str, values: Any, condition: str, operands: Any, remove: str = "") -> Any:
-        from handlers.backups.history import Claim
-
-        self._kept |= values | {"id": execution_id}
-        return Claim(dict(self._kept), granted=True)
 
 
 def main() -> None:
     """Make one backup."""
     address, compression, segments = sys.argv[1:]
-    aws = wire.Aws(endpoint_url=address, region_name="ap-southeast-1")
+    aws = wire.Aws(endpoint_url=address, region_name=REGION)
     values = dict.fromkeys(environment.Backup.__dataclass_fields__, "x") | {
         "table_name": TABLE,
         "engine": "scan",
@@ -45,7 +27,7 @@ def main() -> None:
         "time_zone": "UTC",
     }
     settings = environment.Backup(**values)
-    history = _Row()
+    history = Rows()
     reporter = Reporter(settings, history=history, client=aws.client, clock=lambda: datetime.now(UTC))
     backup = run.Backup(
         settings,
@@ -57,7 +39,9 @@ def main() -> None:
     )
     now = datetime.now(UTC)
     row = backup.run(run.manual(settings, "bench", "1", now), holder="1", deadline=Deadline.after(3600))
-    print(row and (row["items"], row["bytes"]), file=sys.stderr)
+    if row is None:
+        raise RuntimeError("the backup was not made")
+    print(row["items"])
 
 
 if __name__ == "__main__":

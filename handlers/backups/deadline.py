@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from handlers.backups.scan import Page
 
@@ -18,6 +19,9 @@ _TRUSTED_AFTER_SECONDS = 20.0
 _MARGIN = 1.25
 # An eventually consistent read unit is two blocks of 4 KB (Developer Guide, "DynamoDB read consistency").
 _BYTES_PER_READ_UNIT = 8192
+
+
+Clock = Callable[[], datetime]
 
 
 class OutOfTime(RuntimeError):
@@ -41,6 +45,10 @@ class Deadline:
     def after(cls, seconds: float, memory_mb: int | None = None) -> Deadline:
         """Return the deadline in so many seconds from now."""
         return cls(time.monotonic() + seconds, memory_mb)
+
+    def until(self, now: datetime) -> datetime:
+        """Return when the invocation ends, by a clock that shows `now`."""
+        return now + timedelta(seconds=self.ends_at - self.clock())
 
     def left(self) -> float:
         """Return the seconds that are left for the work itself."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from handlers.backups import restore, stored, table
+from handlers.backups import item, restore, stored, table
 from handlers.backups.compare import Comparison, Outcome
+from handlers.backups.item import Fingerprint
 
 Counter = Callable[[Iterator[bytes]], Iterator[bytes]]
 _NAMED = 100
@@ -23,24 +24,31 @@ def is_backup(name: str) -> bool:
 
 
 def compare(
-    comparison: Comparison, dynamodb: Any, s3: Any, bucket: str, first: str, second: str, counted: Counter
+    comparison: Comparison,
+    names: Sequence[str],
+    dynamodb: Any,
+    s3: Any,
+    bucket: str,
+    first: str,
+    second: str,
+    counted: Counter,
 ) -> Outcome:
     """Compare a backup with a table or another backup.
 
     Arguments:
-        comparison: made with the keys that `keys` returned.
+        names: the key attributes, as `keys` returned them.
         counted: passes the items on; for showing progress.
 
     Raises:
         Corrupted: a backup is damaged.
     """
-    sides = [
-        counted(stored.open_backup(s3, bucket, name).items())
-        if is_backup(name)
-        else counted(restore.items_of(dynamodb, name))
-        for name in (first, second)
-    ]
-    return comparison.run(*sides)
+
+    def side(name: str) -> Iterator[Fingerprint]:
+        read = stored.open_backup(s3, bucket, name).items() if is_backup(name) else restore.items_of(dynamodb, name)
+        return map(item.fingerprint_of(names), counted(read))
+
+    comparison.read(side(first))
+    return comparison.compare(side(second))
 
 
 def keys(dynamodb: Any, s3: Any, bucket: str, first: str, second: str) -> list[str]:
@@ -74,8 +82,9 @@ def summary(dynamodb: Any, s3: Any, bucket: str, first: str, second: str) -> dic
     Raises:
         NotComparable, Corrupted: see `keys` and `compare`.
     """
-    with Comparison(keys(dynamodb, s3, bucket, first, second)) as comparison:
-        outcome = compare(comparison, dynamodb, s3, bucket, first, second, iter)
+    names = keys(dynamodb, s3, bucket, first, second)
+    with Comparison() as comparison:
+        outcome = compare(comparison, names, dynamodb, s3, bucket, first, second, iter)
         named = [{"kind": found.kind, "key": found.key} for found in itertools.islice(comparison.differences(), _NAMED)]
     return described(first, second, outcome) | {"differences": named}
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 from handlers.backups import restore, stored, table
-from handlers.backups.deadline import Deadline
+from handlers.backups.deadline import Clock, Deadline
 from handlers.backups.history import COMPLETED, History, Row, latest, scratch_of
-from handlers.backups.report import Clock, Reporter
+from handlers.backups.report import Reporter
 
 
 class DrillFailed(RuntimeError):
@@ -64,7 +63,7 @@ class Drill:
             execution_id,
             holder=holder,
             now=now,
-            until=now + timedelta(seconds=deadline.ends_at - deadline.clock()),
+            until=deadline.until(now),
             values={"kind": "drill", "table": self._table_name},
         )
         if not claim.granted:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from handlers.backups import stored
-from handlers.backups.deadline import Deadline
+from handlers.backups.deadline import Clock, Deadline
 from handlers.backups.history import COMPLETED, History, Row, exported_by
-from handlers.backups.report import Clock, Reporter
+from handlers.backups.report import Reporter
 
 
 def finish(
@@ -50,8 +50,7 @@ def finish(
             raise RuntimeError(f"{row['id']} does not say yet which export is its own; {manifest} has to wait")
         return None
     now = clock()
-    until = now + timedelta(seconds=deadline.ends_at - deadline.clock())
-    claim = history.take_back(str(row["id"]), holder=holder, now=now, until=until)
+    claim = history.take_back(str(row["id"]), holder=holder, now=now, until=deadline.until(now))
     if not claim.granted:
         raise RuntimeError(f"{row['id']} is {row['status']}; {manifest} has to wait")
     key, started_at = str(row["key"]), datetime.fromisoformat(str(row["startedAt"]))

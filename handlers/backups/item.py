@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -44,6 +44,13 @@ _NUMBERS = re.compile(rb'(?:"(?!-0")%s"(?:,|$))*' % _NUMBER)
 _LONGEST_NUMBER = 200
 
 
+class Fingerprint(NamedTuple):
+    """What of an item is compared: its primary key, in the canonical form, and its digest."""
+
+    key: bytes
+    digest: bytes
+
+
 def canonical(item: bytes) -> bytes:
     """Return the form that is the same for all ways of writing an item.
 
@@ -53,37 +60,49 @@ def canonical(item: bytes) -> bytes:
     Raises:
         ValueError: it is no item.
     """
-    try:
-        encoded = _encode(_decode(item))
-    except msgspec.DecodeError as error:
-        raise ValueError(f"it is no item: {error}") from None
-    is_odd = _ODD_NUMBER.search(encoded) or any(
-        not _NUMBERS.fullmatch(members[1]) for members in _NUMBER_SET.finditer(encoded)
-    )
-    return _encode(_plain(msgspec.json.decode(encoded))) if is_odd else encoded
+    return _canonical(_decoded(item))
 
 
 def digest(item: bytes) -> bytes:
     """Return 16 bytes that are the same for all ways of writing an item, and for no other item."""
-    return hashlib.blake2b(canonical(item), digest_size=DIGEST_BYTES).digest()
+    return _digest(_decoded(item))
 
 
-def key_of(names: Sequence[str]) -> Callable[[bytes], bytes]:
-    """Return a function that gives an item's primary key, in the canonical form.
+def fingerprint_of(names: Sequence[str]) -> Callable[[bytes], Fingerprint]:
+    """Return a function that gives an item's fingerprint, and raises ValueError if it has none.
 
     Arguments:
         names: the key attributes.
     """
-    fields = [(f"field{number}", _Value, msgspec.field(name=name)) for number, name in enumerate(names)]
-    decode = msgspec.json.Decoder(msgspec.defstruct("Key", fields)).decode
 
-    def key(item: bytes) -> bytes:
+    def fingerprint(item: bytes) -> Fingerprint:
+        attributes = _decoded(item)
         try:
-            return canonical(_encode(decode(item)))
-        except msgspec.DecodeError as error:
-            raise ValueError(f"it has no key of {', '.join(names)}: {error}. It begins {item[:60]!r}") from None
+            key = _canonical({name: attributes[name] for name in names})
+        except KeyError:
+            raise ValueError(f"it has no key of {', '.join(names)}. It begins {item[:60]!r}") from None
+        return Fingerprint(key, _digest(attributes))
 
-    return key
+    return fingerprint
+
+
+def _decoded(item: bytes) -> dict[str, _Value]:
+    try:
+        return _decode(item)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"it is no item: {error}. It begins {item[:60]!r}") from None
+
+
+def _canonical(attributes: dict[str, _Value]) -> bytes:
+    encoded = _encode(attributes)
+    is_odd = _ODD_NUMBER.search(encoded) or (
+        b'"NS":' in encoded and any(not _NUMBERS.fullmatch(members[1]) for members in _NUMBER_SET.finditer(encoded))
+    )
+    return _encode(_plain(msgspec.json.decode(encoded))) if is_odd else encoded
+
+
+def _digest(attributes: dict[str, _Value]) -> bytes:
+    return hashlib.blake2b(_canonical(attributes), digest_size=DIGEST_BYTES).digest()
 
 
 def _plain(value: Any) -> Any:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any, Protocol
 
 from handlers import events, mail
+from handlers.backups.deadline import Clock
 from handlers.backups.history import History, Row, latest
 
-Clock = Callable[[], datetime]
 _REMEMBERED = ("key", "engine", "items", "bytes", "exportedUntil", "scanRate")
 
 

@@ -10,20 +10,21 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from handlers.backups import item as items
-from handlers.backups import scan, stored, table, wire, write
+from handlers.backups import change, item, scan, stored, table, wire, write
 from handlers.backups.compare import Comparison, Difference, Outcome
-from handlers.backups.deadline import Deadline
+from handlers.backups.deadline import Clock, Deadline
 from handlers.backups.history import History, Row
 from handlers.backups.pace import Pace
 
-Clock = Callable[[], datetime]
 # What is written: every item; those whose key the table has not; those that the table has not, or has otherwise.
 Mode = Literal["all", "missing", "differing"]
 # While a restore lives it says so this often; one that is silent for longer than its lease is taken for dead.
 _HEARTBEAT_SECONDS = 5.0
 LEASE = timedelta(seconds=30)
 _NAMED = 20
+# After so many items the progress is told and the time looked at.
+_COUNTED = 1000
+_POLL_SECONDS = 0.2
 
 
 class RestoreRefused(ValueError):
@@ -136,19 +137,14 @@ class Restore:
             Corrupted: the backup is damaged.
             RestoreRefused: see `run`.
         """
-        backup, definition = self._open(request)
-        whole = self._verified(backup)
-        if not table.exists(self._dynamodb, request.table_name):
-            if not request.is_new:
-                raise RestoreRefused(f"there is no table {request.table_name}; to make it, name it with --to")
-            return Plan(whole, None, whole)
-        if request.is_new:
-            raise RestoreRefused(
-                f"there is a table {request.table_name} already; to write into it, name it with --into"
-            )
-        with Comparison(self._keys(request, definition)) as comparison:
-            outcome = self._compare(comparison, backup, request.table_name, whole)
-        return Plan(whole, outcome, _writes(request.mode, outcome))
+        with Comparison() as comparison:
+            work = self._open(request, comparison)
+            total = work.read()
+            if request.is_new:
+                work.refuse_if_there()
+                return Plan(total, None, total)
+            outcome = work.compare()
+        return Plan(total, outcome, _writes(request.mode, outcome))
 
     def run(self, request: Request, *, holder: str, deadline: Deadline | None = None) -> Row:
         """Restore a backup and return the row of the history.
@@ -172,43 +168,20 @@ class Restore:
             if deadline:
                 deadline.check(f"the restore of {request.key} was at work")
 
-        backup, definition = self._open(request)
-        total = self._verified(backup)
-        check()
-        row = self._claim(request, holder)
-        try:
-            result = self._restore(request, backup, definition, total, row, holder, check)
-            ended = self._clock()
-            result["seconds"] = f"{(ended - datetime.fromisoformat(str(row['startedAt']))).total_seconds():.1f}"
-            result["hasBegun"] = False
-            return self._history.complete(request.id, holder=holder, now=ended, values=result)
-        except BaseException as error:
-            self._history.fail(request.id, holder=holder, now=self._clock(), error=error)
-            raise
-
-    def _open(self, request: Request) -> tuple[stored.Stored, table.Definition | None]:
-        backup = stored.open_backup(self._s3, self._bucket, request.key)
-        if request.is_new and backup.table is None:
-            raise RestoreRefused(
-                f"{request.key} does not say what the table was; make the table and name it with --into"
-            )
-        if backup.change_of and request.is_new:
-            raise RestoreRefused(
-                f"{request.key} has only what changed from {backup.change_of[0]} to {backup.change_of[1]}; restore the "
-                "full export before it first, and this one into the same table with --into"
-            )
-        if backup.change_of:
-            raise RestoreRefused(
-                f"{request.key} has only what changed from {backup.change_of[0]} to {backup.change_of[1]}; apply it "
-                "with AWS's own tools, or restore a full backup"
-            )
-        if request.engine == "import" and (backup.manifest is None or not request.is_new):
-            raise RestoreRefused("the engine import makes a new table (--to) of a backup in the export layout")
-        return backup, backup.table
-
-    def _verified(self, backup: stored.Stored) -> int:
-        self._progress.step("Verifying the backup", 0)
-        return stored.verify(backup).items
+        with Comparison() as comparison:
+            work = self._open(request, comparison)
+            work.read()
+            check()
+            row = self._claim(request, holder)
+            try:
+                work.heart = _Heart(self._history, request.id, holder, self._clock, self._lease, check)
+                result = work.run(row)
+                ended = self._clock()
+                result["seconds"] = f"{(ended - datetime.fromisoformat(str(row['startedAt']))).total_seconds():.1f}"
+                return self._history.complete(request.id, holder=holder, now=ended, values=result | {"hasBegun": False})
+            except BaseException as error:
+                self._history.fail(request.id, holder=holder, now=self._clock(), error=error)
+                raise
 
     def _claim(self, request: Request, holder: str) -> Row:
         now = self._clock()
@@ -221,62 +194,32 @@ class Restore:
             raise AtWork(f"{request.id} is at work as {claim.row.get('holder')}", until)
         return claim.row
 
-    def _restore(
-        self,
-        request: Request,
-        backup: stored.Stored,
-        definition: table.Definition | None,
-        total: int,
-        row: Row,
-        holder: str,
-        check: Callable[[], None],
-    ) -> Row:
-        alive = self._heart(request.id, holder, check)
-        # Set by a try before this one that had begun to change the target, and taken back when it was completed.
-        is_resumed = bool(row.get("hasBegun"))
-        self._prepare(request, definition, is_resumed, alive)
-        alive.beat({"hasBegun": True})
-        written = 0
-        if request.engine == "import" and not is_resumed:
-            self._import(request, backup, definition or {}, alive)
-            written = total
-        else:
-            written = self._write(request, backup, definition, total, is_resumed, alive)
-        with Comparison(self._keys(request, definition)) as comparison:
-            outcome = self._compare(comparison, backup, request.table_name, total, alive)
-            self._expect_equal(request, comparison, outcome)
-        if request.is_new and not request.scratch and definition:
-            table.finish(self._dynamodb, definition, request.table_name)
-        return {
-            "items": total,
-            "written": int(row.get("written", 0)) + written if is_resumed else written,
-            "unlike": outcome.changed,
-            "besides": outcome.added,
-        }
-
-    def _heart(self, execution: str, holder: str, check: Callable[[], None]) -> _Heart:
-        return _Heart(self._history, execution, holder, self._clock, self._lease, check)
-
-    def _prepare(self, request: Request, definition: table.Definition | None, is_resumed: bool, alive: _Heart) -> None:
-        is_there = table.exists(self._dynamodb, request.table_name)
-        if not request.is_new:
-            if not is_there:
-                raise RestoreRefused(f"there is no table {request.table_name}; to make it, name it with --to")
-            self._keys(request, definition)
-            return
-        if is_there and not is_resumed:
+    def _open(self, request: Request, comparison: Comparison) -> _Work:
+        backup = stored.open_backup(self._s3, self._bucket, request.key)
+        if request.is_new and backup.table is None:
             raise RestoreRefused(
-                f"there is a table {request.table_name} already; to write into it, name it with --into"
+                f"{request.key} does not say what the table was; make the table and name it with --into"
             )
-        alive.beat({"hasBegun": True})
-        if not is_there and request.engine == "write" and definition:
-            self._progress.step("Making the table", 0)
-            table.create(self._dynamodb, definition, request.table_name, scratch=request.scratch)
+        if backup.change_of and request.is_new:
+            raise RestoreRefused(
+                f"{request.key} has only what changed from {backup.change_of[0]} to {backup.change_of[1]}; restore the "
+                "full export before it first, and this one into the same table with --into"
+            )
+        if backup.change_of and request.mode == "missing":
+            raise RestoreRefused(f"{request.key} has changes; those of missing items alone are no state of the table")
+        if request.engine == "import" and (backup.manifest is None or not request.is_new):
+            raise RestoreRefused("the engine import makes a new table (--to) of a backup in the export layout")
+        names = self._keys(request, backup.table)
+        return _Work(
+            request, backup, names, comparison, self._dynamodb, self._bucket, self._progress, self._parallel, self._pace
+        )
 
     def _keys(self, request: Request, definition: table.Definition | None) -> list[str]:
-        """Return the key attributes, which the backup's and the target's must be alike."""
+        """Return the key attributes, in which the backup's table and the target must be alike."""
         if request.is_new and definition:
             return table.key_names(definition)
+        if not table.exists(self._dynamodb, request.table_name):
+            raise RestoreRefused(f"there is no table {request.table_name}; to make it, name it with --to")
         found = self._dynamodb.describe_table(TableName=request.table_name)["Table"]["KeySchema"]
         names = table.key_names({"keySchema": found})
         if definition and names != table.key_names(definition):
@@ -285,108 +228,6 @@ class Restore:
                 f"{table.key_names(definition)}"
             )
         return names
-
-    def _write(
-        self,
-        request: Request,
-        backup: stored.Stored,
-        definition: table.Definition | None,
-        total: int,
-        is_resumed: bool,
-        alive: _Heart,
-    ) -> int:
-        wanted: bytearray | None = None
-        count = total
-        if is_resumed or request.mode != "all":
-            with Comparison(self._keys(request, definition)) as comparison:
-                outcome = self._compare(comparison, backup, request.table_name, total, alive)
-                wanted = _bitmap(total, request.mode, comparison.differences())
-            count = _writes(request.mode, outcome)
-        self._progress.step("Writing", count)
-        reached = 0
-
-        def progress(written: int) -> None:
-            nonlocal reached
-            self._progress.advance(written - reached)
-            reached = written
-            alive.beat_if_due({"written": written})
-
-        writer = write.Writer(
-            self._dynamodb,
-            request.table_name,
-            key=items.key_of(self._keys(request, definition)),
-            parallel=self._parallel,
-            pace=self._pace,
-            check=alive.check,
-            progress=progress,
-        )
-        return writer.write(
-            wire.put(found)
-            for number, found in enumerate(backup.items())
-            if wanted is None or wanted[number >> 3] & 1 << (number & 7)
-        )
-
-    def _import(self, request: Request, backup: stored.Stored, definition: table.Definition, alive: _Heart) -> None:
-        self._progress.step("Importing", 0)
-        export = backup
-        if not isinstance(export, stored.Export):
-            raise RestoreRefused("the engine import needs the export layout")
-        prefix, method = export.data()
-        given = table.parameters(definition, request.table_name)
-        started = self._dynamodb.import_table(
-            ClientToken=hashlib.sha256(request.id.encode()).hexdigest()[:36],
-            S3BucketSource={"S3Bucket": self._bucket, "S3KeyPrefix": prefix},
-            InputFormat="DYNAMODB_JSON",
-            InputCompressionType=method.upper(),
-            TableCreationParameters=given,
-        )["ImportTableDescription"]
-        while True:
-            found = self._dynamodb.describe_import(ImportArn=started["ImportArn"])["ImportTableDescription"]
-            if found["ImportStatus"] not in {"IN_PROGRESS", "CANCELLING"}:
-                break
-            alive.beat_if_due({})
-            time.sleep(0.2)
-        if found["ImportStatus"] != "COMPLETED":
-            raise RestoreRefused(
-                f"AWS's import {started['ImportArn']} ended as {found['ImportStatus']}: "
-                f"{found.get('FailureCode')}: {found.get('FailureMessage')}; {found.get('ErrorCount', 0):,} failed"
-            )
-
-    def _compare(
-        self,
-        comparison: Comparison,
-        backup: stored.Stored,
-        table_name: str,
-        total: int,
-        alive: _Heart | None = None,
-    ) -> Outcome:
-        self._progress.step("Comparing", 2 * total)
-
-        def counted(side: Iterator[bytes]) -> Iterator[bytes]:
-            for number, found in enumerate(side, start=1):
-                yield found
-                if number % 1000 == 0:
-                    self._progress.advance(1000)
-                    if alive:
-                        alive.beat_if_due({})
-
-        return comparison.run(counted(backup.items()), counted(items_of(self._dynamodb, table_name)))
-
-    def _expect_equal(self, request: Request, comparison: Comparison, outcome: Outcome) -> None:
-        # Into a table that others write to, what is there besides is theirs, and so is, with `missing`, what differs.
-        allowed = set() if request.is_new else {"added"}
-        allowed |= {"changed"} if request.mode == "missing" else set()
-        counts = {"added": outcome.added, "removed": outcome.removed, "changed": outcome.changed}
-        count = sum(number for kind, number in counts.items() if kind not in allowed)
-        if not count:
-            return
-        wrong = (found for found in comparison.differences() if found.kind not in allowed)
-        named = "\n".join(f"  {found.kind}: {found.key}" for found in itertools.islice(wrong, _NAMED))
-        more = f"\n  and {count - _NAMED:,} more" if count > _NAMED else ""
-        raise NotEqual(
-            f"{request.table_name} is not equal to {request.key} after the restore: {count:,} keys differ, of "
-            f"{outcome.first:,} items in the backup:\n{named}{more}"
-        )
 
 
 class _Heart:
@@ -417,6 +258,170 @@ class _Heart:
         self.check()
         if time.monotonic() - self._beaten_at > min(_HEARTBEAT_SECONDS, self._lease.total_seconds() / 3):
             self.beat(values)
+
+
+@dataclass
+class _Work:
+    """One backup on its way into one table.
+
+    Arguments:
+        names: the key attributes.
+        comparison: has the backup, once `read` was called.
+        heart: beaten once there is a row of the history.
+    """
+
+    request: Request
+    backup: stored.Stored
+    names: list[str]
+    comparison: Comparison
+    dynamodb: Any
+    bucket: str
+    progress: Progress
+    parallel: int
+    pace: Pace
+    heart: _Heart | None = None
+    total: int = 0
+
+    def read(self) -> int:
+        """Verify the backup, remember its fingerprints, and return how many there are."""
+        self.progress.step("Verifying the backup", 0)
+        fingerprint = (change.fingerprint_of if self.backup.change_of else item.fingerprint_of)(self.names)
+        self.total = self.comparison.read(map(fingerprint, self._counted(self.backup.items())))
+        return self.total
+
+    def compare(self) -> Outcome:
+        """Compare the table as it is now with the backup."""
+        self.progress.step("Comparing", self.total)
+        found = items_of(self.dynamodb, self.request.table_name)
+        return self.comparison.compare(map(item.fingerprint_of(self.names), self._counted(found)))
+
+    def run(self, row: Row) -> Row:
+        """Restore, prove it, and return what the history has to say of it."""
+        # Set by a try before this one that had begun to change the target, and taken back when it was completed.
+        is_resumed = bool(row.get("hasBegun"))
+        if self.request.is_new and not is_resumed:
+            self.refuse_if_there()
+        self._beat({"hasBegun": True})
+        if self.request.engine == "import" and not is_resumed:
+            self._import()
+            written = self.total
+        else:
+            if self.request.is_new and not table.exists(self.dynamodb, self.request.table_name):
+                self.progress.step("Making the table", 0)
+                table.create(self.dynamodb, self._definition(), self.request.table_name, scratch=self.request.scratch)
+            written = self._write(is_resumed=is_resumed)
+        outcome = self.compare()
+        self._expect_equal(outcome)
+        if self.request.is_new and not self.request.scratch:
+            table.finish(self.dynamodb, self._definition(), self.request.table_name)
+        return {
+            "items": self.total,
+            "written": int(row.get("written", 0)) + written if is_resumed else written,
+            "unlike": outcome.changed,
+            "besides": outcome.added,
+        }
+
+    def refuse_if_there(self) -> None:
+        """Raise if the table that is to be made is there already."""
+        if table.exists(self.dynamodb, self.request.table_name):
+            raise RestoreRefused(
+                f"there is a table {self.request.table_name} already; to write into it, name it with --into"
+            )
+
+    def _definition(self) -> table.Definition:
+        if self.backup.table is None:
+            raise RestoreRefused(f"{self.request.key} does not say what the table was")
+        return self.backup.table
+
+    def _beat(self, values: Row) -> None:
+        if self.heart:
+            self.heart.beat(values)
+
+    def _counted(self, side: Iterator[bytes]) -> Iterator[bytes]:
+        for number, found in enumerate(side, start=1):
+            yield found
+            if number % _COUNTED == 0:
+                self.progress.advance(_COUNTED)
+                if self.heart:
+                    self.heart.beat_if_due({})
+
+    def _write(self, *, is_resumed: bool) -> int:
+        wanted: bytearray | None = None
+        count = self.total
+        if is_resumed or self.request.mode != "all":
+            outcome = self.compare()
+            wanted = _bitmap(self.total, self.request.mode, self.comparison.differences())
+            count = _writes(self.request.mode, outcome)
+        self.progress.step("Writing", count)
+        reached = 0
+
+        def progress(written: int) -> None:
+            nonlocal reached
+            self.progress.advance(written - reached)
+            reached = written
+            if self.heart:
+                self.heart.beat_if_due({"written": written})
+
+        writer = write.Writer(
+            self.dynamodb,
+            self.request.table_name,
+            key_names=self.names,
+            parallel=self.parallel,
+            pace=self.pace,
+            check=self.heart.check if self.heart else lambda: None,
+            progress=progress,
+        )
+        request_of = _change_request if self.backup.change_of else wire.put
+        return writer.write(
+            request_of(found)
+            for number, found in enumerate(self.backup.items())
+            if wanted is None or wanted[number >> 3] & 1 << (number & 7)
+        )
+
+    def _import(self) -> None:
+        self.progress.step("Importing", 0)
+        if not isinstance(self.backup, stored.Export):
+            raise RestoreRefused("the engine import needs the export layout")
+        prefix, method = self.backup.data()
+        started = self.dynamodb.import_table(
+            ClientToken=hashlib.sha256(self.request.id.encode()).hexdigest()[:36],
+            S3BucketSource={"S3Bucket": self.bucket, "S3KeyPrefix": prefix},
+            InputFormat="DYNAMODB_JSON",
+            InputCompressionType=method.upper(),
+            TableCreationParameters=table.parameters(self._definition(), self.request.table_name),
+        )["ImportTableDescription"]
+        while True:
+            found = self.dynamodb.describe_import(ImportArn=started["ImportArn"])["ImportTableDescription"]
+            if found["ImportStatus"] not in {"IN_PROGRESS", "CANCELLING"}:
+                break
+            if self.heart:
+                self.heart.beat_if_due({})
+            time.sleep(_POLL_SECONDS)
+        if found["ImportStatus"] != "COMPLETED":
+            raise RestoreRefused(
+                f"AWS's import {started['ImportArn']} ended as {found['ImportStatus']}: "
+                f"{found.get('FailureCode')}: {found.get('FailureMessage')}; {found.get('ErrorCount', 0):,} failed"
+            )
+
+    def _expect_equal(self, outcome: Outcome) -> None:
+        # Into a table that others write to, what is there besides is theirs, and so is, with `missing`, what differs.
+        allowed = set() if self.request.is_new else {"added"}
+        allowed |= {"changed"} if self.request.mode == "missing" else set()
+        counts = {"added": outcome.added, "removed": outcome.removed, "changed": outcome.changed}
+        count = sum(number for kind, number in counts.items() if kind not in allowed)
+        if not count:
+            return
+        wrong = (found for found in self.comparison.differences() if found.kind not in allowed)
+        named = "\n".join(f"  {found.kind}: {found.key}" for found in itertools.islice(wrong, _NAMED))
+        more = f"\n  and {count - _NAMED:,} more" if count > _NAMED else ""
+        raise NotEqual(
+            f"{self.request.table_name} is not equal to {self.request.key} after the restore: {count:,} keys differ, "
+            f"of {outcome.first:,} items in the backup:\n{named}{more}"
+        )
+
+
+def _change_request(line: bytes) -> bytes:
+    return change.read(line).request
 
 
 def items_of(dynamodb: Any, table_name: str, *, segments: int = 1, pace: Pace | None = None) -> Iterator[bytes]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, cast
@@ -11,13 +10,12 @@ from typing import Any, cast
 from dateutil import tz
 
 from handlers.backups import compression, document, export, layout, scan, stored, table, upload
-from handlers.backups.deadline import Deadline, OutOfTime
+from handlers.backups.deadline import Clock, Deadline, OutOfTime
 from handlers.backups.history import COMPLETED, EXPORTING, History, Row, exported_by, latest
 from handlers.backups.pace import Pace
 from handlers.backups.report import Reporter
 from handlers.environment import Backup as BackupEnvironment
 
-Clock = Callable[[], datetime]
 # What is assumed of a table that was not scanned yet: half of what 128 MB of memory were measured to do
 # (docs/benchmarks.md).
 _ASSUMED_BYTES_PER_SECOND = 4e6
@@ -112,7 +110,7 @@ class Backup:
             request.id,
             holder=holder,
             now=now,
-            until=now + timedelta(seconds=deadline.ends_at - deadline.clock()),
+            until=deadline.until(now),
             values={"kind": "backup", "source": request.source, "key": self.key(request)},
         )
         row = claim.row

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import msgspec
 from botocore.exceptions import ClientError
 
-from handlers.backups import compression, layout, objects, upload
+from handlers.backups import change, compression, layout, objects, upload
 from handlers.backups import verify as documents
 from handlers.backups.verify import Corrupted, Verified
 
@@ -270,6 +270,7 @@ class Export:
 
     def _item(self, line: bytes) -> bytes | msgspec.Raw:
         if self.change_of:
+            documents.check(bytes(change.read(line).new or b"{}"))
             return line
         item = msgspec.json.decode(line, type=_Line).item
         documents.check(bytes(item))

@@ -41,6 +41,8 @@ class Written(msgspec.Struct):
     capacity: list[_Capacity] = msgspec.field(name="ConsumedCapacity", default_factory=list)
 
 
+# botocore makes its own anew twice for each call, a tenth of what a BatchWriteItem costs.
+_USER_AGENT = "rollbook"
 _DECODERS = {
     "ScanOutput": msgspec.json.Decoder(Scanned).decode,
     "BatchWriteItemOutput": msgspec.json.Decoder(Written).decode,
@@ -93,7 +95,9 @@ def client(**options: Any) -> Any:
 
 def _with_batches(session: Any, options: dict[str, Any]) -> Any:
     made = session.create_client(
-        "dynamodb", config=Config(retries={"max_attempts": 10}, max_pool_connections=32), **options
+        "dynamodb",
+        config=Config(retries={"max_attempts": 10}, max_pool_connections=32, user_agent=_USER_AGENT),
+        **options,
     )
     made.meta.events.register("before-parameter-build.dynamodb.BatchWriteItem", _set_aside)
     made.meta.events.register("before-call.dynamodb.BatchWriteItem", _put_in)

@@ -272,7 +272,7 @@ def test_what_dynamodb_leaves_over_is_sent_again_until_nothing_is_left(monkeypat
     monkeypatch.setattr(write.Writer, "_attempt", leaving)
     monkeypatch.setattr(write.time, "sleep", lambda _: None)
     requests = [wire.put(b'{"id":{"S":"%d"}}' % number) for number in range(103)]
-    assert write.Writer(None, "t", key=item.key_of(["id"])).write(iter(requests)) == 103
+    assert write.Writer(None, "t", key_names=["id"]).write(iter(requests)) == 103
     assert sorted(taken) == sorted(requests)
 
 

@@ -1,0 +1,62 @@
+"""The lines of an incremental export: what a key's item was and what it is, or that it is gone.
+
+    {"Metadata":{…},"Keys":{"studentid":{"S":"SV001"}},"OldImage":{…},"NewImage":{…}}
+
+Each key has one line, whatever happened to it meanwhile; without a new image there is no item of it now. Source:
+DynamoDB Developer Guide, "DynamoDB table export output format".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from handlers.backups import item, wire
+
+# Stands for the digest of an item that must not be there.
+GONE = bytes(item.DIGEST_BYTES)
+
+
+class Change(msgspec.Struct):
+    """A line."""
+
+    keys: msgspec.Raw = msgspec.field(name="Keys")
+    new: msgspec.Raw | None = msgspec.field(name="NewImage", default=None)
+
+    @property
+    def request(self) -> bytes:
+        """Return the write that makes the change."""
+        return wire.delete(bytes(self.keys)) if self.new is None else wire.put(bytes(self.new))
+
+
+_decode = msgspec.json.Decoder(Change).decode
+
+
+def read(line: bytes) -> Change:
+    """Read a line.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return _decode(line)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"it is no change: {error}") from None
+
+
+def fingerprint_of(names: Sequence[str]) -> Callable[[bytes], item.Fingerprint]:
+    """Return a function that gives the fingerprint of the item that a change leaves, with `GONE` if it leaves none.
+
+    Arguments:
+        names: the key attributes.
+    """
+    whole = item.fingerprint_of(names)
+
+    def fingerprint(line: bytes) -> item.Fingerprint:
+        change = read(line)
+        if change.new is None:
+            return item.Fingerprint(whole(bytes(change.keys)).key, GONE)
+        return whole(bytes(change.new))
+
+    return fingerprint
