@@ -1,4 +1,8 @@
-"""This project's restore, with its verification before and its comparison after: `… restore ADDRESS`."""
+"""This project's restore: `python -m bench.contestants.restore ADDRESS PART`.
+
+PART is `whole`, with the verification before and the comparison after, or `write`, which is what batch_writer does: the
+backup read, and checked as it is read, and written by one thread.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,19 @@ from datetime import UTC, datetime
 
 from bench.contestants.rows import Rows
 from bench.replay import DOCUMENT, REGION, TABLE
-from handlers.backups import restore, wire
+from handlers.backups import restore, stored, wire, write
 
 
 def main() -> None:
     """Restore the recorded backup into the table."""
-    aws = wire.Aws(endpoint_url=sys.argv[1], region_name=REGION)
+    address, part = sys.argv[1:]
+    aws = wire.Aws(endpoint_url=address, region_name=REGION)
+    if part == "write":
+        backup = stored.open_backup(aws.client("s3"), "bucket", DOCUMENT)
+        print(
+            write.Writer(aws.dynamodb, TABLE, key_names=["studentid"], parallel=1).write(map(wire.put, backup.items()))
+        )
+        return
     restorer = restore.Restore(
         dynamodb=aws.dynamodb,
         s3=aws.client("s3"),

@@ -22,12 +22,13 @@ class Change(msgspec.Struct):
     """A line."""
 
     keys: msgspec.Raw = msgspec.field(name="Keys")
-    new: msgspec.Raw | None = msgspec.field(name="NewImage", default=None)
+    # Empty if there is none.
+    new: msgspec.Raw = msgspec.field(name="NewImage", default=msgspec.Raw())
 
     @property
     def request(self) -> bytes:
         """Return the write that makes the change."""
-        return wire.delete(bytes(self.keys)) if self.new is None else wire.put(bytes(self.new))
+        return wire.put(bytes(self.new)) if bytes(self.new) else wire.delete(bytes(self.keys))
 
 
 _decode = msgspec.json.Decoder(Change).decode
@@ -55,7 +56,7 @@ def fingerprint_of(names: Sequence[str]) -> Callable[[bytes], item.Fingerprint]:
 
     def fingerprint(line: bytes) -> item.Fingerprint:
         change = read(line)
-        if change.new is None:
+        if not bytes(change.new):
             return item.Fingerprint(whole(bytes(change.keys)).key, GONE)
         return whole(bytes(change.new))
 

@@ -19,6 +19,8 @@ _PATIENCE_SECONDS = 900.0
 # Additive increase, multiplicative decrease: each throttling halves the rate, each second gives a tenth back.
 _DECREASE = 0.5
 _RECOVERY_PER_SECOND = 0.1
+# Units a second: a page costs up to 128, and it is the pauses that wait for a table that has less than this.
+_SLOWEST = 16.0
 
 
 class Pace:
@@ -76,7 +78,8 @@ class Pace:
         with self._lock:
             now = self._clock()
             reached = self.units / max(now - self._began, 1.0)
-            self._rate = max((self._rate or reached) * _DECREASE, 1.0)
+            slowest = min(self._ceiling or _SLOWEST, _SLOWEST)
+            self._rate = max((self._rate or reached) * _DECREASE, slowest)
             self._changed_at = now
 
     def patiently(self, request: Callable[[], Any]) -> Any:

@@ -270,7 +270,7 @@ class Export:
 
     def _item(self, line: bytes) -> bytes | msgspec.Raw:
         if self.change_of:
-            documents.check(bytes(change.read(line).new or b"{}"))
+            documents.check(bytes(change.read(line).new) or b"{}")
             return line
         item = msgspec.json.decode(line, type=_Line).item
         documents.check(bytes(item))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
 from botocore.exceptions import ClientError
 
-from handlers.backups import history, run, wire
+from handlers.backups import history, item, restore, run, wire
 from handlers.backups.deadline import Deadline
 from handlers.backups.report import Reporter
 from handlers.environment import Backup as BackupEnvironment
@@ -64,15 +65,39 @@ class Clock:
         return self.now
 
 
-def backup_of(environment: BackupEnvironment, mail: Mail, clock: Clock) -> run.Backup:
-    dynamodb = wire.client()
-    kept = history.History(dynamodb, environment.history_table_name, int(environment.history_days))
-    reporter = Reporter(
-        environment, history=kept, client=lambda name: mail if name == "sesv2" else boto3.client(name), clock=clock
-    )
+def backup_of(
+    environment: BackupEnvironment, mail: Mail | None, clock: Clock, aws: wire.Aws | None = None
+) -> run.Backup:
+    """Return the backup; without a `mail` its mails go to SES."""
+    aws = aws or wire.Aws()
+    kept = history.History(aws.dynamodb, environment.history_table_name, int(environment.history_days))
+
+    def client(name: str) -> Any:
+        return mail if mail and name == "sesv2" else aws.client(name)
+
+    reporter = Reporter(environment, history=kept, client=client, clock=clock)
     return run.Backup(
-        environment, dynamodb=dynamodb, s3=boto3.client("s3"), history=kept, reporter=reporter, clock=clock
+        environment, dynamodb=aws.dynamodb, s3=aws.client("s3"), history=kept, reporter=reporter, clock=clock
     )
+
+
+def restorer(clock: Clock, aws: wire.Aws | None = None, **options: Any) -> restore.Restore:
+    aws = aws or wire.Aws()
+    kept = history.History(aws.dynamodb, ENVIRONMENT.history_table_name, 400)
+    return restore.Restore(
+        dynamodb=aws.dynamodb,
+        s3=aws.client("s3"),
+        bucket=ENVIRONMENT.s3_bucket_name,
+        history=kept,
+        clock=clock,
+        **options,
+    )
+
+
+def table(name: str) -> dict[str, bytes]:
+    """Return a table's items by their key, in the canonical form."""
+    found = list(restore.items_of(wire.client(), name))
+    return {json.loads(each)["studentid"]["S"]: item.canonical(each) for each in found}
 
 
 def executions() -> list[dict[str, Any]]:
@@ -81,8 +106,9 @@ def executions() -> list[dict[str, Any]]:
 
 
 def put(**items: dict[str, Any]) -> None:
+    dynamodb = boto3.client("dynamodb")
     for studentid, attributes in items.items():
-        boto3.client("dynamodb").put_item(TableName="studentData", Item={"studentid": {"S": studentid}, **attributes})
+        dynamodb.put_item(TableName="studentData", Item={"studentid": {"S": studentid}, **attributes})
 
 
 def objects() -> list[str]:

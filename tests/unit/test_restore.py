@@ -14,19 +14,26 @@ from botocore.exceptions import ClientError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from handlers.backups import compression, drill, history, item, restore, stored, wire, write
+from handlers.backups import compression, drill, history, restore, stored, wire, write
 from handlers.backups.report import Reporter
 from handlers.backups.verify import Corrupted
-from tests.unit.engine import ENVIRONMENT, KEY, Clock, Mail, backup_of, executions, objects, put, read, scheduled, soon
+from tests.unit.engine import (
+    ENVIRONMENT,
+    KEY,
+    Clock,
+    Mail,
+    backup_of,
+    executions,
+    objects,
+    put,
+    read,
+    restorer,
+    scheduled,
+    soon,
+    table,
+)
 
 LAYOUTS = [("json", "none"), ("json", "gzip"), *(("dynamodb-export", method) for method in ("none", "gzip", "zstd"))]
-
-
-def restorer(clock: Clock, **options: Any) -> restore.Restore:
-    dynamodb = wire.client()
-    kept = history.History(dynamodb, "backup-executions", 400)
-    s3 = boto3.client("s3")
-    return restore.Restore(dynamodb=dynamodb, s3=s3, bucket="student-backup", history=kept, clock=clock, **options)
 
 
 def backed_up(mail: Mail, clock: Clock, layout: tuple[str, str] = ("json", "none")) -> str:
@@ -34,11 +41,6 @@ def backed_up(mail: Mail, clock: Clock, layout: tuple[str, str] = ("json", "none
     row = backup_of(environment, mail, clock).run(scheduled(), holder="a", deadline=soon())
     assert row is not None
     return str(row["key"])
-
-
-def table(name: str) -> dict[str, bytes]:
-    found = list(restore.items_of(wire.client(), name))
-    return {json.loads(each)["studentid"]["S"]: item.canonical(each) for each in found}
 
 
 def new(key: str, **options: Any) -> restore.Request:
@@ -129,12 +131,12 @@ def read_as_documented(summary_key: str) -> list[Any]:
     import hashlib
 
     summary = json.loads(read(summary_key))
-    assert base64.b64encode(hashlib.md5(read(summary_key)).digest()) == read(summary_key[:-5] + ".md5")  # noqa: S324
+    assert base64.b64encode(hashlib.md5(read(summary_key)).digest()) == read(summary_key[:-5] + ".md5")
     files = [json.loads(line) for line in read(summary["manifestFilesS3Key"]).splitlines()]
     found = []
     for file in files:
         data = read(file["dataFileS3Key"])
-        assert base64.b64encode(hashlib.md5(data).digest()).decode() == file["md5Checksum"]  # noqa: S324
+        assert base64.b64encode(hashlib.md5(data).digest()).decode() == file["md5Checksum"]
         lines = gzip.decompress(data).splitlines()
         assert len(lines) == file["itemCount"]
         found += [json.loads(line)["Item"] for line in lines]

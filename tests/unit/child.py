@@ -1,0 +1,34 @@
+"""What a process does until it is killed. The server that it is forked from has imported this, clients included."""
+
+from __future__ import annotations
+
+import functools
+import os
+
+from handlers.backups import restore, upload, wire
+from handlers.environment import Backup as BackupEnvironment
+from tests.unit.aws import REGION
+from tests.unit.engine import Clock, backup_of, restorer, scheduled, soon
+
+GATEWAY = "ROLLBOOK_TEST_GATEWAY"
+# S3's smallest part, a thousandth of it: many parts of few bytes.
+PART_BYTES = 5 * 1024
+
+
+@functools.cache
+def remote_of(address: str) -> wire.Aws:
+    return wire.Aws(endpoint_url=address, region_name=REGION)
+
+
+def back_up(address: str, environment: BackupEnvironment) -> None:
+    upload._PART_BYTES = PART_BYTES
+    backup_of(environment, None, Clock(), remote_of(address)).run(scheduled(), holder="a", deadline=soon())
+
+
+def bring_back(address: str, key: str) -> None:
+    request = restore.Request(key, "restored", is_new=True)
+    restorer(Clock(), remote_of(address), parallel=2).run(request, holder="a")
+
+
+if GATEWAY in os.environ:
+    remote_of(os.environ[GATEWAY])
