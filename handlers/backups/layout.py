@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -79,9 +80,9 @@ class Place:
         return f"{self.prefix}/AWSDynamoDB/{self.export_id}/{name}"
 
 
-def new_id(moment: datetime, seed: str) -> str:
-    """Return an export id of AWS's form: milliseconds since 1970 and eight hexadecimal digits."""
-    return f"{int(moment.timestamp() * 1000):014d}-{hashlib.sha256(seed.encode()).hexdigest()[:8]}"
+def new_id(moment: datetime) -> str:
+    """Return an export id of AWS's form: milliseconds since 1970 and eight hexadecimal digits, of chance."""
+    return f"{int(moment.timestamp() * 1000):014d}-{secrets.token_hex(4)}"
 
 
 def md5(data: bytes) -> str:
@@ -112,7 +113,6 @@ class Writer:
         self._open: upload.Upload | None = None
         self.items = 0
         self.read_units = 0.0
-        self.item_bytes = 0
         self.sha256 = ""
 
     @property
@@ -138,7 +138,6 @@ class Writer:
             lines = _OPEN + _BETWEEN.join(page.items) + _CLOSE
             self.items += len(page.items)
             self.read_units += page.read_units
-            self.item_bytes += len(lines)
             yield lines, len(page.items)
 
     def _write_file(self, pieces: Iterator[tuple[bytes, int]]) -> None:

@@ -144,12 +144,14 @@ class Backup:
         if engine == "scan":
             began = deadline.clock()
             try:
-                result = self._scan(request, holder, described, started, deadline)
+                result = self._scan(request, described, started, deadline)
             except OutOfTime as late:
                 if self._environment.engine != "auto" or not described.definition.get("pointInTimeRecovery"):
                     raise
                 reason = f"handed over, as {late}"
-            except upload.ObjectExists:
+            except upload.ObjectExists as found:
+                if found.key != self.key(request):
+                    raise
                 # The invocation before this one died after its upload and before it could say so.
                 result = self._read(self.key(request))
                 return self._complete(request, holder, started, result | {"engine": engine, "reason": reason})
@@ -173,9 +175,7 @@ class Backup:
             return "scan", f"{expected} of {time}, and without point-in-time recovery there is no export"
         return "export", f"{expected}, and there are {time}"
 
-    def _scan(
-        self, request: Request, holder: str, described: table.Described, started: datetime, deadline: Deadline
-    ) -> Row:
+    def _scan(self, request: Request, described: table.Described, started: datetime, deadline: Deadline) -> Row:
         pace = Pace(
             float(self._environment.read_units_per_second or 0) or None,
             check=lambda: deadline.check(f"{self._environment.table_name} throttled the scan"),
@@ -188,7 +188,7 @@ class Backup:
         )
         if self._environment.format == "json":
             return self._write_document(request, described, started, pages)
-        return self._write_export(request, holder, described, started, pages)
+        return self._write_export(request, described, started, pages)
 
     def _write_document(self, request: Request, described: table.Described, started: datetime, pages: Any) -> Row:
         writer = document.Writer()
@@ -209,12 +209,8 @@ class Backup:
             "readUnits": f"{writer.read_units:g}",
         }
 
-    def _write_export(
-        self, request: Request, holder: str, described: table.Described, started: datetime, pages: Any
-    ) -> Row:
-        place = layout.Place(
-            self._environment.s3_bucket_name, request.name, layout.new_id(started, f"{request.id} {holder}")
-        )
+    def _write_export(self, request: Request, described: table.Described, started: datetime, pages: Any) -> Row:
+        place = layout.Place(self._environment.s3_bucket_name, request.name, layout.new_id(started))
         writer = layout.Writer(self._s3, place, self._method)
         writer.write(pages)
         ended = self._clock()

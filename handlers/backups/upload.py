@@ -16,6 +16,10 @@ _PARTS_OF_A_SIZE = 2500
 class ObjectExists(RuntimeError):
     """There is an object of that key already; it was left as it is."""
 
+    def __init__(self, bucket: str, key: str) -> None:
+        super().__init__(f"s3://{bucket}/{key} exists already; it was left as it is")
+        self.key = key
+
 
 class Upload:
     """One object to be. Nothing of it is visible before `complete`; after `abort` nothing is left.
@@ -75,8 +79,7 @@ class Upload:
         except ClientError as error:
             if error.response["Error"]["Code"] != "PreconditionFailed":
                 raise
-            where = "s3://{Bucket}/{Key}".format(**self._target)
-            raise ObjectExists(f"{where} exists already; it was left as it is") from None
+            raise ObjectExists(self._target["Bucket"], self.key) from None
         self._upload_id = ""
         return str(done["ETag"]).strip('"')
 

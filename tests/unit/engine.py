@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -65,11 +66,17 @@ class Clock:
         return self.now
 
 
+@functools.cache
+def local() -> wire.Aws:
+    """Return the clients of moto, which takes its requests from whatever client there is."""
+    return wire.Aws()
+
+
 def backup_of(
     environment: BackupEnvironment, mail: Mail | None, clock: Clock, aws: wire.Aws | None = None
 ) -> run.Backup:
     """Return the backup; without a `mail` its mails go to SES."""
-    aws = aws or wire.Aws()
+    aws = aws or local()
     kept = history.History(aws.dynamodb, environment.history_table_name, int(environment.history_days))
 
     def client(name: str) -> Any:
@@ -82,7 +89,7 @@ def backup_of(
 
 
 def restorer(clock: Clock, aws: wire.Aws | None = None, **options: Any) -> restore.Restore:
-    aws = aws or wire.Aws()
+    aws = aws or local()
     kept = history.History(aws.dynamodb, ENVIRONMENT.history_table_name, 400)
     return restore.Restore(
         dynamodb=aws.dynamodb,
@@ -96,7 +103,7 @@ def restorer(clock: Clock, aws: wire.Aws | None = None, **options: Any) -> resto
 
 def table(name: str) -> dict[str, bytes]:
     """Return a table's items by their key, in the canonical form."""
-    found = list(restore.items_of(wire.client(), name))
+    found = list(restore.items_of(local().dynamodb, name))
     return {json.loads(each)["studentid"]["S"]: item.canonical(each) for each in found}
 
 

@@ -31,6 +31,7 @@ from tests.unit.engine import (
     Clock,
     Mail,
     executions,
+    local,
     objects,
     put,
     read,
@@ -231,7 +232,7 @@ def on_the_wire(value: Any) -> Any:
 @given(item=st.dictionaries(texts.filter(lambda name: name and name != "studentid"), attributes, max_size=5))
 def test_all_ten_types_reach_the_document_as_dynamodb_has_them(aws: None, item: dict[str, Any]) -> None:
     put(SV001=item)
-    [page] = scan.pages(wire.client(), "studentData")
+    [page] = scan.pages(local().dynamodb, "studentData")
     assert [json.loads(bytes(found)) for found in page.items] == [{"studentid": {"S": "SV001"}, **on_the_wire(item)}]
 
 
@@ -245,7 +246,7 @@ def test_a_scan_goes_through_all_pages_and_a_key_of_bytes(aws: None) -> None:
     )
     for number in range(12):
         dynamodb.put_item(TableName="pages", Item={"key": {"B": bytes([number])}, "x": {"S": "y" * 300_000}})
-    pages = list(scan.pages(wire.client(), "pages"))
+    pages = list(scan.pages(local().dynamodb, "pages"))
     keys = [json.loads(bytes(found))["key"]["B"] for page in pages for found in page.items]
     assert len(pages) > 2
     assert sorted(base64.b64decode(key) for key in keys) == [bytes([number]) for number in range(12)]
@@ -361,7 +362,7 @@ def test_a_table_is_described_as_a_restore_needs_it(aws: None) -> None:
     dynamodb.update_time_to_live(
         TableName="rich", TimeToLiveSpecification={"Enabled": True, "AttributeName": "expiresAt"}
     )
-    described = table.describe(wire.client(), "rich").definition
+    described = table.describe(local().dynamodb, "rich").definition
     assert described["provisionedThroughput"] == {"ReadCapacityUnits": 3, "WriteCapacityUnits": 4}
     assert [index["IndexName"] for index in described["globalSecondaryIndexes"]] == ["by-g"]
     assert described["globalSecondaryIndexes"][0]["ProvisionedThroughput"]["WriteCapacityUnits"] == 2

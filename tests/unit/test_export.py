@@ -16,7 +16,7 @@ import pytest
 from botocore.exceptions import ClientError
 from moto.dynamodb.models.table import Table
 
-from handlers.backups import export, finish, history, restore, run, wire
+from handlers.backups import export, finish, history, restore, run
 from handlers.backups.deadline import Deadline, OutOfTime
 from handlers.backups.report import Reporter
 from handlers.backups.verify import Corrupted
@@ -26,6 +26,7 @@ from tests.unit.engine import (
     Mail,
     backup_of,
     executions,
+    local,
     objects,
     put,
     restorer,
@@ -48,7 +49,7 @@ def recovery(aws: None) -> None:
 
 
 def kept() -> history.History:
-    return history.History(wire.client(), ENVIRONMENT.history_table_name, 400)
+    return history.History(local().dynamodb, ENVIRONMENT.history_table_name, 400)
 
 
 def exported() -> str:

@@ -26,6 +26,7 @@ from tests.unit.engine import (
     Clock,
     backup_of,
     executions,
+    local,
     objects,
     put,
     restorer,
@@ -115,7 +116,7 @@ def backups() -> list[str]:
 def expect_whole(environment: BackupEnvironment) -> str:
     [key] = backups()
     backup = stored.open_backup(boto3.client("s3"), ENVIRONMENT.s3_bucket_name, key)
-    assert sorted(backup.items()) == sorted(restore.items_of(wire.client(), "studentData"))
+    assert sorted(backup.items()) == sorted(restore.items_of(local().dynamodb, "studentData"))
     [row] = executions()
     assert (row["status"]["S"], int(row["items"]["N"])) == ("completed", ITEMS)
     if environment.format == "json":
@@ -214,7 +215,7 @@ def test_a_table_that_vanishes_midway_is_an_error_and_leaves_nothing(remote: wir
 def test_a_table_that_changes_midway_loses_and_doubles_nothing_that_was_left_alone(
     remote: wire.Aws, clock: Clock
 ) -> None:
-    before = set(restore.items_of(wire.client(), "studentData"))
+    before = set(restore.items_of(local().dynamodb, "studentData"))
     dynamodb = boto3.client("dynamodb")
     seen: Counter[str] = Counter()
 
@@ -230,7 +231,7 @@ def test_a_table_that_changes_midway_loses_and_doubles_nothing_that_was_left_alo
     row = of_backup(ENVIRONMENT, remote, clock)()
     [key] = backups()
     found = list(stored.open_backup(boto3.client("s3"), ENVIRONMENT.s3_bucket_name, key).items())
-    after = set(restore.items_of(wire.client(), "studentData"))
+    after = set(restore.items_of(local().dynamodb, "studentData"))
     assert len(found) == len(set(found)) == int(row["items"])  # type: ignore[index]
     assert before & after <= set(found) <= before | after
 

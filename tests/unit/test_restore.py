@@ -24,6 +24,7 @@ from tests.unit.engine import (
     Mail,
     backup_of,
     executions,
+    local,
     objects,
     put,
     read,
@@ -85,14 +86,14 @@ names = (texts | st.sampled_from(['"', "{}", "a\nb", "},{", '"N":"1.0"', "\u2028
 def test_all_ten_types_come_back_bit_for_bit(aws: None, mail: Mail, clock: Clock, found: dict[str, Any]) -> None:
     dynamodb = boto3.client("dynamodb")
     put(SV001=found)
-    before = list(restore.items_of(wire.client(), "studentData"))
+    before = list(restore.items_of(local().dynamodb, "studentData"))
     s3 = boto3.client("s3")
     for key in objects():
         s3.delete_object(Bucket="student-backup", Key=key)
     dynamodb.delete_item(TableName="backup-executions", Key={"id": {"S": scheduled().id}})
     key = backed_up(mail, clock)
     restorer(clock).run(new(key), holder="a")
-    assert list(restore.items_of(wire.client(), "restored")) == before
+    assert list(restore.items_of(local().dynamodb, "restored")) == before
     dynamodb.delete_table(TableName="restored")
 
 
@@ -287,7 +288,7 @@ def test_batches_are_within_the_limits() -> None:
 
 @pytest.fixture
 def drills(aws: None, mail: Mail, clock: Clock) -> drill.Drill:
-    dynamodb = wire.client()
+    dynamodb = local().dynamodb
     kept = history.History(dynamodb, "backup-executions", 400)
 
     def client(name: str) -> Any:
