@@ -45,6 +45,8 @@ class Gateway(QuietHandler):
     fault: ClassVar[Callable[[Gateway], None]]
     # How many items all batches together have put.
     puts: ClassVar[int] = 0
+    # moto's conditional writes are not one step, as AWS's are.
+    _moto: ClassVar = threading.Lock()
     _busy: ClassVar = threading.Condition()
     _at_work: ClassVar[int] = 0
     operation: str
@@ -88,7 +90,9 @@ class Gateway(QuietHandler):
         for name, value in self.headers.items():
             headers.add_header(name, value)
         url = f"https://{_HOSTS[self.service]}.{REGION}.amazonaws.com{self.path}"
-        answered = botocore_stubber.process_request(AWSPreparedRequest(self.command, url, headers, self._body, False))
+        request = AWSPreparedRequest(self.command, url, headers, self._body, False)
+        with self._moto:
+            answered = botocore_stubber.process_request(request)
         assert answered is not None
         status, answer, body = answered
         encoded = body.encode() if isinstance(body, str) else body
