@@ -212,8 +212,7 @@ def restore_(
 def drill(env: Environment = "local", as_json: Json = False) -> None:
     """Make the weekly drill now, by the environment's own function; exit code 1 if it fails."""
     cloud = Cloud.of(env)
-    with out.status("Restoring the newest backup into a scratch table"):
-        answer = _invoke(cloud, cloud.settings.drills.function_name, {})
+    answer = make_drill(cloud)
     if as_json:
         print(json.dumps(answer))
         return
@@ -223,6 +222,16 @@ def drill(env: Environment = "local", as_json: Json = False) -> None:
         highlight=False,
         soft_wrap=True,
     )
+
+
+def make_drill(cloud: Cloud) -> dict[str, Any]:
+    """Have the environment's own function make a drill, and return its answer.
+
+    Raises:
+        OperatorError: it failed, and why.
+    """
+    with out.status("Restoring the newest backup into a scratch table"):
+        return _invoke(cloud, cloud.settings.drills.function_name, {})
 
 
 def _confirm(table: str, confirmed: str, mode: restore.Mode) -> None:

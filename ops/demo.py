@@ -11,7 +11,7 @@ import typer
 
 from handlers.backups import verify
 from infra.settings import ENVIRONMENTS, load
-from ops import local, sample, schedule, students, terraform
+from ops import backups, local, sample, schedule, students, terraform
 from ops.cloud import Cloud, fetch
 from ops.console import OperatorError, command, out
 
@@ -82,6 +82,13 @@ def _steps(cloud: Cloud, port: int) -> Iterator[str]:
     _expect(len(mails) == 1, f"there is not one mail '{subject}'", len(mails))
     yield "the mail came:"
     local.show_mail(mails[0])
+
+    drill = backups.make_drill(cloud)
+    _expect(drill["key"] == key and drill["items"] == len(stored), "the drill was of another backup", drill)
+    yield (
+        f"the drill brought it back into a table of its own in {drill['rtoSeconds']:.1f} s, compared all "
+        f"{drill['items']} records and deleted that table"
+    )
 
     changes = terraform.Terraform(local.STACK, {"emulator_port": str(port)})
     _expect(not changes.has_changes(), "a plan of the unchanged stack is not empty", changes.plan)

@@ -11,9 +11,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from ops import backups
-from ops import local as emulated
 from ops.cloud import fetch
 from tests.conftest import Local
+from tests.local.aws import keys, mails, scheduled_in_a_moment, table, wait_for
 
 Ops = Callable[..., Result]
 
@@ -71,44 +71,41 @@ def test_a_key_that_is_not_there_is_one_message(ops: Ops) -> None:
     assert "Traceback" not in ended.output
 
 
-def records(local: Local) -> list[dict[str, Any]]:
-    pages = local.cloud.client("dynamodb").get_paginator("scan").paginate(TableName="studentData")
-    return [item for page in pages for item in page["Items"]]
-
-
 def test_a_corrupted_backup_fails_the_drill_and_a_good_one_brings_the_table_back(
     local: Local, ops: Ops, made: dict[str, Any]
 ) -> None:
-    """The main job, with IAM enforced: damage is named, the drill fails and mails, a good backup restores all."""
+    """The main job, IAM enforced: the schedule's backup is damaged, named, drilled in vain; a good one restores."""
     cloud = local.cloud
     s3, bucket = cloud.client("s3"), cloud.settings.backups.bucket_name
-    damaged = json.loads(ops("create", "--json").stdout)["key"]
+    backups_before = keys(cloud)
+    with scheduled_in_a_moment(cloud):
+        [damaged] = wait_for(lambda: keys(cloud) - backups_before)
+    wait_for(lambda: mails(local, f"Backup Completed: {damaged}"))
     whole = s3.get_object(Bucket=bucket, Key=damaged)["Body"].read()
     s3.put_object(Bucket=bucket, Key=damaged, Body=whole.replace(b"OPS-1", b"OPS-2"))
     assert "is damaged: every line can be read, but their SHA-256" in ops("verify", damaged).stderr
     failed = ops("drill")
     assert failed.exit_code == 1
     assert damaged in failed.stderr
-    [mail] = [mail for mail in emulated.mails(local.port) if mail["Subject"] == f"Drill Failed: {damaged}"]
+    [mail] = mails(local, f"Drill Failed: {damaged}")
     assert "Corrupted" in mail["BodyText"]
 
     good = json.loads(ops("create", "--json").stdout)["key"]
     passed = json.loads(ops("drill", "--json").stdout)
-    before = records(local)
+    before = table(cloud)
     assert (passed["key"], passed["items"]) == (good, len(before))
     assert [name for name in cloud.client("dynamodb").list_tables()["TableNames"] if "-drill-20" in name] == []
 
-    for item in before:
-        cloud.client("dynamodb").delete_item(TableName="studentData", Key={"studentid": item["studentid"]})
+    for studentid in before:
+        cloud.client("dynamodb").delete_item(TableName="studentData", Key={"studentid": {"S": studentid}})
     assert ops("diff", good).exit_code == 1
     unconfirmed = ops("restore", good, "--into", "studentData", "--confirm", "other")
     assert unconfirmed.exit_code == 1
-    assert records(local) == []
+    assert table(cloud) == {}
     restored = ops("restore", good, "--into", "studentData", "--confirm", "studentData", "--json")
     assert json.loads(restored.stdout)["written"] == len(before)
     assert ops("diff", good).exit_code == 0
-    by_id = {item["studentid"]["S"]: item for item in records(local)}
-    assert by_id == {item["studentid"]["S"]: item for item in before}
+    assert table(cloud) == before
 
 
 def test_the_functions_verify_and_restore_under_their_own_roles(local: Local, made: dict[str, Any]) -> None:
@@ -119,8 +116,8 @@ def test_the_functions_verify_and_restore_under_their_own_roles(local: Local, ma
     key = made["key"]
     assert invoke("VerifyStudentBackup", {"key": key})[1]["isWhole"] is True
     assert invoke("VerifyStudentBackup", {"key": key, "against": "studentData"})[0] is True
-    table = f"studentData-restored-{uuid.uuid4()}"
-    is_done, answer = invoke("RestoreStudentData", {"key": key, "to": table})
+    target = f"studentData-restored-{uuid.uuid4()}"
+    is_done, answer = invoke("RestoreStudentData", {"key": key, "to": target})
     assert (is_done, answer.get("items")) == (True, made["items"]), answer
     refusals = {
         "whose name begins with studentData-restored-": {"key": key, "to": "elsewhere"},

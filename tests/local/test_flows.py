@@ -7,20 +7,17 @@ import json
 import os
 import random
 import threading
-import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
-from ops import local as emulated
 from ops import students
 from ops.cloud import Answer, Cloud, fetch
 from tests.conftest import Local
+from tests.local.aws import keys, mails, scheduled_in_a_moment, table, wait_for
 
 STUDENT = {
     "studentid": "E2E-1",
@@ -29,7 +26,6 @@ STUDENT = {
     "birthdate": "2008-03-04",
     "email": "binh@students.example",
 }
-T = TypeVar("T")
 JSON = {"Content-Type": "application/json"}
 
 
@@ -38,53 +34,10 @@ def save(cloud: Cloud, record: Any, **headers: str) -> Answer:
     return fetch(f"{cloud.site_url}/students", method="POST", headers=JSON | headers, body=body)
 
 
-def table(cloud: Cloud) -> dict[str, Any]:
-    pages = cloud.client("dynamodb").get_paginator("scan").paginate(TableName="studentData")
-    return {item["studentid"]["S"]: item for page in pages for item in page["Items"]}
-
-
 def document(cloud: Cloud, key: str) -> dict[str, Any]:
     found = cloud.client("s3").get_object(Bucket=cloud.settings.backups.bucket_name, Key=key)
     parsed: dict[str, Any] = json.loads(found["Body"].read())
     return parsed
-
-
-def keys(cloud: Cloud) -> set[str]:
-    listed = cloud.client("s3").list_objects_v2(Bucket=cloud.settings.backups.bucket_name)
-    return {found["Key"] for found in listed.get("Contents", [])}
-
-
-def mails(local: Local, subject: str) -> list[dict[str, Any]]:
-    return [mail for mail in emulated.mails(local.port) if mail["Subject"] == subject]
-
-
-def wait_for(look: Callable[[], T], seconds: float = 45) -> T:
-    deadline = time.monotonic() + seconds
-    while not (found := look()):
-        assert time.monotonic() < deadline, f"nothing came in {seconds} s"
-        time.sleep(0.2)
-    return found
-
-
-@contextmanager
-def scheduled_in_a_moment(cloud: Cloud, **target: Any) -> Iterator[str]:
-    """A one-time schedule beside the real one: same group, same target, same role. Gives its stamp."""
-    scheduler = cloud.client("scheduler")
-    backups = cloud.settings.backups
-    real = scheduler.get_schedule(Name=backups.schedule_name, GroupName=backups.schedule_group)
-    moment = datetime.now(UTC) + timedelta(seconds=2)
-    name = f"test-{uuid.uuid4()}"
-    scheduler.create_schedule(
-        Name=name,
-        GroupName=backups.schedule_group,
-        ScheduleExpression=f"at({moment:%Y-%m-%dT%H:%M:%S})",
-        FlexibleTimeWindow={"Mode": "OFF"},
-        Target=real["Target"] | target,
-    )
-    try:
-        yield name
-    finally:
-        scheduler.delete_schedule(Name=name, GroupName=backups.schedule_group)
 
 
 def test_a_plan_right_after_the_apply_is_empty(local: Local) -> None:
