@@ -55,8 +55,8 @@ class InsertStudent(Environment):
 
 
 @dataclass(frozen=True)
-class Backup(Environment):
-    """Of the backup function. `READ_UNITS_PER_SECOND` is the ceiling of a scan; without it there is none."""
+class Reporting(Environment):
+    """Of each function that reports its executions: to the history, on the bus, by mail."""
 
     table_name: str
     s3_bucket_name: str
@@ -65,6 +65,12 @@ class Backup(Environment):
     history_table_name: str
     history_days: str
     event_bus_name: str
+
+
+@dataclass(frozen=True)
+class Backup(Reporting):
+    """Of the backup function. `READ_UNITS_PER_SECOND` is the ceiling of a scan; without it there is none."""
+
     key_prefix: str
     time_zone: str
     allowed_origin: str
@@ -77,16 +83,8 @@ class Backup(Environment):
 
 
 @dataclass(frozen=True)
-class FinishExport(Environment):
+class FinishExport(Reporting):
     """Of the function that an export's manifest wakes."""
-
-    table_name: str
-    s3_bucket_name: str
-    sender_email: str
-    recipient_email: str
-    history_table_name: str
-    history_days: str
-    event_bus_name: str
 
 
 @dataclass(frozen=True)
@@ -108,14 +106,7 @@ class Restore(Environment):
 
 
 @dataclass(frozen=True)
-class Drill(Environment):
+class Drill(Reporting):
     """Of the weekly drill. A scratch table's name begins with `SCRATCH_PREFIX`."""
 
-    table_name: str
-    s3_bucket_name: str
-    sender_email: str
-    recipient_email: str
-    history_table_name: str
-    history_days: str
-    event_bus_name: str
     scratch_prefix: str

@@ -6,12 +6,8 @@ from cdktf_cdktf_provider_aws.scheduler_schedule_group import SchedulerScheduleG
 from constructs import Construct
 
 from handlers import environment
-from infra.backups import BackupStore
-from infra.events import Events
-from infra.mail import Mail
 from infra.platform import Aws
-from infra.records import Records
-from infra.settings import Settings
+from infra.reporting import Reporting
 from infra.shapes.function import Function, Limits
 from infra.shapes.queue import DeadLetterQueue
 from infra.shapes.schedule import InvokeSchedule, Timing
@@ -26,12 +22,10 @@ class Restores(Construct):
         id_: str,
         *,
         platform: Aws,
-        settings: Settings,
-        records: Records,
-        events: Events,
-        store: BackupStore,
+        reporting: Reporting,
     ) -> None:
         super().__init__(scope, id_)
+        settings, records, store = reporting.settings, reporting.records, reporting.store
         restores = settings.restores
         limits = Limits(
             restores.memory_mb, restores.timeout_seconds, ephemeral_storage_mb=restores.ephemeral_storage_mb
@@ -59,14 +53,14 @@ class Restores(Construct):
                 s3_bucket_name=store.bucket_name,
                 history_table_name=store.history_table_name,
                 history_days=str(settings.backups.history_days),
-                event_bus_name=events.bus_name,
+                event_bus_name=reporting.events.bus_name,
             ),
             limits=limits,
             log_retention_days=settings.functions.log_retention_days,
         )
         store.grant_read(restore)
         store.grant_history(restore)
-        events.grant_put(restore)
+        reporting.events.grant_put(restore)
         records.grant_restore(restore)
         records.grant_copies(restore, restores.restored_suffix, keeps=True)
 
@@ -80,17 +74,12 @@ class Drills(Construct):
         id_: str,
         *,
         platform: Aws,
-        settings: Settings,
-        records: Records,
-        mail: Mail,
-        events: Events,
-        store: BackupStore,
+        reporting: Reporting,
         group: SchedulerScheduleGroup,
     ) -> None:
         super().__init__(scope, id_)
+        settings = reporting.settings
         drills = settings.drills
-        dead_letters = DeadLetterQueue(self, "dead-letters", name=drills.dead_letter_queue_name)
-        dead_letters.require_tls()
         function = Function(
             self,
             "function",
@@ -98,24 +87,16 @@ class Drills(Construct):
             name=drills.function_name,
             entry="handlers.backups.functions.drill.handler",
             environment=environment.Drill(
-                table_name=records.table_name,
-                s3_bucket_name=store.bucket_name,
-                sender_email=mail.sender,
-                recipient_email=mail.recipient,
-                history_table_name=store.history_table_name,
-                history_days=str(settings.backups.history_days),
-                event_bus_name=events.bus_name,
+                **reporting.variables(),
                 scratch_prefix=f"{settings.records.table_name}-{drills.scratch_suffix}-",
             ),
             limits=Limits(drills.memory_mb, drills.timeout_seconds, ephemeral_storage_mb=drills.ephemeral_storage_mb),
             log_retention_days=settings.functions.log_retention_days,
-            dead_letters=dead_letters,
+            dead_letters=DeadLetterQueue.of_function(self, "dead-letters", name=drills.dead_letter_queue_name),
         )
-        store.grant_read(function)
-        store.grant_history(function)
-        mail.grant_send(function)
-        events.grant_put(function)
-        records.grant_copies(function, drills.scratch_suffix, keeps=False)
+        reporting.grant(function)
+        reporting.store.grant_read(function)
+        reporting.records.grant_copies(function, drills.scratch_suffix, keeps=False)
         InvokeSchedule(
             self,
             "schedule",

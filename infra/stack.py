@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from cdktf import TerraformOutput, TerraformStack
 from cdktf_cdktf_provider_aws.scheduler_schedule_group import SchedulerScheduleGroup
 from constructs import Construct
 
 from infra.api import STUDENT_SCHEMA, Api, Route
-from infra.backups import Backups, BackupStore
+from infra.backups import Backups
 from infra.emulator.platform import EmulatedAws
 from infra.events import Events
 from infra.mail import Mail
 from infra.platform import Aws
 from infra.records import Records
+from infra.reporting import Reporting
 from infra.restores import Drills, Restores
 from infra.settings import Settings
 from infra.site import Site
+from infra.store import BackupStore
 from infra.students import Students
 
 
@@ -39,11 +39,11 @@ class RollbookStack(TerraformStack):
         )
         store = BackupStore(self, "store", settings=settings)
         group = SchedulerScheduleGroup(self, "schedules", name=settings.backups.schedule_group)
-        parts: dict[str, Any] = {"platform": platform, "settings": settings, "records": records, "events": events}
-        backups = Backups(self, "backups", mail=mail, store=store, group=group, origin=site.url, **parts)
-        Restores(self, "restores", store=store, **parts)
+        reporting = Reporting(settings, records, mail, events, store)
+        backups = Backups(self, "backups", platform=platform, reporting=reporting, group=group, origin=site.url)
+        Restores(self, "restores", platform=platform, reporting=reporting)
         if settings.drills.enabled:
-            Drills(self, "drills", mail=mail, store=store, group=group, **parts)
+            Drills(self, "drills", platform=platform, reporting=reporting, group=group)
         store.restrict()
         api.serve(
             origin=site.url,

@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from handlers import events, mail
 from handlers.backups.deadline import Clock
 from handlers.backups.history import History, Row, latest
+from handlers.environment import Reporting
 
 _REMEMBERED = ("key", "engine", "items", "bytes", "exportedUntil", "scanRate")
-
-
-class Addresses(Protocol):
-    """What a report needs of an environment."""
-
-    @property
-    def table_name(self) -> str: ...
-    @property
-    def s3_bucket_name(self) -> str: ...
-    @property
-    def sender_email(self) -> str: ...
-    @property
-    def recipient_email(self) -> str: ...
-    @property
-    def event_bus_name(self) -> str: ...
 
 
 class Reporter:
@@ -36,8 +22,8 @@ class Reporter:
         clock: returns the time now (aware).
     """
 
-    def __init__(self, addresses: Addresses, *, history: History, client: Callable[[str], Any], clock: Clock) -> None:
-        self._addresses = addresses
+    def __init__(self, environment: Reporting, *, history: History, client: Callable[[str], Any], clock: Clock) -> None:
+        self._environment = environment
         self._history = history
         self._client = client
         self._clock = clock
@@ -49,11 +35,11 @@ class Reporter:
             Exception: what could not be told; the next try may tell it at once.
         """
         kept = {name: row[name] for name in _REMEMBERED if name in row} | {"execution": row["id"]}
-        self._history.remember(latest(self._addresses.table_name), kept, started_at=str(row["startedAt"]))
+        self._history.remember(latest(self._environment.table_name), kept, started_at=str(row["startedAt"]))
         detail = {name: row[name] for name in ("id", "key", "source", "engine", "format", "startedAt", "endedAt")}
         detail |= {name: int(row[name]) for name in ("items", "bytes")}
         self._once(
-            row, "backups", "backup completed", detail, f"Backup Completed: {row['key']}", _body(self._addresses, row)
+            row, "backups", "backup completed", detail, f"Backup Completed: {row['key']}", _body(self._environment, row)
         )
 
     def drill_failed(self, row: Row, detail: dict[str, Any], body: str) -> None:
@@ -62,10 +48,10 @@ class Reporter:
 
     def event(self, capability: str, what: str, detail: dict[str, Any]) -> None:
         """Put an event on the bus, of which there is no mail."""
-        table = {"table": self._addresses.table_name, "bucket": self._addresses.s3_bucket_name}
+        table = {"table": self._environment.table_name, "bucket": self._environment.s3_bucket_name}
         events.put(
             self._client("events"),
-            bus=self._addresses.event_bus_name,
+            bus=self._environment.event_bus_name,
             capability=capability,
             what=what,
             detail=table | detail,
@@ -79,8 +65,8 @@ class Reporter:
             self.event(capability, what, detail)
             mail.send(
                 self._client("sesv2"),
-                sender=self._addresses.sender_email,
-                recipient=self._addresses.recipient_email,
+                sender=self._environment.sender_email,
+                recipient=self._environment.recipient_email,
                 subject=subject,
                 body=body,
             )
@@ -90,12 +76,12 @@ class Reporter:
         self._history.mailed(execution, now=self._clock())
 
 
-def _body(addresses: Addresses, row: Row) -> str:
+def _body(environment: Reporting, row: Row) -> str:
     digest = "of the item lines" if row["format"] == "json" else "of manifest-files.json"
     manifest = f"Manifest:  {row['manifest']}\n" if "manifest" in row else ""
-    return f"""Backup saved to s3://{addresses.s3_bucket_name}/{row["key"]}
+    return f"""Backup saved to s3://{environment.s3_bucket_name}/{row["key"]}
 
-Table:     {addresses.table_name}
+Table:     {environment.table_name}
 Items:     {int(row["items"]):,}
 Bytes:     {int(row["bytes"]):,}
 Duration:  {row["seconds"]} s

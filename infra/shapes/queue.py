@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from cdktf_cdktf_provider_aws.sqs_queue import SqsQueue
 from cdktf_cdktf_provider_aws.sqs_queue_policy import SqsQueuePolicy
 from constructs import Construct
@@ -23,15 +25,18 @@ class DeadLetterQueue(Construct):
         self.arn = self._queue.arn
         self.url = self._queue.url
 
+    @classmethod
+    def of_function(cls, scope: Construct, id_: str, *, name: str) -> Self:
+        """Return the queue of a function, whose own role lets it send."""
+        queue = cls(scope, id_, name=name)
+        queue._policy()
+        return queue
+
     def allow_role(self, role_arn: str) -> None:
         """Let one role send, by the queue's policy: the role's own policy needs no word of it."""
         self._policy(
             policy.Statement("Send", ["sqs:SendMessage"], [self.arn], principals={"AWS": [role_arn]}),
         )
-
-    def require_tls(self) -> None:
-        """Refuse whatever comes without TLS."""
-        self._policy()
 
     def _policy(self, *statements: policy.Statement) -> None:
         tls_only = policy.Statement(
