@@ -6,7 +6,7 @@ import platform
 import sys
 import tempfile
 import zipfile
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 from bench import measure
@@ -18,9 +18,7 @@ _ENTRIES = (
     "handlers.students.insert.handler",
     *(f"handlers.backups.functions.{name}.handler" for name in ("backup", "finish", "verify", "restore", "drill")),
 )
-_CLASSES = [
-    each for each in vars(environment).values() if isinstance(each, type) and each.__module__ == environment.__name__
-]
+_CLASSES = [found for found in vars(environment).values() if is_dataclass(found)]
 _VARIABLES = {field.name.upper(): "1" for each in _CLASSES for field in fields(each)} | {
     "TIME_ZONE": "UTC",
     "AWS_DEFAULT_REGION": "us-east-1",
