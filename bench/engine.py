@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -25,7 +25,8 @@ TARGET_OF_BATCH_WRITER = 1 / 5
 TARGET_RSS_MB = 90
 PLOT = ROOT / "docs" / "benchmarks.svg"
 _SMALL = next(iter(pages.KINDS))
-_PAGES, _USUAL_PAGES, _CLI_PAGES = 300, 40, 10
+_PAGES, _USUAL_PAGES, _CLI_PAGES = 600, 40, 10
+_ROUNDS = 3
 _RESTORE_PAGES = (4, 40)
 _SIZES = (10, 100, 1000)
 # Lambda gives one core at 1,769 MB (Developer Guide, "Configure Lambda function memory").
@@ -128,7 +129,7 @@ def report() -> tuple[str, bool]:
 
 def _backups() -> tuple[str, bool, Run, Run]:
     text = (
-        "## Backup\n\nWhole processes, start included, reading the same recorded pages of 1 MB from a replay server on "
+        f"## Backup\n\nWhole processes, start included, medians of {_ROUNDS} alternating runs, reading the same recorded pages of 1 MB from a replay server on "
         f"the loopback interface: CPU milliseconds for a megabyte. This project reads {_PAGES} pages in two segments, "
         "and compresses and uploads them; the floor does the same in one loop over a plain socket: receive, CRC, "
         "split into items, SHA-256, gzip (isal), without signing, retries or multipart uploads; the bare floor leaves "
@@ -144,10 +145,13 @@ def _backups() -> tuple[str, bool, Run, Run]:
     first: tuple[Run, Run] | None = None
     for kind in pages.KINDS:
         _tell(f"backup, {kind}")
-        usual = _run("usual", kind, _USUAL_PAGES)
         cli, dump = _run_cli(kind, _CLI_PAGES), _run_dynamodump(kind, _CLI_PAGES)
-        ours = _run("ours", kind, _PAGES, "gzip", "2")
-        floor, bare = _run("floor", kind, _PAGES, "split"), _run("floor", kind, _PAGES, "bare")
+        usual, ours, floor, bare = _medians(
+            lambda: _run("usual", kind, _USUAL_PAGES),
+            lambda: _run("ours", kind, _PAGES, "gzip", "2"),
+            lambda: _run("floor", kind, _PAGES, "split"),
+            lambda: _run("floor", kind, _PAGES, "bare"),
+        )
         first = first or (ours, usual)
         of_usual, of_floor = ours.cpu_ms / usual.cpu_ms, ours.cpu_ms / floor.cpu_ms
         if kind == _SMALL:
@@ -216,18 +220,27 @@ def _restores() -> tuple[str, bool]:
     rows, is_met = "", True
     for kind in pages.KINDS:
         _tell(f"restore, {kind}")
-        usual = _per_item(kind, "batch_writer")
-        written, whole = _per_item(kind, "restore", "write"), _per_item(kind, "restore", "whole")
+        few, many = (
+            _medians(
+                lambda: _run("batch_writer", kind, count),
+                lambda: _run("restore", kind, count, "write"),
+                lambda: _run("restore", kind, count, "whole"),
+            )
+            for count in _RESTORE_PAGES
+        )
+        usual, written, whole = (
+            (more.cpu - less.cpu) / (more.items - less.items) * 1e6 for less, more in zip(few, many, strict=True)
+        )
         if kind == _SMALL:
             is_met = written <= usual * TARGET_OF_BATCH_WRITER
         rows += (
             f"| {kind} | {usual:,.0f} | **{written:,.0f}** | 1/{usual / written:.1f} "
             f"| {whole:,.0f} | 1/{usual / whole:.1f} |\n"
         )
-    few, many = _RESTORE_PAGES
+    least, most = _RESTORE_PAGES
     return (
         f"## Restore\n\nA gzipped backup from the replay server into its table: CPU microseconds that a further item "
-        f"costs, from {few} to {many} MB. boto3's `batch_writer` is fed by json.loads and TypeDeserializer, in one "
+        f"costs, from {least} to {most} MB. boto3's `batch_writer` is fed by json.loads and TypeDeserializer, in one "
         "thread. Beside it stands what does the same here, in one thread too: the backup read, checked as it is read, "
         "and written from its bytes. The whole restore does more, in four threads: it verifies all of the backup "
         "before it changes anything, and compares the whole table with it afterwards, key by key.\n\n"
@@ -239,10 +252,10 @@ def _restores() -> tuple[str, bool]:
     )
 
 
-def _per_item(kind: str, program: str, *arguments: str) -> float:
-    """Return what an item more costs: microseconds of CPU."""
-    few, many = (_run(program, kind, count, *arguments) for count in _RESTORE_PAGES)
-    return (many.cpu - few.cpu) / (many.items - few.items) * 1e6
+def _medians(*programs: Callable[[], Run]) -> list[Run]:
+    """Run programs in turn, so that what else the machine does hits all alike; return each one's median by CPU."""
+    rounds = [[program() for program in programs] for _ in range(_ROUNDS)]
+    return [sorted(runs, key=lambda run: run.cpu)[_ROUNDS // 2] for runs in zip(*rounds, strict=True)]
 
 
 def _plot(bars: dict[str, dict[str, float]]) -> None:
