@@ -8,11 +8,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from bench import pages, tools
 from bench.measure import ROOT
@@ -27,7 +28,7 @@ PLOT = ROOT / "docs" / "benchmarks.svg"
 _SMALL = next(iter(pages.KINDS))
 _PAGES, _USUAL_PAGES, _CLI_PAGES = 600, 40, 10
 _ROUNDS = 3
-_RESTORE_PAGES = (4, 40)
+_RESTORE_PAGES = (4, 24)
 _SIZES = (10, 100, 1000)
 # Lambda gives one core at 1,769 MB (Developer Guide, "Configure Lambda function memory").
 _MEMORY_MB = (128, 512, 1769)
@@ -129,7 +130,8 @@ def report() -> tuple[str, bool]:
 
 def _backups() -> tuple[str, bool, Run, Run]:
     text = (
-        f"## Backup\n\nWhole processes, start included, medians of {_ROUNDS} alternating runs, reading the same recorded pages of 1 MB from a replay server on "
+        f"## Backup\n\nWhole processes, start included, medians of {_ROUNDS} alternating runs, reading the same "
+        "recorded pages of 1 MB from a replay server on "
         f"the loopback interface: CPU milliseconds for a megabyte. This project reads {_PAGES} pages in two segments, "
         "and compresses and uploads them; the floor does the same in one loop over a plain socket: receive, CRC, "
         "split into items, SHA-256, gzip (isal), without signing, retries or multipart uploads; the bare floor leaves "
@@ -147,10 +149,10 @@ def _backups() -> tuple[str, bool, Run, Run]:
         _tell(f"backup, {kind}")
         cli, dump = _run_cli(kind, _CLI_PAGES), _run_dynamodump(kind, _CLI_PAGES)
         usual, ours, floor, bare = _medians(
-            lambda: _run("usual", kind, _USUAL_PAGES),
-            lambda: _run("ours", kind, _PAGES, "gzip", "2"),
-            lambda: _run("floor", kind, _PAGES, "split"),
-            lambda: _run("floor", kind, _PAGES, "bare"),
+            ("usual", kind, _USUAL_PAGES),
+            ("ours", kind, _PAGES, "gzip", "2"),
+            ("floor", kind, _PAGES, "split"),
+            ("floor", kind, _PAGES, "bare"),
         )
         first = first or (ours, usual)
         of_usual, of_floor = ours.cpu_ms / usual.cpu_ms, ours.cpu_ms / floor.cpu_ms
@@ -222,9 +224,9 @@ def _restores() -> tuple[str, bool]:
         _tell(f"restore, {kind}")
         few, many = (
             _medians(
-                lambda: _run("batch_writer", kind, count),
-                lambda: _run("restore", kind, count, "write"),
-                lambda: _run("restore", kind, count, "whole"),
+                ("batch_writer", kind, count),
+                ("restore", kind, count, "write"),
+                ("restore", kind, count, "whole"),
             )
             for count in _RESTORE_PAGES
         )
@@ -252,9 +254,9 @@ def _restores() -> tuple[str, bool]:
     )
 
 
-def _medians(*programs: Callable[[], Run]) -> list[Run]:
+def _medians(*programs: tuple[Any, ...]) -> list[Run]:
     """Run programs in turn, so that what else the machine does hits all alike; return each one's median by CPU."""
-    rounds = [[program() for program in programs] for _ in range(_ROUNDS)]
+    rounds = [[_run(*program) for program in programs] for _ in range(_ROUNDS)]
     return [sorted(runs, key=lambda run: run.cpu)[_ROUNDS // 2] for runs in zip(*rounds, strict=True)]
 
 
