@@ -13,11 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from handlers import events
 from infra.settings import Settings
 
 DOCS = Path(__file__).resolve().parent
@@ -165,6 +167,37 @@ def _counted(kind: str, count: int) -> str:
     return f"{count} × `{kind}`" if count > 1 else f"`{kind}`"
 
 
+def events_page() -> str:
+    """Return the catalogue of events: of each kind its fields, its JSON Schema and an example."""
+    rows = "".join(
+        f"| [{kind.DETAIL_TYPE}](#{kind.DETAIL_TYPE.replace(' ', '-')}) | `{kind.SOURCE}` | {kind.__doc__} |\n"
+        for kind in events.CATALOGUE
+    )
+    head = (
+        "# Events\n\nEverything that happens is put on the bus `student-events`, typed and checked "
+        "(`handlers/events.py`). It is in the log group `/aws/events/student-events` for a week and in the archive for "
+        "a month. `ops events tail` shows them as they come, `ops events put FILE` puts a checked one there, "
+        "`ops events replay --from 2h` puts on the bus again what was.\n\n| event | source | when |\n"
+        f"| --- | --- | --- |\n{rows}"
+    )
+    return NOTE + head + "".join(_event(kind) for kind in events.CATALOGUE)
+
+
+def _event(kind: type[events.Event]) -> str:
+    schema = msgspec.json.schema(kind)["$defs"][kind.__name__]
+    detail = {name: field["examples"][0] for name, field in schema["properties"].items()}
+    events.parse(kind.SOURCE, kind.DETAIL_TYPE, detail)
+    fields = "".join(
+        f"| `{name}` | {field['type']} | {field['description']} |\n" for name, field in schema["properties"].items()
+    )
+    example = {"source": kind.SOURCE, "detail-type": kind.DETAIL_TYPE, "detail": detail}
+    return (
+        f"\n## {kind.DETAIL_TYPE}\n\n{kind.__doc__}\n\n| detail | type | meaning |\n| --- | --- | --- |\n{fields}\n"
+        f"```json\n{json.dumps(example, indent=2, ensure_ascii=False)}\n```\n\n<details><summary>JSON Schema of the "
+        f"detail</summary>\n\n```json\n{json.dumps(schema, indent=2)}\n```\n\n</details>\n"
+    )
+
+
 def pages() -> dict[Path, str]:
     """Return the text of every generated page."""
     with tempfile.TemporaryDirectory() as folder:
@@ -174,6 +207,7 @@ def pages() -> dict[Path, str]:
         stack = json.loads(Path(folder, "stacks", ENVIRONMENT, "cdk.tf.json").read_text())
     return {
         DOCS / "settings.md": settings_page(),
+        DOCS / "events.md": events_page(),
         DOCS / "iam.md": iam_page(stack),
         DOCS / "resources.md": resources_page(stack),
     }

@@ -50,6 +50,7 @@ class InsertStudent(Environment):
     table_name: str
     allowed_origin: str
     max_body_bytes: str
+    event_bus_name: str
     sender_email: str = ""
     recipient_email: str = ""
 

@@ -1,34 +1,163 @@
-"""What happens is put on the event bus, source `rollbook.<capability>`."""
+"""The events that Rollbook puts on its bus: a class each, which is the schema of the event's detail as well."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 
+Correlation = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1,
+        description="The execution or request that the event belongs to.",
+        examples=["schedule#studentData#2026-02-10T00:00:00Z"],
+    ),
+]
+Table = Annotated[str, msgspec.Meta(min_length=1, description="The table that it is about.", examples=["studentData"])]
+Bucket = Annotated[
+    str, msgspec.Meta(min_length=1, description="The bucket of the backups.", examples=["student-backup"])
+]
+Key = Annotated[
+    str,
+    msgspec.Meta(
+        description="The backup's key; empty if there is none.", examples=["students-backup-20260210T0700.json"]
+    ),
+]
+Items = Annotated[int, msgspec.Meta(ge=0, description="How many items.", examples=[395])]
+Reason = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1, max_length=2000, description="What went wrong.", examples=["Corrupted: item 3 is damaged"]
+    ),
+]
+Seconds = Annotated[float, msgspec.Meta(ge=0, description="Seconds.", examples=[1.5])]
 
-class EventNotTaken(RuntimeError):
-    """The bus did not take an event; the message says why."""
+
+class Event(msgspec.Struct, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """Something that happened."""
+
+    SOURCE: ClassVar[str]
+    DETAIL_TYPE: ClassVar[str]
+
+    correlation_id: Correlation
 
 
-def put(client: Any, *, bus: str, capability: str, what: str, detail: Mapping[str, Any]) -> None:
-    """Put one event on the bus.
+class StudentSaved(Event):
+    """A record was created or changed. What is in it is nobody's business on the bus."""
+
+    SOURCE: ClassVar[str] = "rollbook.students"
+    DETAIL_TYPE: ClassVar[str] = "student saved"
+
+    table: Table
+    studentid: Annotated[str, msgspec.Meta(min_length=1, description="The record's key.", examples=["SV001"])]
+    created: Annotated[bool, msgspec.Meta(description="Whether the record is new.", examples=[True])]
+
+
+class BackupCompleted(Event):
+    """A backup is whole and visible."""
+
+    SOURCE: ClassVar[str] = "rollbook.backups"
+    DETAIL_TYPE: ClassVar[str] = "backup completed"
+
+    table: Table
+    bucket: Bucket
+    key: Key
+    trigger: Annotated[
+        str, msgspec.Meta(description="By whose order: `schedule`, `api` or `manual`.", examples=["schedule"])
+    ]
+    engine: Annotated[str, msgspec.Meta(description="`scan` or `export`.", examples=["scan"])]
+    format: Annotated[str, msgspec.Meta(description="`json` or `dynamodb-export`.", examples=["json"])]
+    items: Items
+    bytes: Annotated[int, msgspec.Meta(ge=0, description="Bytes in S3.", examples=[106_650])]
+    started_at: Annotated[
+        str, msgspec.Meta(description="When it began, ISO 8601.", examples=["2026-02-10T00:00:03.120Z"])
+    ]
+    ended_at: Annotated[
+        str, msgspec.Meta(description="When it ended, ISO 8601.", examples=["2026-02-10T00:00:04.480Z"])
+    ]
+
+
+class BackupFailed(Event):
+    """A backup was not made; nothing of it is visible."""
+
+    SOURCE: ClassVar[str] = "rollbook.backups"
+    DETAIL_TYPE: ClassVar[str] = "backup failed"
+
+    table: Table
+    bucket: Bucket
+    error: Reason
+
+
+class RestoreCompleted(Event):
+    """A backup is in a table, and the two were compared."""
+
+    SOURCE: ClassVar[str] = "rollbook.backups"
+    DETAIL_TYPE: ClassVar[str] = "restore completed"
+
+    table: Table
+    bucket: Bucket
+    key: Key
+    items: Items
+    written: Annotated[int, msgspec.Meta(ge=0, description="How many items had to be written.", examples=[395])]
+    seconds: Seconds
+
+
+class DrillPassed(Event):
+    """The newest backup was brought back into a scratch table, equal item by item."""
+
+    SOURCE: ClassVar[str] = "rollbook.drills"
+    DETAIL_TYPE: ClassVar[str] = "drill passed"
+
+    table: Table
+    bucket: Bucket
+    key: Key
+    items: Items
+    rto_seconds: Annotated[float, msgspec.Meta(ge=0, description="Until the data was back.", examples=[2.4])]
+    rpo_seconds: Annotated[float, msgspec.Meta(ge=0, description="The age of the backup.", examples=[86_400.0])]
+
+
+class DrillFailed(Event):
+    """The newest backup could not be brought back."""
+
+    SOURCE: ClassVar[str] = "rollbook.drills"
+    DETAIL_TYPE: ClassVar[str] = "drill failed"
+
+    table: Table
+    bucket: Bucket
+    key: Key
+    error: Reason
+
+
+CATALOGUE: tuple[type[Event], ...] = (
+    StudentSaved,
+    BackupCompleted,
+    BackupFailed,
+    RestoreCompleted,
+    DrillPassed,
+    DrillFailed,
+)
+_KINDS = {(kind.SOURCE, kind.DETAIL_TYPE): kind for kind in CATALOGUE}
+
+
+class NotInCatalogue(ValueError):
+    """An event is of no kind that Rollbook knows, or its detail is not that of its kind."""
+
+
+def parse(source: str, detail_type: str, detail: Any) -> Event:
+    """Return a checked event.
 
     Arguments:
-        client: a boto3 `events` client.
-        what: the detail type, such as `drill passed`.
+        detail: as JSON has it, decoded.
 
     Raises:
-        EventNotTaken: EventBridge answered 200 with a failed entry (API reference, PutEvents).
+        NotInCatalogue: with the place in the detail that is wrong.
     """
-    entry = {
-        "EventBusName": bus,
-        "Source": f"rollbook.{capability}",
-        "DetailType": what,
-        "Detail": msgspec.json.encode(detail, order="deterministic").decode(),
-    }
-    answer = client.put_events(Entries=[entry])
-    if answer.get("FailedEntryCount"):
-        [failed] = answer["Entries"]
-        raise EventNotTaken(f"the bus {bus} did not take {what!r}: {failed.get('ErrorCode')}: {failed['ErrorMessage']}")
+    kind = _KINDS.get((source, detail_type))
+    if kind is None:
+        known = "; ".join(f"{source}, {detail_type}" for source, detail_type in _KINDS)
+        raise NotInCatalogue(f"there is no event of source {source!r} and type {detail_type!r}; there are: {known}")
+    try:
+        return msgspec.convert(detail, kind)
+    except msgspec.ValidationError as error:
+        raise NotInCatalogue(f"the detail of {detail_type!r} is wrong: {error}") from None

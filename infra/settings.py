@@ -295,6 +295,10 @@ class Events(Section):
     bus_name: str = Field(
         "student-events", pattern=r"^[/.\-_A-Za-z0-9]{1,256}$", description="Bus on which everything is put."
     )
+    log_retention_days: RetentionDays = Field(7, description="Days for which the bus's log group keeps every event.")
+    archive_days: int = Field(
+        30, ge=1, description="Days for which the archive keeps every event, to be replayed from."
+    )
 
 
 class State(Section):

@@ -31,11 +31,18 @@ class RollbookStack(TerraformStack):
 
         records = Records(self, "records", settings.records)
         mail = Mail(self, "mail", settings.mail)
-        events = Events(self, "events", settings.events)
+        events = Events(self, "events", platform=platform, events=settings.events)
         api = Api(self, "api", platform=platform, api=settings.api)
         site = Site(self, "site", platform=platform, settings=settings, api=api)
         students = Students(
-            self, "students", platform=platform, settings=settings, records=records, mail=mail, origin=site.url
+            self,
+            "students",
+            platform=platform,
+            settings=settings,
+            records=records,
+            mail=mail,
+            events=events,
+            origin=site.url,
         )
         store = BackupStore(self, "store", settings=settings)
         group = SchedulerScheduleGroup(self, "schedules", name=settings.backups.schedule_group)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from constructs import Construct
 
 from handlers import environment
+from infra.events import Events
 from infra.mail import Mail
 from infra.platform import Aws
 from infra.records import Records
@@ -24,6 +25,7 @@ class Students(Construct):
         settings: Settings,
         records: Records,
         mail: Mail,
+        events: Events,
         origin: str,
     ) -> None:
         super().__init__(scope, id_)
@@ -50,6 +52,7 @@ class Students(Construct):
                 table_name=records.table_name,
                 allowed_origin=origin,
                 max_body_bytes=str(settings.api.max_body_bytes),
+                event_bus_name=events.bus_name,
                 sender_email=mail.sender if settings.mail.on_save else "",
                 recipient_email=mail.recipient if settings.mail.on_save else "",
             ),
@@ -57,5 +60,6 @@ class Students(Construct):
             log_retention_days=functions.log_retention_days,
         )
         records.grant_save(self.insert)
+        events.grant_put(self.insert)
         if settings.mail.on_save:
             mail.grant_send(self.insert)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from handlers import events
 from handlers.backups import restore, stored, table
 from handlers.backups.deadline import Clock, Deadline
 from handlers.backups.history import COMPLETED, History, Row, latest, scratch_of
@@ -82,9 +83,17 @@ class Drill:
                 raise failure from error
             raise
         row = self._history.complete(execution_id, holder=holder, now=self._clock(), values=result)
-        detail = {"id": execution_id, "key": key, "items": int(row["items"])}
-        detail |= {name: float(row[name]) for name in ("rtoSeconds", "rpoSeconds")}
-        self._reporter.event("drills", "drill passed", detail)
+        self._reporter.event(
+            events.DrillPassed(
+                correlation_id=execution_id,
+                table=self._table_name,
+                bucket=self._bucket,
+                key=key,
+                items=int(row["items"]),
+                rto_seconds=float(row["rtoSeconds"]),
+                rpo_seconds=float(row["rpoSeconds"]),
+            )
+        )
         return row
 
     def _drill(self, execution_id: str, key: str, holder: str, deadline: Deadline) -> Row:
@@ -137,5 +146,11 @@ class Drill:
             "Until a drill passes, take it that this backup cannot be restored. Make a new one, run the drill again,\n"
             'and look for an older version of the object: docs/runbook.md, "A drill failed".\n'
         )
-        detail = {"id": execution_id, "key": key, "error": str(failure)[:2000]}
-        self._reporter.drill_failed({"id": execution_id, "key": key or self._table_name}, detail, body)
+        event = events.DrillFailed(
+            correlation_id=execution_id,
+            table=self._table_name,
+            bucket=self._bucket,
+            key=key,
+            error=str(failure)[:2000],
+        )
+        self._reporter.drill_failed(event, body)

@@ -8,6 +8,7 @@ from typing import Any
 from handlers import events, mail
 from handlers.backups.deadline import Clock
 from handlers.backups.history import History, Row, latest
+from handlers.bus import Bus
 from handlers.environment import Reporting
 
 _REMEMBERED = ("key", "engine", "items", "bytes", "exportedUntil", "scanRate")
@@ -36,33 +37,35 @@ class Reporter:
         """
         kept = {name: row[name] for name in _REMEMBERED if name in row} | {"execution": row["id"]}
         self._history.remember(latest(self._environment.table_name), kept, started_at=str(row["startedAt"]))
-        detail = {name: row[name] for name in ("id", "key", "source", "engine", "format", "startedAt", "endedAt")}
-        detail |= {name: int(row[name]) for name in ("items", "bytes")}
-        self._once(
-            row, "backups", "backup completed", detail, f"Backup Completed: {row['key']}", _body(self._environment, row)
+        event = events.BackupCompleted(
+            correlation_id=str(row["id"]),
+            table=self._environment.table_name,
+            bucket=self._environment.s3_bucket_name,
+            key=str(row["key"]),
+            trigger=str(row["source"]),
+            engine=str(row["engine"]),
+            format=str(row["format"]),
+            items=int(row["items"]),
+            bytes=int(row["bytes"]),
+            started_at=str(row["startedAt"]),
+            ended_at=str(row["endedAt"]),
         )
+        self._once(event, f"Backup Completed: {row['key']}", _body(self._environment, row))
 
-    def drill_failed(self, row: Row, detail: dict[str, Any], body: str) -> None:
+    def drill_failed(self, event: events.DrillFailed, body: str) -> None:
         """Tell of a failed drill, once for each execution."""
-        self._once(row, "drills", "drill failed", detail, f"Drill Failed: {row['key']}", body)
+        self._once(event, f"Drill Failed: {event.key or event.table}", body)
 
-    def event(self, capability: str, what: str, detail: dict[str, Any]) -> None:
+    def event(self, event: events.Event) -> None:
         """Put an event on the bus, of which there is no mail."""
-        table = {"table": self._environment.table_name, "bucket": self._environment.s3_bucket_name}
-        events.put(
-            self._client("events"),
-            bus=self._environment.event_bus_name,
-            capability=capability,
-            what=what,
-            detail=table | detail,
-        )
+        Bus(self._client("events"), self._environment.event_bus_name).put(event)
 
-    def _once(self, row: Row, capability: str, what: str, detail: dict[str, Any], subject: str, body: str) -> None:
-        execution = str(row["id"])
+    def _once(self, event: events.Event, subject: str, body: str) -> None:
+        execution = event.correlation_id
         if not self._history.claim_mail(execution, now=self._clock()):
             return
         try:
-            self.event(capability, what, detail)
+            self.event(event)
             mail.send(
                 self._client("sesv2"),
                 sender=self._environment.sender_email,

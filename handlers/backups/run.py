@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from dateutil import tz
 
+from handlers import events
 from handlers.backups import compression, document, export, layout, scan, stored, table, upload
 from handlers.backups.deadline import Clock, Deadline, OutOfTime
 from handlers.backups.history import COMPLETED, EXPORTING, History, Row, exported_by, latest
@@ -131,7 +132,14 @@ class Backup:
         except BaseException as error:
             self._history.fail(request.id, holder=holder, now=self._clock(), error=error)
             try:
-                self._reporter.event("backups", "backup failed", {"id": request.id, "error": str(error)[:2000]})
+                self._reporter.event(
+                    events.BackupFailed(
+                        correlation_id=request.id,
+                        table=self._environment.table_name,
+                        bucket=self._environment.s3_bucket_name,
+                        error=f"{type(error).__name__}: {error}"[:2000],
+                    )
+                )
             except Exception as fault:  # the backup's own failure is the one to raise
                 error.add_note(f"and the event of it was not taken: {fault}")
             raise

@@ -11,13 +11,16 @@ from boto3.dynamodb.types import TypeSerializer
 from botocore.exceptions import BotoCoreError, ClientError
 
 from handlers import http, mail
+from handlers.bus import Bus, EventNotTaken
 from handlers.environment import InsertStudent
+from handlers.events import StudentSaved
 from handlers.students import record
 
 environment = InsertStudent.read()
 logger = Logger(service="students")
 table = boto3.client("dynamodb")
 ses = boto3.client("sesv2") if environment.sender_email else None
+bus = Bus(boto3.client("events"), environment.event_bus_name)
 _serialize = TypeSerializer().serialize
 
 
@@ -34,8 +37,11 @@ def handler(event: http.Event, context: Any) -> dict[str, Any]:
         "studentid": student["studentid"],
         "created": created,
     }
+    warnings = [_publish(student["studentid"], created, str(event["requestContext"]["requestId"]))]
     if ses and http.parameter(event, "notify") != "false":
-        body |= _notify(student["studentid"], created)
+        warnings.append(_notify(student["studentid"], created))
+    if told := " ".join(filter(None, warnings)):
+        body["warning"] = f"The record is saved, but {told}"
     return http.answer(201 if created else 200, body, origin=environment.allowed_origin)
 
 
@@ -67,8 +73,19 @@ def _save(student: dict[str, Any]) -> bool:
     return not saved.get("Attributes")
 
 
-def _notify(studentid: str, created: bool) -> dict[str, Any]:
-    """Mail the office. The record is saved by now, so a mail that fails is told in the answer, not by an error."""
+def _publish(studentid: str, created: bool, request_id: str) -> str:
+    """Put the event on the bus. The record is saved by now, so what fails is told in the answer, not by an error."""
+    saved = StudentSaved(correlation_id=request_id, table=environment.table_name, studentid=studentid, created=created)
+    try:
+        bus.put(saved)
+    except (BotoCoreError, ClientError, EventNotTaken) as error:
+        logger.exception("The record is saved, its event was not taken")
+        return f"no event was put on the bus: {type(error).__name__}."
+    return ""
+
+
+def _notify(studentid: str, created: bool) -> str:
+    """Mail the office; what fails is told in the answer."""
     done = "created" if created else "updated"
     try:
         mail.send(
@@ -80,5 +97,5 @@ def _notify(studentid: str, created: bool) -> dict[str, Any]:
         )
     except (BotoCoreError, ClientError) as error:
         logger.exception("The record is saved, its mail was not sent")
-        return {"warning": f"The record is saved, but no mail was sent: {type(error).__name__}."}
-    return {}
+        return f"no mail was sent: {type(error).__name__}."
+    return ""

@@ -22,12 +22,13 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from ministack import app
 from ministack.core import iam_actions, iam_evaluator
-from ministack.core.responses import get_account_id
-from ministack.services import eventbridge, iam, s3, scheduler, sts
+from ministack.core.responses import get_account_id, json_response
+from ministack.services import cloudwatch_logs, eventbridge, iam, s3, scheduler, sts
 
 _SWEEP_SECONDS = 1
 _logger = logging.getLogger("ministack")
 _invoke_target = eventbridge._invoke_target
+_put_permission = eventbridge._put_permission
 _authenticate = iam_evaluator.authenticate
 _dynamodb_resource_arns = iam_actions.dynamodb_resource_arns
 _ses_resource_arn = iam_actions._ses_v2_resource_arn
@@ -89,6 +90,14 @@ def ses_resource_arn(method: str, path: str, body: bytes, region: str, account_i
     return str(_ses_resource_arn(method, path, body, region, account_id))
 
 
+def put_permission(data: dict[str, Any]) -> Any:
+    """Set a bus's policy; MiniStack takes single statements alone."""
+    if "Policy" not in data:
+        return _put_permission(data)
+    eventbridge._event_bus_policies[data.get("EventBusName", "default")] = json.loads(data["Policy"])
+    return json_response({})
+
+
 def fetch_origin(
     bucket: str, key: str, method: str, headers: dict[str, str], source_arn: str = "", oai_id: str = ""
 ) -> Any:
@@ -100,27 +109,51 @@ def fetch_origin(
     policy = s3._bucket_policies.get_scoped(get_account_id(), None, bucket)
     if answer[0] != 403 or not policy:
         return answer
-    context = iam_evaluator.EvalContext(
-        principal_arn="*",
-        principal_type="Service",
-        principal_account="",
-        action="s3:ListBucket",
-        resource_arn=f"arn:aws:s3:::{bucket}",
-        region="",
-        service_context={"aws:sourcearn": source_arn},
-    )
-    listed = iam_evaluator.evaluate_resource_policy(policy, context, service="cloudfront.amazonaws.com")
-    if listed.decision != "Allow":
+    if not _may(policy, "cloudfront.amazonaws.com", "s3:ListBucket", f"arn:aws:s3:::{bucket}", source_arn):
         return answer
     return s3._error("NoSuchKey", "The specified key does not exist.", 404, f"/{bucket}/{key}")
 
 
+def _may(policy: Any, service: str, action: str, resource_arn: str, source_arn: str) -> bool:
+    """Return whether a resource's policy lets a service do something."""
+    context = iam_evaluator.EvalContext(
+        principal_arn="*",
+        principal_type="Service",
+        principal_account="",
+        action=action,
+        resource_arn=resource_arn,
+        region="",
+        service_context={"aws:sourcearn": source_arn},
+    )
+    return bool(iam_evaluator.evaluate_resource_policy(policy, context, service=service).decision == "Allow")
+
+
 def invoke_target(target: dict[str, Any], event: dict[str, Any], rule: dict[str, Any], view: Any = None) -> None:
     """Deliver an event: those of schedules as EventBridge Scheduler does, all others as MiniStack does."""
+    if ":logs:" in target["Arn"]:
+        _write_log(target["Arn"], event, rule, view)
+        return
     if event.get("Source") != "aws.scheduler" or ":lambda:" not in target["Arn"]:
         _invoke_target(target, event, rule, view)
         return
     threading.Thread(target=_deliver, args=(target, event, rule), daemon=True).start()
+
+
+def _write_log(log_arn: str, event: dict[str, Any], rule: dict[str, Any], view: Any) -> None:
+    """Write an event into a log group, if a log policy of the account lets EventBridge."""
+    group = log_arn.partition(":log-group:")[2].removesuffix(":*")
+    stream = str(uuid4())
+    resource = f"{log_arn.removesuffix(':*')}:log-stream:{stream}"
+    answer = json.loads(cloudwatch_logs._describe_resource_policies({})[2])
+    policies = [found["policyDocument"] for found in answer["resourcePolicies"]]
+    for action in ("logs:CreateLogStream", "logs:PutLogEvents"):
+        if not any(_may(found, "events.amazonaws.com", action, resource, rule["Arn"]) for found in policies):
+            _logger.warning("EventBridge may not %s on %s", action, group)
+            return
+    message = json.dumps((view or eventbridge._pattern_event_view(event)).event_with_detail())
+    of_stream = {"logGroupName": group, "logStreamName": stream}
+    cloudwatch_logs._create_log_stream(of_stream)
+    cloudwatch_logs._put_log_events(of_stream | {"logEvents": [{"message": message}]})
 
 
 def fill_in(text: str, *, schedule_arn: str, scheduled_time: datetime, execution_id: str, attempt: int) -> str:
@@ -258,6 +291,7 @@ def _endpoint() -> str:
 def main() -> None:
     """Run MiniStack with the additions, until it is told to stop."""
     eventbridge._invoke_target = invoke_target
+    eventbridge._put_permission = put_permission
     iam_actions.dynamodb_resource_arns = dynamodb_resource_arns
     iam_actions._ses_v2_resource_arn = ses_resource_arn
     iam_evaluator.authenticate = authenticate

@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from moto import mock_aws
 
+from handlers.bus import EventNotTaken
 from handlers.students import record
 from tests.conftest import Stacks
-from tests.unit.aws import Context, create_tables, proxy_event
+from tests.unit.aws import Context, create_bus, create_tables, proxy_event
 
 STUDENT = {
     "studentid": "SV001",
@@ -26,6 +27,7 @@ STUDENT = {
     "email": "an@school.example",
 }
 ORIGIN = "https://site.example"
+BUS = "student-events"
 
 
 @pytest.fixture
@@ -34,6 +36,7 @@ def modules(stacks: Stacks, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[st
         "TABLE_NAME": "studentData",
         "ALLOWED_ORIGIN": ORIGIN,
         "MAX_BODY_BYTES": "4096",
+        "EVENT_BUS_NAME": BUS,
         "SENDER_EMAIL": "no-reply@school.example",
         "RECIPIENT_EMAIL": "office@school.example",
     }
@@ -41,6 +44,7 @@ def modules(stacks: Stacks, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[st
         monkeypatch.setenv(name, value)
     with mock_aws():
         create_tables(stacks)
+        create_bus(BUS)
         boto3.client("sesv2").create_email_identity(EmailIdentity="no-reply@school.example")
         get, insert = (importlib.import_module(f"handlers.students.{name}") for name in ("get", "insert"))
         yield {"get": importlib.reload(get), "insert": importlib.reload(insert)}
@@ -170,6 +174,18 @@ def test_a_mail_that_fails_is_told_and_the_record_is_saved(modules: dict[str, An
     status, body = save(modules, STUDENT)
     assert (status, stored()["name"]) == (201, {"S": "Nguyễn Văn An"})
     assert "no mail was sent" in body["warning"]
+
+
+def test_an_event_that_is_not_taken_is_told_and_the_record_is_saved(
+    modules: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise EventNotTaken("not today")
+
+    monkeypatch.setattr(modules["insert"].bus, "put", refuse)
+    status, body = save(modules, STUDENT)
+    assert (status, stored()["name"]) == (201, {"S": "Nguyễn Văn An"})
+    assert body["warning"] == "The record is saved, but no event was put on the bus: EventNotTaken."
 
 
 def test_pages_lead_through_the_whole_table_once(modules: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from handlers import events
 from handlers.backups import restore, wire
 from handlers.backups.deadline import Deadline
 from handlers.backups.history import History
+from handlers.bus import Bus
 from handlers.environment import Restore as RestoreEnvironment
 
 environment = RestoreEnvironment.read()
@@ -42,17 +43,24 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         return {"key": request.key, "table": request.table_name, "items": plan.items, "writes": plan.writes}
     deadline = Deadline.after(context.get_remaining_time_in_millis() / 1000, int(context.memory_limit_in_mb))
     row = _restorer.run(request, holder=context.aws_request_id, deadline=deadline)
-    answer = {"key": request.key, "table": request.table_name, "seconds": row["seconds"]}
-    answer |= {name: int(row[name]) for name in ("items", "written")}
-    events.put(
-        _aws.client("events"),
-        bus=environment.event_bus_name,
-        capability="backups",
-        what="restore completed",
-        detail=answer | {"id": request.id},
+    completed = events.RestoreCompleted(
+        correlation_id=request.id,
+        table=request.table_name,
+        bucket=environment.s3_bucket_name,
+        key=request.key,
+        items=int(row["items"]),
+        written=int(row["written"]),
+        seconds=float(row["seconds"]),
     )
-    logger.info("Restore completed", **answer)
-    return answer
+    Bus(_aws.client("events"), environment.event_bus_name).put(completed)
+    logger.info("Restore completed", key=completed.key, table=completed.table, written=completed.written)
+    return {
+        "key": completed.key,
+        "table": completed.table,
+        "items": completed.items,
+        "written": completed.written,
+        "seconds": completed.seconds,
+    }
 
 
 def parse(event: Mapping[str, Any]) -> restore.Request:

@@ -1,0 +1,90 @@
+"""The bus on the embedded AWS: what is on it, checked; a file put on it; a replay."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from handlers import events
+from ops import backups
+from ops import events as command
+from ops.cloud import Cloud, fetch
+from tests.conftest import Local
+from tests.local.aws import wait_for
+
+Ops = Callable[..., Result]
+RECORD = {"studentid": "EV-1", "name": "An", "class": "10A1", "birthdate": "2009-01-01", "email": "an@a.example"}
+
+
+@pytest.fixture
+def ops(local: Local, monkeypatch: pytest.MonkeyPatch) -> Ops:
+    monkeypatch.setattr(Cloud, "of", lambda _: local.cloud)
+    return lambda *arguments: CliRunner().invoke(command.app, list(arguments))
+
+
+def on_the_bus(cloud: Cloud, kind: type[events.Event], **detail: Any) -> list[dict[str, Any]]:
+    return [
+        event
+        for event in command.read(cloud, datetime.now(UTC) - timedelta(hours=1))
+        if event["detail-type"] == kind.DETAIL_TYPE and detail.items() <= event["detail"].items()
+    ]
+
+
+def test_whatever_the_system_puts_on_the_bus_is_in_the_catalogue(local: Local, ops: Ops) -> None:
+    cloud = local.cloud
+    saved = fetch(
+        f"{cloud.site_url}/students",
+        method="POST",
+        headers={"Content-Type": "application/json"},
+        body=json.dumps(RECORD).encode(),
+    ).json()
+    assert "warning" not in saved
+    backup = fetch(f"{cloud.site_url}/backup", method="POST").json()
+    drill = backups.make_drill(cloud)
+    wait_for(lambda: on_the_bus(cloud, events.StudentSaved, studentid="EV-1"))
+    [completed] = wait_for(lambda: on_the_bus(cloud, events.BackupCompleted, key=backup["key"]))
+    assert completed["detail"]["items"] == backup["items"]
+    wait_for(lambda: on_the_bus(cloud, events.DrillPassed, key=drill["key"]))
+    for event in command.read(cloud, datetime.now(UTC) - timedelta(hours=1)):
+        if event["source"].startswith("rollbook."):
+            events.parse(event["source"], event["detail-type"], event["detail"])
+
+
+def test_a_file_is_checked_and_put_on_the_bus_and_shown(ops: Ops, local: Local, tmp_path: Path) -> None:
+    path = tmp_path / "event.json"
+    detail = {"correlationId": "file", "table": "t", "studentid": "EV-2", "created": True}
+    event = {"source": "rollbook.students", "detail-type": "student saved", "detail": detail}
+    path.write_text(json.dumps([event, event | {"detail": detail | {"created": "yes"}}]))
+    refused = ops("put", str(path))
+    assert refused.exit_code == 1
+    assert "event 2: the detail of 'student saved' is wrong: Expected `bool`, got `str`" in " ".join(
+        refused.stderr.split()
+    )
+    path.write_text(json.dumps(event))
+    [id_] = [json.loads(line)["id"] for line in ops("put", str(path), "--json").stdout.splitlines()]
+
+    def shown() -> list[str]:
+        lines = ops("tail", "--once", "--json").stdout.splitlines()
+        return [line for line in lines if json.loads(line)["id"] == id_]
+
+    assert json.loads(wait_for(shown)[0])["detail"] == detail
+    assert "student saved" in ops("tail", "--once").stdout
+
+
+def test_what_was_is_replayed(ops: Ops, local: Local, tmp_path: Path) -> None:
+    path = tmp_path / "event.json"
+    detail = {"correlationId": "replay", "table": "t", "studentid": "EV-3", "created": True}
+    path.write_text(json.dumps({"source": "rollbook.students", "detail-type": "student saved", "detail": detail}))
+    assert ops("put", str(path)).exit_code == 0
+    wait_for(lambda: on_the_bus(local.cloud, events.StudentSaved, studentid="EV-3"))
+    before = len(on_the_bus(local.cloud, events.StudentSaved, studentid="EV-3"))
+    replayed = ops("replay", "--from", "1h")
+    assert replayed.exit_code == 0, replayed.output
+    wait_for(lambda: len(on_the_bus(local.cloud, events.StudentSaved, studentid="EV-3")) > before)
+    assert ops("replay", "--from", "1h", "--to", "2h").exit_code == 1
