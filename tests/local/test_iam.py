@@ -50,6 +50,11 @@ def save(client: Client, table: str) -> Any:
     )
 
 
+def put_event(client: Client, bus: str) -> Any:
+    entry = {"EventBusName": bus, "Source": "test.iam", "DetailType": "test", "Detail": "{}"}
+    return client("events").put_events(Entries=[entry])
+
+
 def make_table(client: Client, name: str) -> Any:
     return client("dynamodb").create_table(
         TableName=name,
@@ -87,6 +92,8 @@ ACTIONS: dict[str, Callable[[Client], Any]] = {
     "change the site": lambda client: client("s3").put_object(Bucket=SITE, Key="index.html", Body=b"x"),
     "mail as the school": lambda client: mail_from(client, "no-reply@studentapp.com"),
     "mail as somebody else": lambda client: mail_from(client, "admin@studentapp.com"),
+    "put an event": lambda client: put_event(client, "student-events"),
+    "put an event elsewhere": lambda client: put_event(client, "default"),
     "invoke the backup": lambda client: client("lambda").invoke(FunctionName=FUNCTION, InvocationType="DryRun"),
     "invoke another function": lambda client: client("lambda").invoke(
         FunctionName="getStudentData", InvocationType="DryRun"
@@ -104,8 +111,9 @@ ACTIONS: dict[str, Callable[[Client], Any]] = {
 }
 ALLOWED = {
     "get": {"scan the records"},
-    "insert": {"save a record", "mail as the school"},
+    "insert": {"save a record", "mail as the school", "put an event"},
     "backup": {
+        "put an event",
         "scan the records",
         "describe the table",
         "write history",
@@ -115,9 +123,17 @@ ALLOWED = {
         "mail as the school",
         "send a dead letter",
     },
-    "finish": {"write history", "put a backup", "read a backup", "list the backups", "mail as the school"},
+    "finish": {
+        "put an event",
+        "write history",
+        "put a backup",
+        "read a backup",
+        "list the backups",
+        "mail as the school",
+    },
     "verify": {"scan the records", "describe the table", "read a backup", "list the backups"},
     "restore": {
+        "put an event",
         "scan the records",
         "describe the table",
         "put records back",
@@ -127,6 +143,7 @@ ALLOWED = {
         "list the backups",
     },
     "drill": {
+        "put an event",
         "make a scratch table",
         "delete a scratch table",
         "write history",
