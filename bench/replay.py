@@ -45,7 +45,7 @@ _ANSWERS: dict[bytes, object] = {
     b"ListTagsOfResource": {"Tags": []},
     b"ListTables": {"TableNames": [TABLE]},
     b"BatchWriteItem": {"UnprocessedItems": {}},
-    b"PutEvents": {"FailedEntryCount": 0, "Entries": []},
+    b"PutEvents": {"FailedEntryCount": 0, "Entries": [{"EventId": "1"}]},
 }
 _NUMBER = re.compile(rb'"LAST(\d+)"')
 _RANGE = re.compile(rb"(?i)\r\nrange: bytes=(\d+)-(\d+)")
