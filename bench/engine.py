@@ -205,15 +205,15 @@ def _lambda(ours: Run, usual: Run) -> str:
         cells = [f"{size:,} MB"]
         for run in (ours, usual):
             seconds = run.cpu_ms / share  # for a GB, as milliseconds for a MB
-            cells += [f"{_SECONDS / seconds:,.1f}", f"{seconds * size / 1024 * _GB_SECOND:.4f}"]
+            cells += [f"{_SECONDS / seconds:,.1f}", f"{seconds * size / 1024 * _GB_SECOND * 1000:.2f}"]
         rows += "| " + " | ".join(cells) + " |\n"
     return (
         "## What it means on Lambda\n\nLambda gives one core at 1,769 MB and less in proportion. From the processor "
         f"time above, small items, taking a core for one of this machine's: how many GB fit into {_SECONDS} s, and "
-        f"what a GB costs at ${_GB_SECOND:.10f} a GB-second (arm64). Where the processor is not what a function waits "
+        f"what 1,000 GB cost at ${_GB_SECOND:.10f} a GB-second (arm64). Where the processor is not what a function waits "
         "for, as with more memory, the network decides instead. DynamoDB's own price comes to both: 1 GB is 122,000 "
         "eventually consistent read units.\n\n"
-        f"| memory | this project, GB in {_SECONDS} s | $ a GB | usual, GB in {_SECONDS} s | $ a GB |\n"
+        f"| memory | this project, GB in {_SECONDS} s | $ for 1,000 GB | usual, GB in {_SECONDS} s | $ for 1,000 GB |\n"
         f"|{' --- |' * 5}\n{rows}"
     )
 
