@@ -16,6 +16,7 @@ from infra import zips
 _ENTRIES = (
     "handlers.students.get.handler",
     "handlers.students.insert.handler",
+    "handlers.users.welcome.handler",
     *(f"handlers.backups.functions.{name}.handler" for name in ("backup", "finish", "verify", "restore", "drill")),
 )
 _CLASSES = [found for found in vars(environment).values() if is_dataclass(found)]

@@ -20,6 +20,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from handlers import events
+from handlers.users import signup
 from infra.settings import Settings
 
 DOCS = Path(__file__).resolve().parent
@@ -180,19 +181,31 @@ def events_page() -> str:
         "`ops events replay --from 2h` puts on the bus again what was.\n\n| event | source | when |\n"
         f"| --- | --- | --- |\n{rows}"
     )
-    return NOTE + head + "".join(_event(kind) for kind in events.CATALOGUE)
+    foreign = (
+        "\n# Events of others\n\nWhat Rollbook waits for on the same bus. One that is malformed ends in the "
+        "dead-letter queue, with the place that is wrong; `ops events dead` lists it, and "
+        "`ops events redrive ID --body FILE` hands it to its function again, mended.\n"
+    )
+    signups = Settings.model_fields["signups"].default
+    return (
+        NOTE
+        + head
+        + "".join(_event(kind, kind.SOURCE, kind.DETAIL_TYPE) for kind in events.CATALOGUE)
+        + foreign
+        + _event(signup.SignUp, signups.source, signups.detail_type)
+    )
 
 
-def _event(kind: type[events.Event]) -> str:
+def _event(kind: type[msgspec.Struct], source: str, detail_type: str) -> str:
     schema = msgspec.json.schema(kind)["$defs"][kind.__name__]
     detail = {name: field["examples"][0] for name, field in schema["properties"].items()}
-    events.parse(kind.SOURCE, kind.DETAIL_TYPE, detail)
+    msgspec.convert(detail, kind)
     fields = "".join(
         f"| `{name}` | {field['type']} | {field['description']} |\n" for name, field in schema["properties"].items()
     )
-    example = {"source": kind.SOURCE, "detail-type": kind.DETAIL_TYPE, "detail": detail}
+    example = {"source": source, "detail-type": detail_type, "detail": detail}
     return (
-        f"\n## {kind.DETAIL_TYPE}\n\n{kind.__doc__}\n\n| detail | type | meaning |\n| --- | --- | --- |\n{fields}\n"
+        f"\n## {detail_type}\n\n{kind.__doc__}\n\n| detail | type | meaning |\n| --- | --- | --- |\n{fields}\n"
         f"```json\n{json.dumps(example, indent=2, ensure_ascii=False)}\n```\n\n<details><summary>JSON Schema of the "
         f"detail</summary>\n\n```json\n{json.dumps(schema, indent=2)}\n```\n\n</details>\n"
     )

@@ -111,3 +111,12 @@ class Drill(Reporting):
     """Of the weekly drill. A scratch table's name begins with `SCRATCH_PREFIX`."""
 
     scratch_prefix: str
+
+
+@dataclass(frozen=True)
+class Welcome(Environment):
+    """Of the function that welcomes who signed up; `IDEMPOTENCY_TABLE_NAME` knows whom it has welcomed."""
+
+    sender_email: str
+    site_url: str
+    idempotency_table_name: str

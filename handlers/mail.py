@@ -1,20 +1,26 @@
-"""Plain mail through SES."""
+"""Mail through SES."""
 
 from __future__ import annotations
 
 from typing import Any
 
 
-def send(client: Any, *, sender: str, recipient: str, subject: str, body: str) -> str:
-    """Send a plain-text mail and return SES's message id.
+def send(client: Any, *, sender: str, recipient: str, subject: str, body: str, html: str = "") -> str:
+    """Send a mail and return SES's message id.
 
     Arguments:
         client: a boto3 `sesv2` client.
+        body: as plain text.
+        html: the same as HTML, if there is such a form.
 
     Raises:
         botocore.exceptions.ClientError: SES did not take it.
     """
-    content = {"Subject": {"Data": subject, "Charset": "UTF-8"}, "Body": {"Text": {"Data": body, "Charset": "UTF-8"}}}
+    forms = {"Text": body} | ({"Html": html} if html else {})
+    content = {
+        "Subject": {"Data": subject, "Charset": "UTF-8"},
+        "Body": {form: {"Data": text, "Charset": "UTF-8"} for form, text in forms.items()},
+    }
     sent = client.send_email(
         FromEmailAddress=sender, Destination={"ToAddresses": [recipient]}, Content={"Simple": content}
     )

@@ -22,11 +22,18 @@ class Mail(Construct):
         if mail.recipient != mail.sender:
             self._identities.append(Sesv2EmailIdentity(self, "recipient", email_identity=mail.recipient).arn)
 
+    def grant_send_to_anyone(self, function: Function) -> None:
+        """Let a function send to whatever address, from the sender's only; in the sandbox SES refuses most of them."""
+        self._grant(function, ["*"])
+
     def grant_send(self, function: Function) -> None:
-        """Let a function send, from the sender's address only."""
+        """Let a function send to the office, from the sender's address only."""
+        self._grant(function, self._identities)
+
+    def _grant(self, function: Function, identities: list[str]) -> None:
         function.allow(
             "SendMail",
             ["ses:SendEmail"],
-            self._identities,
+            identities,
             conditions={"StringEquals": {"ses:FromAddress": self.sender}},
         )

@@ -301,6 +301,26 @@ class Events(Section):
     )
 
 
+class SignUps(Section):
+    """The welcome of users who signed up to another application, which puts an event of it on the bus."""
+
+    enabled: bool = Field(True, description="Welcome them.")
+    source: str = Field("myapp.userservice", min_length=1, max_length=256, description="Source of the event.")
+    detail_type: str = Field("user_signup", min_length=1, max_length=128, description="Detail type of the event.")
+    function_name: FunctionName = Field("SendWelcomeEmail", description="Function that sends the mail.")
+    memory_mb: int = Field(128, ge=128, le=10240, description="Memory, MB (Lambda: 128 to 10,240).")
+    timeout_seconds: int = Field(30, ge=1, le=900, description="Time limit, seconds (Lambda: up to 900).")
+    idempotency_table_name: TableName = Field(
+        "welcomed-users", description="Table of the events whose mail was sent; a row expires after 31 days."
+    )
+    dead_letter_queue_name: QueueName = Field(
+        "user-signup-dead-letters", description="Queue of the sign-ups whose mail failed three times."
+    )
+    undelivered_queue_name: QueueName = Field(
+        "user-signup-undelivered", description="Queue of the sign-ups that EventBridge could not hand to the function."
+    )
+
+
 class State(Section):
     """Where Terraform keeps the state. Without a bucket it is a file beside the project."""
 
@@ -328,6 +348,7 @@ class Settings(Section):
     restores: Restores = Restores()
     drills: Drills = Drills()
     events: Events = Events()
+    signups: SignUps = SignUps()
     state: State = State()
 
 

@@ -16,6 +16,7 @@ from infra.records import Records
 from infra.reporting import Reporting
 from infra.restores import Drills, Restores
 from infra.settings import Settings
+from infra.signups import SignUps
 from infra.site import Site
 from infra.store import BackupStore
 from infra.students import Students
@@ -51,6 +52,8 @@ class RollbookStack(TerraformStack):
         Restores(self, "restores", platform=platform, reporting=reporting)
         if settings.drills.enabled:
             Drills(self, "drills", platform=platform, reporting=reporting, group=group)
+        if settings.signups.enabled:
+            SignUps(self, "signups", platform=platform, settings=settings, mail=mail, events=events, site=site.url)
         store.restrict()
         api.serve(
             origin=site.url,

@@ -17,6 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from handlers import events
 from handlers.bus import Bus, EventNotTaken, EventTooLarge
+from ops import dead_letters
 from ops.cloud import Cloud
 from ops.console import OperatorError, command, err, out
 
@@ -27,6 +28,10 @@ _AGO = re.compile(r"(\d+)([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _POLL_SECONDS = 1.0
 _REPLAY_POLL_SECONDS = 0.5
+
+
+app.command("dead")(dead_letters.dead)
+app.command("redrive")(dead_letters.redrive)
 
 
 @app.command()

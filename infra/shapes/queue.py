@@ -38,6 +38,18 @@ class DeadLetterQueue(Construct):
             policy.Statement("Send", ["sqs:SendMessage"], [self.arn], principals={"AWS": [role_arn]}),
         )
 
+    def allow_rule(self, rule_arn: str) -> None:
+        """Let EventBridge send what it could not hand to a rule's target."""
+        self._policy(
+            policy.Statement(
+                "SendUndelivered",
+                ["sqs:SendMessage"],
+                [self.arn],
+                principals={"Service": ["events.amazonaws.com"]},
+                conditions={"ArnEquals": {"aws:SourceArn": rule_arn}},
+            )
+        )
+
     def _policy(self, *statements: policy.Statement) -> None:
         tls_only = policy.Statement(
             "TlsOnly",

@@ -16,7 +16,7 @@ from ops import backups
 from ops import events as command
 from ops.cloud import Cloud, fetch
 from tests.conftest import Local
-from tests.local.aws import wait_for
+from tests.local.aws import mails, wait_for
 
 Ops = Callable[..., Result]
 RECORD = {"studentid": "EV-1", "name": "An", "class": "10A1", "birthdate": "2009-01-01", "email": "an@a.example"}
@@ -88,3 +88,47 @@ def test_what_was_is_replayed(ops: Ops, local: Local, tmp_path: Path) -> None:
     assert replayed.exit_code == 0, replayed.output
     wait_for(lambda: len(on_the_bus(local.cloud, events.StudentSaved, studentid="EV-3")) > before)
     assert ops("replay", "--from", "1h", "--to", "2h").exit_code == 1
+
+
+def sign_up(cloud: Cloud, detail: Any) -> str:
+    """Put an event as the AWS CLI does, and return its id."""
+    entry = {
+        "EventBusName": cloud.settings.events.bus_name,
+        "Source": "myapp.userservice",
+        "DetailType": "user_signup",
+        "Detail": json.dumps(detail),
+    }
+    [answer] = cloud.client("events").put_events(Entries=[entry])["Entries"]
+    return str(answer["EventId"])
+
+
+def test_a_sign_up_is_welcomed_and_a_malformed_one_is_dead_mended_redriven_and_welcomed_once(
+    local: Local, ops: Ops, tmp_path: Path
+) -> None:
+    cloud = local.cloud
+    sign_up(cloud, {"name": "Ánh <Nguyễn>", "email": "anh@a.example"})
+    [mail] = wait_for(lambda: mails(local, "Welcome, Ánh <Nguyễn>"))
+    assert (mail["Source"], mail["To"]) == (cloud.settings.mail.sender, ["anh@a.example"])
+    assert "Hello Ánh <Nguyễn>," in mail["BodyText"]
+
+    id_ = sign_up(cloud, {"name": "Bình"})
+
+    def dead() -> list[dict[str, Any]]:
+        return [letter for letter in json.loads(ops("dead", "--json").stdout) if id_ in letter["body"]]
+
+    [letter] = wait_for(dead)
+    assert letter["function"] == "SendWelcomeEmail"
+    assert f"the sign-up {id_} is malformed: Object missing required field `email`" in letter["reason"]
+    assert [again["id"] for again in dead()] == [letter["id"]]  # looking takes nothing out
+    mended = json.loads(letter["body"])
+    mended["detail"]["email"] = "binh@a.example"
+    path = tmp_path / "mended.json"
+    path.write_text(json.dumps(mended))
+    redriven = ops("redrive", letter["id"], "--body", str(path))
+    assert redriven.exit_code == 0, redriven.output
+    [mail] = wait_for(lambda: mails(local, "Welcome, Bình"))
+    assert mail["To"] == ["binh@a.example"]
+    assert dead() == []
+    cloud.client("lambda").invoke(FunctionName="SendWelcomeEmail", Payload=path.read_text())
+    assert len(mails(local, "Welcome, Bình")) == 1
+    assert ops("redrive", "not-there").exit_code == 1

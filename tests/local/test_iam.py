@@ -26,6 +26,7 @@ ROLES = {
     "verify": "VerifyStudentBackupRole",
     "restore": "RestoreStudentDataRole",
     "drill": "DrillStudentBackupRole",
+    "welcome": "SendWelcomeEmailRole",
 }
 SCHEDULE_ROLE = "Amazon_EventBridge_Scheduler_LAMBDA_7e5e967abf"
 Client = Callable[[str], Any]
@@ -41,7 +42,7 @@ def mail_from(client: Client, sender: str) -> Any:
 
 
 def save(client: Client, table: str) -> Any:
-    key = "id" if table == HISTORY else "studentid"
+    key = "studentid" if table == TABLE else "id"
     return client("dynamodb").update_item(
         TableName=table,
         Key={key: {"S": "iam-test"}},
@@ -82,6 +83,7 @@ ACTIONS: dict[str, Callable[[Client], Any]] = {
     "make a scratch table": lambda client: make_table(client, f"{TABLE}-drill-iam-{uuid.uuid4()}"),
     "make another table": lambda client: make_table(client, f"other-{uuid.uuid4()}"),
     "delete a scratch table": lambda client: client("dynamodb").delete_table(TableName=f"{TABLE}-drill-gone"),
+    "remember a welcome": lambda client: save(client, "welcomed-users"),
     "write history": lambda client: save(client, HISTORY),
     "scan the history": lambda client: client("dynamodb").scan(TableName=HISTORY),
     "put a backup": lambda client: client("s3").put_object(Bucket=BUCKET, Key="students-backup-iam-test", Body=b"x"),
@@ -110,6 +112,7 @@ ACTIONS: dict[str, Callable[[Client], Any]] = {
     "make a role": lambda client: client("iam").create_role(RoleName="x", AssumeRolePolicyDocument="{}"),
 }
 ALLOWED = {
+    "welcome": {"remember a welcome", "mail as the school"},
     "get": {"scan the records"},
     "insert": {"save a record", "mail as the school", "put an event"},
     "backup": {

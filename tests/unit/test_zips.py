@@ -17,7 +17,12 @@ from infra.zips import ROOT, Target
 
 LAMBDA = Target("python3.13", "arm64")
 BACKUPS = [f"handlers.backups.functions.{name}.handler" for name in ("backup", "finish", "verify", "restore", "drill")]
-ENTRIES = ["handlers.students.get.handler", "handlers.students.insert.handler", *BACKUPS]
+ENTRIES = [
+    "handlers.students.get.handler",
+    "handlers.students.insert.handler",
+    "handlers.users.welcome.handler",
+    *BACKUPS,
+]
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""What happens to the users of the school's other applications."""

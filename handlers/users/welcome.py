@@ -1,0 +1,41 @@
+"""`SendWelcomeEmail`: woken by the event of a sign-up, welcomes the user by mail, once for each event."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import boto3
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.idempotency import DynamoDBPersistenceLayer, IdempotencyConfig, idempotent
+
+from handlers import mail
+from handlers.environment import Welcome
+from handlers.users import letter, signup
+
+environment = Welcome.read()
+logger = Logger(service="users")
+ses = boto3.client("sesv2")
+# EventBridge tries for 24 hours and an archive is replayed within a month; what was mailed stays mailed that long.
+_once = IdempotencyConfig(
+    event_key_jmespath="id", raise_on_no_idempotency_key=True, expires_after_seconds=31 * 24 * 3600
+)
+_store = DynamoDBPersistenceLayer(table_name=environment.idempotency_table_name)
+
+
+@logger.inject_lambda_context(correlation_id_path="id")
+@idempotent(config=_once, persistence_store=_store)
+def handler(event: Mapping[str, Any], context: Any) -> dict[str, str]:
+    """Send the mail; a failure raises, so that Lambda tries again and the dead-letter queue gets it with its reason."""
+    signed_up = signup.parse(event)
+    found = letter.welcome(signed_up.name, environment.site_url)
+    message_id = mail.send(
+        ses,
+        sender=environment.sender_email,
+        recipient=signed_up.email,
+        subject=found.subject,
+        body=found.text,
+        html=found.html,
+    )
+    logger.info("Welcome sent", event=event["id"], message=message_id)
+    return {"message": message_id}

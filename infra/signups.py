@@ -1,0 +1,66 @@
+"""The welcome of who signed up: a rule on the bus, the function that mails, the table of what it has mailed."""
+
+from __future__ import annotations
+
+from cdktf_cdktf_provider_aws.dynamodb_table import DynamodbTable, DynamodbTableAttribute
+from constructs import Construct
+
+from handlers import environment
+from infra.events import Events
+from infra.mail import Mail
+from infra.platform import Aws
+from infra.settings import Settings
+from infra.shapes.function import Function, Limits
+from infra.shapes.queue import DeadLetterQueue
+from infra.shapes.rule import InvokeRule, Transformer
+
+
+class SignUps(Construct):
+    """A mail for each `user_signup`."""
+
+    def __init__(
+        self, scope: Construct, id_: str, *, platform: Aws, settings: Settings, mail: Mail, events: Events, site: str
+    ) -> None:
+        super().__init__(scope, id_)
+        signups = settings.signups
+        welcomed = DynamodbTable(
+            self,
+            "welcomed",
+            name=signups.idempotency_table_name,
+            billing_mode="PAY_PER_REQUEST",
+            hash_key="id",
+            attribute=[DynamodbTableAttribute(name="id", type="S")],
+            ttl={"attribute_name": "expiration", "enabled": True},
+            point_in_time_recovery={"enabled": True},
+            server_side_encryption={"enabled": True},
+        )
+        function = Function(
+            self,
+            "function",
+            platform=platform,
+            name=signups.function_name,
+            entry="handlers.users.welcome.handler",
+            environment=environment.Welcome(
+                sender_email=mail.sender, site_url=site, idempotency_table_name=welcomed.name
+            ),
+            limits=Limits(signups.memory_mb, signups.timeout_seconds),
+            log_retention_days=settings.functions.log_retention_days,
+            dead_letters=DeadLetterQueue.of_function(self, "dead-letters", name=signups.dead_letter_queue_name),
+        )
+        mail.grant_send_to_anyone(function)
+        function.allow(
+            "KeepIdempotency",
+            ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"],
+            [welcomed.arn],
+        )
+        InvokeRule(
+            self,
+            "rule",
+            name=f"{events.bus_name}-user-signup",
+            description="Users who signed up are welcomed by mail",
+            bus_name=events.bus_name,
+            pattern={"source": [signups.source], "detail-type": [signups.detail_type]},
+            function=function,
+            undelivered_queue_name=signups.undelivered_queue_name,
+            transformer=Transformer({"id": "$.id", "detail": "$.detail"}, '{"id": <id>, "detail": <detail>}'),
+        )
