@@ -210,9 +210,9 @@ def _lambda(ours: Run, usual: Run) -> str:
     return (
         "## What it means on Lambda\n\nLambda gives one core at 1,769 MB and less in proportion. From the processor "
         f"time above, small items, taking a core for one of this machine's: how many GB fit into {_SECONDS} s, and "
-        f"what 1,000 GB cost at ${_GB_SECOND:.10f} a GB-second (arm64). Where the processor is not what a function waits "
-        "for, as with more memory, the network decides instead. DynamoDB's own price comes to both: 1 GB is 122,000 "
-        "eventually consistent read units.\n\n"
+        f"what 1,000 GB cost at ${_GB_SECOND:.10f} a GB-second (arm64). Where the processor is not what a function "
+        "waits for, as with more memory, the network decides instead. DynamoDB's own price comes to both: 1 GB is "
+        "122,000 eventually consistent read units.\n\n"
         f"| memory | this project, GB in {_SECONDS} s | $ for 1,000 GB | usual, GB in {_SECONDS} s | $ for 1,000 GB |\n"
         f"|{' --- |' * 5}\n{rows}"
     )

@@ -37,5 +37,5 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, str]:
         body=found.text,
         html=found.html,
     )
-    logger.info("Welcome sent", event=event["id"], message=message_id)
+    logger.info("Welcome sent", event=event["id"], mail=message_id)
     return {"message": message_id}

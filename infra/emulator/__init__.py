@@ -17,7 +17,9 @@ In the process (`server.py`, which runs MiniStack and adds what it leaves out):
   dead-letter queue; here it does all three, and invokes a function as AWS does: asynchronously, with retries.
 - *IAM*: `aws:PrincipalArn` of a function is its role; a mail is about the sender's identity and has `ses:FromAddress`;
   `ListTagsOfResource` is about the table that its ARN names.
-- *EventBridge*: a bus takes a whole policy; a log group gets its events, if a log policy lets EventBridge write them.
+- *EventBridge*: a rule's function is invoked with Lambda's retries; a bus takes a whole policy; a log group gets its
+  events, if a log policy lets EventBridge write them.
+- *Lambda*: a dead letter is the event itself, with the error in its attributes.
 - *CloudFront*: an object that is missing is a 404 to a distribution that may list the bucket.
 - *Sweep*: schedules are looked at every second instead of every ten.
 

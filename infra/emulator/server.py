@@ -6,6 +6,7 @@ The package's docstring names the differences. Set `GATEWAY_PORT`, `STATE_DIR` a
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import re
@@ -23,12 +24,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 from ministack import app
 from ministack.core import iam_actions, iam_evaluator
 from ministack.core.responses import get_account_id, json_response
-from ministack.services import cloudwatch_logs, eventbridge, iam, s3, scheduler, sts
+from ministack.services import cloudwatch_logs, eventbridge, iam, lambda_svc, s3, scheduler, sqs, sts
 
 _SWEEP_SECONDS = 1
 _logger = logging.getLogger("ministack")
 _invoke_target = eventbridge._invoke_target
 _put_permission = eventbridge._put_permission
+_route_async_failure = lambda_svc._route_async_failure
 _authenticate = iam_evaluator.authenticate
 _dynamodb_resource_arns = iam_actions.dynamodb_resource_arns
 _ses_resource_arn = iam_actions._ses_v2_resource_arn
@@ -154,6 +156,42 @@ def _write_log(log_arn: str, event: dict[str, Any], rule: dict[str, Any], view: 
     of_stream = {"logGroupName": group, "logStreamName": stream}
     cloudwatch_logs._create_log_stream(of_stream)
     cloudwatch_logs._put_log_events(of_stream | {"logEvents": [{"message": message}]})
+
+
+def dispatch_to_lambda(arn: str, payload: str) -> None:
+    """Invoke a rule's function as EventBridge does: asynchronously, with Lambda's retries and dead-letter queue."""
+    function, config, name = lambda_svc._get_func_record_for_ref(arn)
+    if not function or not config:
+        _logger.warning("EventBridge: there is no function %s", name)
+        return
+    lambda_svc.invoke_async_with_retry(lambda_svc._execution_record_for_config(function, config), json.loads(payload))
+
+
+def route_async_failure(target_arn: str, name: str, event: dict[str, Any], result: dict[str, Any]) -> None:
+    """Put what failed into a dead-letter queue as Lambda does: the event itself, the error in attributes.
+
+    Source: Lambda Developer Guide, "Dead-letter queues". MiniStack writes what a destination gets.
+    """
+    queue = sqs._queue_by_arn(target_arn)
+    if queue is None:
+        _route_async_failure(target_arn, name, event, result)
+        return
+    error = result.get("body")
+    reason = error.get("errorMessage", "") if isinstance(error, dict) else str(error)
+    body, now = json.dumps(event), time.time()
+    attributes = {"RequestID": str(uuid4()), "ErrorCode": "200", "ErrorMessage": reason[:1024] or "Unhandled"}
+    message = {
+        "id": str(uuid4()),
+        "body": body,
+        "md5_body": hashlib.md5(body.encode(), usedforsecurity=False).hexdigest(),
+        "sent_at": now,
+        "visible_at": now,
+        "receive_count": 0,
+        "message_attributes": {key: {"DataType": "String", "StringValue": value} for key, value in attributes.items()},
+        "sys": {"SenderId": get_account_id(), "SentTimestamp": str(int(now * 1000))},
+    }
+    unset = ("receipt_handle", "first_receive_at", "group_id", "dedup_id", "dedup_cache_key", "seq")
+    queue["messages"].append(message | dict.fromkeys(unset) | {"md5_attrs": ""})
 
 
 def fill_in(text: str, *, schedule_arn: str, scheduled_time: datetime, execution_id: str, attempt: int) -> str:
@@ -292,6 +330,8 @@ def main() -> None:
     """Run MiniStack with the additions, until it is told to stop."""
     eventbridge._invoke_target = invoke_target
     eventbridge._put_permission = put_permission
+    lambda_svc._route_async_failure = route_async_failure
+    eventbridge._dispatch_to_lambda = dispatch_to_lambda
     iam_actions.dynamodb_resource_arns = dynamodb_resource_arns
     iam_actions._ses_v2_resource_arn = ses_resource_arn
     iam_evaluator.authenticate = authenticate
