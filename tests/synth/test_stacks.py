@@ -20,6 +20,7 @@ CLASSES = {"getStudentData": environment.GetStudents, "insertStudentData": envir
     "VerifyStudentBackup": environment.Verify,
     "RestoreStudentData": environment.Restore,
     "DrillStudentBackup": environment.Drill,
+    "SendWelcomeEmail": environment.Welcome,
 }
 pytestmark = pytest.mark.parametrize("env", ENVIRONMENTS)
 

@@ -163,7 +163,8 @@ def test_a_failed_run_may_be_tried_again_by_anyone_at_once(backup: run.Backup, s
     boto3.client("dynamodb").delete_table(TableName="studentData")
     with pytest.raises(ClientError):
         backup.run(scheduled(), holder="a", deadline=soon())
-    boto3.client("dynamodb").delete_table(TableName="backup-executions")
+    for name in boto3.client("dynamodb").list_tables()["TableNames"]:
+        boto3.client("dynamodb").delete_table(TableName=name)
     create_tables(stacks)
     assert backup.run(scheduled(), holder="b", deadline=soon()) is not None
 

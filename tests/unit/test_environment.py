@@ -6,8 +6,13 @@ from handlers.environment import GetStudents, InsertStudent
 
 
 def test_an_environment_reads_what_it_set() -> None:
-    environment = InsertStudent(table_name="t", allowed_origin="https://o", max_body_bytes="9")
-    assert environment.variables() == {"TABLE_NAME": "t", "ALLOWED_ORIGIN": "https://o", "MAX_BODY_BYTES": "9"}
+    environment = InsertStudent(table_name="t", allowed_origin="https://o", max_body_bytes="9", event_bus_name="b")
+    assert environment.variables() == {
+        "TABLE_NAME": "t",
+        "ALLOWED_ORIGIN": "https://o",
+        "MAX_BODY_BYTES": "9",
+        "EVENT_BUS_NAME": "b",
+    }
     assert InsertStudent.read(environment.variables()) == environment
 
 

@@ -34,6 +34,7 @@ from tests.unit.engine import (
     table,
 )
 
+TABLES = ["backup-executions", "studentData", "welcomed-users"]
 LAYOUTS = [("json", "none"), ("json", "gzip"), *(("dynamodb-export", method) for method in ("none", "gzip", "zstd"))]
 
 
@@ -226,7 +227,7 @@ def test_a_damaged_backup_is_not_restored(aws: None, mail: Mail, clock: Clock) -
     boto3.client("s3").put_object(Bucket="student-backup", Key=key, Body=read(key).replace(b"SV002", b"SV009"))
     with pytest.raises(Corrupted, match="their SHA-256 is"):
         restorer(clock).run(new(key), holder="a")
-    assert sorted(boto3.client("dynamodb").list_tables()["TableNames"]) == ["backup-executions", "studentData"]
+    assert sorted(boto3.client("dynamodb").list_tables()["TableNames"]) == TABLES
 
 
 def test_a_restore_that_was_stopped_goes_on_and_writes_nothing_twice(
@@ -313,7 +314,7 @@ def test_a_drill_passes_and_leaves_no_table(drills: drill.Drill, mail: Mail, clo
     assert row is not None
     assert (row["status"], row["key"], int(row["items"])) == ("completed", KEY, 2)
     assert {"rtoSeconds", "rpoSeconds"} <= row.keys()
-    assert sorted(boto3.client("dynamodb").list_tables()["TableNames"]) == ["backup-executions", "studentData"]
+    assert sorted(boto3.client("dynamodb").list_tables()["TableNames"]) == TABLES
     assert len(mail.sent) == 1
 
 
@@ -328,7 +329,7 @@ def test_a_drill_of_a_damaged_backup_fails_names_it_and_mails_once(
             drills.run("drill#1", holder=holder, deadline=soon())
     failed = [sent for sent in mail.sent if "Drill Failed" in sent["Subject"]["Data"]]
     assert [sent["Subject"]["Data"] for sent in failed] == [f"Drill Failed: {key}"]
-    assert sorted(boto3.client("dynamodb").list_tables()["TableNames"]) == ["backup-executions", "studentData"]
+    assert sorted(boto3.client("dynamodb").list_tables()["TableNames"]) == TABLES
 
 
 @pytest.mark.parametrize("method", ["none", "gzip", "zstd"])
