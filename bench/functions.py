@@ -17,6 +17,8 @@ _ENTRIES = (
     "handlers.students.get.handler",
     "handlers.students.insert.handler",
     "handlers.users.welcome.handler",
+    "handlers.audit.alert.handler",
+    "handlers.snapshots.copy.handler",
     *(f"handlers.backups.functions.{name}.handler" for name in ("backup", "finish", "verify", "restore", "drill")),
 )
 _CLASSES = [found for found in vars(environment).values() if is_dataclass(found)]

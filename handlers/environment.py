@@ -120,3 +120,24 @@ class Welcome(Environment):
     sender_email: str
     site_url: str
     idempotency_table_name: str
+
+
+@dataclass(frozen=True)
+class Audit(Environment):
+    """Of the function that watches who touches the backups; the ARNs are joined by commas."""
+
+    s3_bucket_name: str
+    expected_role_arns: str
+    topic_arn: str
+    alert_refused: str = ""
+
+
+@dataclass(frozen=True)
+class CopySnapshot(Environment):
+    """Of the function that copies database snapshots."""
+
+    destination_region: str
+    copy_prefix: str
+    key_arn: str
+    retention_days: str
+    option_group_name: str = ""

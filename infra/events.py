@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import json
-
 from cdktf_cdktf_provider_aws.cloudwatch_event_archive import CloudwatchEventArchive
 from cdktf_cdktf_provider_aws.cloudwatch_event_bus import CloudwatchEventBus
 from cdktf_cdktf_provider_aws.cloudwatch_event_bus_policy import CloudwatchEventBusPolicy
-from cdktf_cdktf_provider_aws.cloudwatch_event_rule import CloudwatchEventRule
-from cdktf_cdktf_provider_aws.cloudwatch_event_target import CloudwatchEventTarget
-from cdktf_cdktf_provider_aws.cloudwatch_log_group import CloudwatchLogGroup
-from cdktf_cdktf_provider_aws.cloudwatch_log_resource_policy import CloudwatchLogResourcePolicy
 from constructs import Construct
 
 from infra import settings
 from infra.platform import Aws
 from infra.shapes import policy
 from infra.shapes.function import Function
+from infra.shapes.rule import Rule
 
 # Every event has a source.
-_EVERYTHING = json.dumps({"source": [{"prefix": ""}]})
+_EVERYTHING = {"source": [{"prefix": ""}]}
 
 
 class Events(Construct):
@@ -49,39 +44,16 @@ class Events(Construct):
             event_source_arn=self._bus.arn,
             retention_days=events.archive_days,
         )
-        self._log(events)
-
-    def grant_put(self, function: Function) -> None:
-        """Let a function put events on the bus."""
-        function.allow("PutEvents", ["events:PutEvents"], [self._bus.arn])
-
-    def _log(self, events: settings.Events) -> None:
-        log = CloudwatchLogGroup(
-            self, "log", name=f"/aws/events/{events.bus_name}", retention_in_days=events.log_retention_days
-        )
-        rule = CloudwatchEventRule(
+        everything = Rule(
             self,
             "everything",
             name=f"{events.bus_name}-log",
             description="Every event of the bus into its log group",
-            event_bus_name=self._bus.name,
-            event_pattern=_EVERYTHING,
+            bus_name=self._bus.name,
+            pattern=_EVERYTHING,
         )
-        # A log group has no policy of its own, and EventBridge no role for it: the account's log policies decide.
-        permission = CloudwatchLogResourcePolicy(
-            self,
-            "log-policy",
-            policy_name=f"{events.bus_name}-log",
-            policy_document=policy.document(
-                policy.Statement(
-                    "EventsWriteTheirLog",
-                    ["logs:CreateLogStream", "logs:PutLogEvents"],
-                    [f"{log.arn}:*"],
-                    principals={"Service": ["events.amazonaws.com", "delivery.logs.amazonaws.com"]},
-                    conditions={"ArnEquals": {"aws:SourceArn": rule.arn}},
-                )
-            ),
-        )
-        CloudwatchEventTarget(
-            self, "log-target", rule=rule.name, event_bus_name=self._bus.name, arn=log.arn, depends_on=[permission]
-        )
+        everything.log(events.bus_name, retention_days=events.log_retention_days)
+
+    def grant_put(self, function: Function) -> None:
+        """Let a function put events on the bus."""
+        function.allow("PutEvents", ["events:PutEvents"], [self._bus.arn])

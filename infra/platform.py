@@ -33,6 +33,7 @@ class Aws:
     def __init__(self, stack: TerraformStack, settings: Settings) -> None:
         self.stack = stack
         self.settings = settings
+        self._providers: dict[str, AwsProvider] = {}
 
     @cached_property
     def account_id(self) -> str:
@@ -46,13 +47,7 @@ class Aws:
 
     def configure(self) -> None:
         """Add the provider and the state's backend to the stack."""
-        AwsProvider(
-            self.stack,
-            "aws",
-            region=self.settings.region,
-            default_tags=[AwsProviderDefaultTags(tags=self.settings.tags)],
-            **self.provider_options(),
-        )
+        self._provider("aws", self.settings.region)
         state = self.settings.state
         if state.bucket is None:
             # From cdktf.out/stacks/<name>; cdktf's default would put a path of this machine into the JSON.
@@ -66,6 +61,22 @@ class Aws:
             encrypt=True,
         )
         backend.add_override("use_lockfile", True)
+
+    def provider_of(self, region: str) -> AwsProvider:
+        """Return the provider of another Region, which the stack gets with its first resource there."""
+        if region not in self._providers:
+            self._providers[region] = self._provider(f"aws-{region}", region, alias=region)
+        return self._providers[region]
+
+    def _provider(self, id_: str, region: str, alias: str | None = None) -> AwsProvider:
+        return AwsProvider(
+            self.stack,
+            id_,
+            region=region,
+            alias=alias,
+            default_tags=[AwsProviderDefaultTags(tags=self.settings.tags)],
+            **self.provider_options(),
+        )
 
     def provider_options(self) -> dict[str, Any]:
         """Return what the provider needs besides the Region and the tags."""

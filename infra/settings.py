@@ -58,6 +58,8 @@ BucketName = Annotated[
     Field(min_length=3, max_length=63, pattern=r"^[a-z0-9][a-z0-9.-]*[a-z0-9]$"),
     AfterValidator(_bucket_name),
 ]
+Region = Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
+_KEY_ARN = r"^arn:aws:kms:[a-z0-9-]+:\d{12}:key/.+$"
 RoleName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\w+=,.@-]+$")]
 FunctionName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
 TableName = Annotated[str, Field(min_length=3, max_length=255, pattern=r"^[A-Za-z0-9_.-]+$")]
@@ -321,6 +323,73 @@ class SignUps(Section):
     )
 
 
+class Alerts(Section):
+    """The topic that tells the operator when something is wrong."""
+
+    topic_name: str = Field(
+        "student-backup-alerts", pattern=r"^[A-Za-z0-9_-]{1,256}$", description="SNS topic, not encrypted with a key."
+    )
+    recipient: Email | None = Field(None, description="Who is told, and confirms it once; by default that of `[mail]`.")
+
+
+class Audit(Section):
+    """The trail of who touched the backups, and the alert of who should not have."""
+
+    enabled: bool = Field(True, description="Keep it. CloudTrail costs 0.10 dollars for 100,000 reads and writes.")
+    trail_name: str = Field(
+        "student-backup-audit",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{1,46}[A-Za-z0-9]$",
+        description="Trail, rule and log group (3 to 48 characters).",
+    )
+    bucket_name: BucketName | None = Field(
+        None, description="Bucket of the trail; by default that of the backups with `-audit` behind it."
+    )
+    expire_after_days: int = Field(365, ge=1, description="Days until a record is deleted from the bucket.")
+    log_retention_days: RetentionDays = Field(90, description="Days for which the log group keeps a record.")
+    alert_refused: bool = Field(True, description="Alert of what S3 refused too.")
+    function_name: FunctionName = Field("AuditBackupAccess", description="Function that judges each record.")
+    dead_letter_queue_name: QueueName = Field(
+        "student-backup-audit-dead-letters", description="Queue of the records that the function failed."
+    )
+    undelivered_queue_name: QueueName = Field(
+        "student-backup-audit-undelivered", description="Queue of those that EventBridge could not hand to it."
+    )
+
+
+class Snapshots(Section):
+    """Copies of the account's database snapshots in another Region."""
+
+    destination_region: Region | None = Field(None, description="Region that they are copied to; leave out for none.")
+    retention_days: int = Field(35, ge=1, description="Days until a copy is deleted.")
+    copy_prefix: str = Field(
+        "rollbook", pattern=r"^[a-z][a-z0-9]{0,29}$", description="What a copy's name begins with."
+    )
+    kms_key_arn: str | None = Field(
+        None, pattern=_KEY_ARN, description="Key of that Region for the copies; by default one is made."
+    )
+    source_key_arns: list[Annotated[str, Field(pattern=_KEY_ARN)]] = Field(
+        default_factory=list, description="Customer-managed keys by which the databases are encrypted."
+    )
+    option_group_name: str | None = Field(
+        None, min_length=1, description="Option group of that Region, for databases that need their own to be restored."
+    )
+    function_name: FunctionName = Field("CopyDatabaseSnapshot", description="Function that copies.")
+    rule_name: ScheduleName = Field("database-snapshots", description="Rule on RDS's events, and its log group.")
+    log_retention_days: RetentionDays = Field(30, description="Days for which the log group keeps an event.")
+    dead_letter_queue_name: QueueName = Field(
+        "database-snapshot-dead-letters", description="Queue of the snapshots that could not be copied."
+    )
+    undelivered_queue_name: QueueName = Field(
+        "database-snapshot-undelivered", description="Queue of the events that EventBridge could not hand over."
+    )
+
+    @model_validator(mode="after")
+    def _key_is_there(self) -> Self:
+        if self.kms_key_arn and self.kms_key_arn.split(":")[3] != self.destination_region:
+            raise ValueError("kms_key_arn must be a key of destination_region; a key encrypts in its own Region only")
+        return self
+
+
 class State(Section):
     """Where Terraform keeps the state. Without a bucket it is a file beside the project."""
 
@@ -332,7 +401,7 @@ class Settings(Section):
     """All settings of one environment."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*$", description="The file's name without `.toml`.")
-    region: str = Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", description="AWS Region, for example ap-southeast-1.")
+    region: Region = Field(description="AWS Region, for example ap-southeast-1.")
     time_zone: TimeZone = Field("UTC", description="IANA zone of the stamp in a backup's name.")
     emulated: bool = Field(False, description="The stack runs on the embedded AWS; see `infra/emulator/`.")
     force_destroy: bool = Field(
@@ -349,7 +418,27 @@ class Settings(Section):
     drills: Drills = Drills()
     events: Events = Events()
     signups: SignUps = SignUps()
+    alerts: Alerts = Alerts()
+    audit: Audit = Audit()
+    snapshots: Snapshots = Snapshots()
     state: State = State()
+
+    @property
+    def audit_bucket_name(self) -> str:
+        """Return the bucket of the audit trail."""
+        return self.audit.bucket_name or f"{self.backups.bucket_name}-audit"
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.audit.enabled and len(self.audit_bucket_name) > 63:
+            raise ValueError(
+                f"[audit] bucket_name: {self.audit_bucket_name!r} is longer than S3's 63 characters; set one"
+            )
+        if self.snapshots.destination_region == self.region:
+            raise ValueError(
+                f"[snapshots] destination_region: {self.region} is where the databases are; name another Region"
+            )
+        return self
 
 
 def load(path: Path) -> Settings:

@@ -12,7 +12,7 @@ from infra.platform import Aws
 from infra.settings import Settings
 from infra.shapes.function import Function, Limits
 from infra.shapes.queue import DeadLetterQueue
-from infra.shapes.rule import InvokeRule, Transformer
+from infra.shapes.rule import Rule, Transformer
 
 
 class SignUps(Construct):
@@ -53,14 +53,16 @@ class SignUps(Construct):
             ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"],
             [welcomed.arn],
         )
-        InvokeRule(
+        rule = Rule(
             self,
             "rule",
             name=f"{events.bus_name}-user-signup",
             description="Users who signed up are welcomed by mail",
             bus_name=events.bus_name,
             pattern={"source": [signups.source], "detail-type": [signups.detail_type]},
-            function=function,
+        )
+        rule.invoke(
+            function,
             undelivered_queue_name=signups.undelivered_queue_name,
             transformer=Transformer({"id": "$.id", "detail": "$.detail"}, '{"id": <id>, "detail": <detail>}'),
         )

@@ -6,7 +6,9 @@ from cdktf import TerraformOutput, TerraformStack
 from cdktf_cdktf_provider_aws.scheduler_schedule_group import SchedulerScheduleGroup
 from constructs import Construct
 
+from infra.alerts import Alerts
 from infra.api import STUDENT_SCHEMA, Api, Route
+from infra.audit import Audit
 from infra.backups import Backups
 from infra.emulator.platform import EmulatedAws
 from infra.events import Events
@@ -18,6 +20,7 @@ from infra.restores import Drills, Restores
 from infra.settings import Settings
 from infra.signups import SignUps
 from infra.site import Site
+from infra.snapshots import Snapshots
 from infra.store import BackupStore
 from infra.students import Students
 
@@ -32,6 +35,7 @@ class RollbookStack(TerraformStack):
 
         records = Records(self, "records", settings.records)
         mail = Mail(self, "mail", settings.mail)
+        alerts = Alerts(self, "alerts", platform=platform, settings=settings)
         events = Events(self, "events", platform=platform, events=settings.events)
         api = Api(self, "api", platform=platform, api=settings.api)
         site = Site(self, "site", platform=platform, settings=settings, api=api)
@@ -54,6 +58,10 @@ class RollbookStack(TerraformStack):
             Drills(self, "drills", platform=platform, reporting=reporting, group=group)
         if settings.signups.enabled:
             SignUps(self, "signups", platform=platform, settings=settings, mail=mail, events=events, site=site.url)
+        if settings.audit.enabled:
+            Audit(self, "audit", platform=platform, settings=settings, store=store, alerts=alerts)
+        if destination := settings.snapshots.destination_region:
+            Snapshots(self, "snapshots", platform=platform, settings=settings, alerts=alerts, destination=destination)
         store.restrict()
         api.serve(
             origin=site.url,

@@ -42,6 +42,7 @@ class BackupStore(Construct):
         )
         self._objects = f"{self._bucket.arn}/{backups.key_prefix}*"
         self._writers: list[str] = []
+        self._readers: list[str] = []
         self.bucket_name = self._bucket.name
         self.bucket_arn = self._bucket.arn
         self.bucket_id = self._bucket.bucket.id
@@ -57,6 +58,12 @@ class BackupStore(Construct):
         """Let a function read backups, and see which there are: without that S3 says Forbidden of a missing one."""
         function.allow("ReadBackups", ["s3:GetObject"], [self._objects])
         function.allow("ListBackups", ["s3:ListBucket"], [self._bucket.arn])
+        self._readers.append(function.role.arn)
+
+    @property
+    def role_arns(self) -> list[str]:
+        """Return the roles that were granted to read or write backups."""
+        return sorted({*self._writers, *self._readers})
 
     def grant_history(self, function: Function) -> None:
         """Let a function keep the history."""

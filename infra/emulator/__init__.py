@@ -19,7 +19,7 @@ In the process (`server.py`, which runs MiniStack and adds what it leaves out):
   `ListTagsOfResource` is about the table that its ARN names.
 - *EventBridge*: a rule's function is invoked with Lambda's retries; a bus takes a whole policy; a log group gets its
   events, if a log policy lets EventBridge write them.
-- *Lambda*: a dead letter is the event itself, with the error in its attributes.
+- *Lambda*: a dead letter is the event itself, with the error in its attributes, and a destination is told besides.
 - *CloudFront*: an object that is missing is a 404 to a distribution that may list the bucket.
 - *Sweep*: schedules are looked at every second instead of every ten.
 

@@ -20,15 +20,18 @@ from infra.zips import Target
 _SERVICES = (
     "apigateway",
     "cloudfront",
+    "cloudtrail",
     "cloudwatch",
     "dynamodb",
     "events",
     "iam",
+    "kms",
     "lambda_",
     "logs",
     "s3",
     "scheduler",
     "sesv2",
+    "sns",
     "sqs",
     "sts",
 )

@@ -168,13 +168,17 @@ def dispatch_to_lambda(arn: str, payload: str) -> None:
 
 
 def route_async_failure(target_arn: str, name: str, event: dict[str, Any], result: dict[str, Any]) -> None:
-    """Put what failed into a dead-letter queue as Lambda does: the event itself, the error in attributes.
+    """Put what failed where Lambda does: into its destination, and into its dead-letter queue.
 
-    Source: Lambda Developer Guide, "Dead-letter queues". MiniStack writes what a destination gets.
+    The queue gets the event itself, with the error in attributes (Lambda Developer Guide, "Dead-letter queues").
+    MiniStack serves one of the two, and writes into the queue what a destination gets.
     """
-    queue = sqs._queue_by_arn(target_arn)
-    if queue is None:
+    _, config, _ = lambda_svc._get_func_record_for_ref(name)
+    queue_arn = ((config or {}).get("DeadLetterConfig") or {}).get("TargetArn", "")
+    if target_arn != queue_arn:
         _route_async_failure(target_arn, name, event, result)
+    queue = sqs._queue_by_arn(queue_arn) if queue_arn else None
+    if queue is None:
         return
     error = result.get("body")
     reason = error.get("errorMessage", "") if isinstance(error, dict) else str(error)

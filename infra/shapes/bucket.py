@@ -58,7 +58,7 @@ class PrivateBucket(Construct):
             restrict_public_buckets=True,
         )
 
-    def restrict(self, statements: Sequence[policy.Statement]) -> None:
+    def restrict(self, statements: Sequence[policy.Statement]) -> S3BucketPolicy:
         """Set the bucket's policy: the statements, and that everything else must come over TLS."""
         tls_only = policy.Statement(
             "TlsOnly",
@@ -68,7 +68,7 @@ class PrivateBucket(Construct):
             principals="*",
             conditions={"Bool": {"aws:SecureTransport": "false"}},
         )
-        S3BucketPolicy(
+        return S3BucketPolicy(
             self,
             "policy",
             bucket=self.bucket.id,

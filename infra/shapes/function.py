@@ -41,6 +41,7 @@ class Function(Construct):
         entry: the handler, `package.module.function`; its module decides what goes into the zip.
         environment: its typed environment, the same class that the handler reads.
         dead_letters: where an asynchronous event goes that failed three times.
+        failure_topic_arn: a topic that is told of it as well.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Function(Construct):
         log_retention_days: int,
         role_name: str | None = None,
         dead_letters: DeadLetterQueue | None = None,
+        failure_topic_arn: str | None = None,
     ) -> None:
         super().__init__(scope, id_)
         self.role = IamRole(
@@ -68,6 +70,8 @@ class Function(Construct):
         depends_on: list[Any] = [write_log]
         if dead_letters:
             depends_on.append(self.allow("SendDeadLetters", ["sqs:SendMessage"], [dead_letters.arn]))
+        if failure_topic_arn:
+            depends_on.append(self.allow("TellOfFailures", ["sns:Publish"], [failure_topic_arn]))
         archive = zips.build(entry, platform.target)
         asset = TerraformAsset(self, "zip", path=str(archive.path), type=AssetType.FILE, asset_hash=archive.hexadecimal)
         self._function = LambdaFunction(
@@ -91,13 +95,14 @@ class Function(Construct):
         self.name = self._function.function_name
         self.arn = self._function.arn
         self.invoke_arn = self._function.invoke_arn
-        if dead_letters:
+        if dead_letters or failure_topic_arn:
             LambdaFunctionEventInvokeConfig(
                 self,
                 "asynchronous",
                 function_name=self.name,
                 maximum_retry_attempts=2,
                 maximum_event_age_in_seconds=_EVENT_AGE_SECONDS,
+                destination_config={"on_failure": {"destination": failure_topic_arn}} if failure_topic_arn else None,
             )
 
     def allow(

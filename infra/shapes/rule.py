@@ -1,4 +1,4 @@
-"""A rule of an event bus that invokes a function."""
+"""A rule of an event bus, and the targets that it hands events to: functions, log groups."""
 
 from __future__ import annotations
 
@@ -14,12 +14,17 @@ from cdktf_cdktf_provider_aws.cloudwatch_event_target import (
     CloudwatchEventTargetInputTransformer,
     CloudwatchEventTargetRetryPolicy,
 )
+from cdktf_cdktf_provider_aws.cloudwatch_log_group import CloudwatchLogGroup
+from cdktf_cdktf_provider_aws.cloudwatch_log_resource_policy import CloudwatchLogResourcePolicy
 from cdktf_cdktf_provider_aws.lambda_permission import LambdaPermission
 from constructs import Construct
 
+from infra.shapes import policy
 from infra.shapes.function import Function
 from infra.shapes.queue import DeadLetterQueue
 
+# Where AWS's own services put their events.
+DEFAULT_BUS = "default"
 # EventBridge's own default is 185 tries in 24 hours (User Guide, "Retry policy"); Lambda takes an event within seconds.
 _ATTEMPTS = 16
 _AGE_SECONDS = 6 * 3600
@@ -38,8 +43,8 @@ class Transformer:
     template: str
 
 
-class InvokeRule(Construct):
-    """A rule, the permission to invoke its function, and a queue for what could not be handed over."""
+class Rule(Construct):
+    """A rule. It does nothing until it is given a target."""
 
     def __init__(
         self,
@@ -48,14 +53,12 @@ class InvokeRule(Construct):
         *,
         name: str,
         description: str,
-        bus_name: str,
         pattern: Mapping[str, Any],
-        function: Function,
-        undelivered_queue_name: str,
-        transformer: Transformer | None = None,
+        bus_name: str = DEFAULT_BUS,
     ) -> None:
         super().__init__(scope, id_)
-        rule = CloudwatchEventRule(
+        self._bus_name = bus_name
+        self._rule = CloudwatchEventRule(
             self,
             "rule",
             name=name,
@@ -63,21 +66,28 @@ class InvokeRule(Construct):
             event_bus_name=bus_name,
             event_pattern=json.dumps(pattern),
         )
+        self.name = self._rule.name
+        self.arn = self._rule.arn
+
+    def invoke(
+        self, function: Function, *, undelivered_queue_name: str, transformer: Transformer | None = None
+    ) -> None:
+        """Hand each event to a function, with the permission; what cannot be handed over goes into a queue."""
         permission = LambdaPermission(
             self,
             "permission",
             function_name=function.name,
             action="lambda:InvokeFunction",
             principal="events.amazonaws.com",
-            source_arn=rule.arn,
+            source_arn=self.arn,
         )
         undelivered = DeadLetterQueue(self, "undelivered", name=undelivered_queue_name)
-        undelivered.allow_rule(rule.arn)
+        undelivered.allow_rule(self.arn)
         CloudwatchEventTarget(
             self,
             "target",
-            rule=rule.name,
-            event_bus_name=bus_name,
+            rule=self.name,
+            event_bus_name=self._bus_name,
             arn=function.arn,
             input_transformer=CloudwatchEventTargetInputTransformer(
                 input_paths=dict(transformer.paths), input_template=transformer.template
@@ -88,5 +98,32 @@ class InvokeRule(Construct):
                 maximum_retry_attempts=_ATTEMPTS, maximum_event_age_in_seconds=_AGE_SECONDS
             ),
             dead_letter_config=CloudwatchEventTargetDeadLetterConfig(arn=undelivered.arn),
+            depends_on=[permission],
+        )
+
+    def log(self, group_name: str, *, retention_days: int) -> None:
+        """Write each event into a log group of its own, `/aws/events/<group_name>`."""
+        group = CloudwatchLogGroup(self, "log", name=f"/aws/events/{group_name}", retention_in_days=retention_days)
+        # A log group has no policy of its own, and EventBridge no role for it: the account's log policies decide.
+        permission = CloudwatchLogResourcePolicy(
+            self,
+            "log-policy",
+            policy_name=f"{group_name}-log",
+            policy_document=policy.document(
+                policy.Statement(
+                    "EventsWriteTheirLog",
+                    ["logs:CreateLogStream", "logs:PutLogEvents"],
+                    [f"{group.arn}:*"],
+                    principals={"Service": ["events.amazonaws.com", "delivery.logs.amazonaws.com"]},
+                    conditions={"ArnEquals": {"aws:SourceArn": self.arn}},
+                )
+            ),
+        )
+        CloudwatchEventTarget(
+            self,
+            "log-target",
+            rule=self.name,
+            event_bus_name=self._bus_name,
+            arn=group.arn,
             depends_on=[permission],
         )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from handlers import events
 from ops import backups
 from ops import events as command
 from ops.cloud import Cloud, fetch
+from ops.console import ROOT
 from tests.conftest import Local
 from tests.local.aws import mails, wait_for
 
@@ -132,3 +134,75 @@ def test_a_sign_up_is_welcomed_and_a_malformed_one_is_dead_mended_redriven_and_w
     cloud.client("lambda").invoke(FunctionName="SendWelcomeEmail", Payload=path.read_text())
     assert len(mails(local, "Welcome, Bình")) == 1
     assert ops("redrive", "not-there").exit_code == 1
+
+
+@pytest.fixture
+def alerts(local: Local) -> Iterator[Callable[[], list[dict[str, Any]]]]:
+    """What the alert topic tells, read from a queue that listens to it."""
+    sqs, sns = local.cloud.client("sqs"), local.cloud.client("sns")
+    queue = sqs.create_queue(QueueName=f"alerts-{uuid.uuid4()}")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    [topic] = [found["TopicArn"] for found in sns.list_topics()["Topics"] if "student-backup" in found["TopicArn"]]
+    subscription = sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)["SubscriptionArn"]
+    heard: list[dict[str, Any]] = []
+
+    def read() -> list[dict[str, Any]]:
+        for message in sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", []):
+            heard.append(json.loads(message["Body"]))
+            sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+        return heard
+
+    yield read
+    sns.unsubscribe(SubscriptionArn=subscription)
+    sqs.delete_queue(QueueUrl=queue)
+
+
+def put_of_aws(cloud: Cloud, source: str, detail_type: str, detail: dict[str, Any]) -> None:
+    """Put an event on the default bus as an AWS service does; the emulator lets everybody."""
+    entry = {"Source": source, "DetailType": detail_type, "Detail": json.dumps(detail)}
+    [answer] = cloud.client("events").put_events(Entries=[entry])["Entries"]
+    assert "ErrorCode" not in answer, answer
+
+
+def logged(cloud: Cloud, group: str, needle: str) -> bool:
+    pages = cloud.client("logs").get_paginator("filter_log_events").paginate(logGroupName=group)
+    return any(needle in event["message"] for page in pages for event in page["events"])
+
+
+def test_who_reads_a_backup_and_should_not_is_told_of_and_logged(
+    local: Local, alerts: Callable[[], list[dict[str, Any]]]
+) -> None:
+    cloud = local.cloud
+    records = json.loads((ROOT / "tests/unit/cloudtrail.json").read_text())
+    account = cloud.client("sts").get_caller_identity()["Account"]
+    # The roles of this account, whichever the records were of.
+    text = {name: json.dumps(case["record"]).replace("111122223333", account) for name, case in records.items()}
+    assert {case["record"]["requestParameters"]["bucketName"] for case in records.values()} >= {
+        cloud.settings.backups.bucket_name
+    }
+    wanted = ("backup role writes", "restore role reads", "IAM user reads", "IAM user copies it elsewhere")
+    for number, name in enumerate(wanted):
+        record = json.loads(text[name]) | {"eventID": f"end-to-end-{number}"}
+        put_of_aws(cloud, "aws.s3", "AWS API Call via CloudTrail", record)
+    heard = wait_for(lambda: alerts() if len(alerts()) >= 2 else [])
+    for number, _ in enumerate(wanted):
+        wait_for(lambda number=number: logged(cloud, "/aws/events/student-backup-audit", f"end-to-end-{number}"))
+    assert {(alert["Subject"], "end-to-end-2" in alert["Message"]) for alert in heard} == {
+        (f"A backup was read, by the user binh (arn:aws:iam::{account}:user/binh)", True),
+        (f"A backup was read, by the user binh (arn:aws:iam::{account}:user/binh)", False),
+    }
+
+
+def test_a_snapshot_that_cannot_be_copied_is_dead_and_the_operator_is_told(
+    local: Local, ops: Ops, alerts: Callable[[], list[dict[str, Any]]]
+) -> None:
+    name = f"theirs-{uuid.uuid4()}"
+    arn = f"arn:aws:rds:{local.cloud.settings.region}:444455556666:snapshot:{name}"
+    detail = {"EventID": "RDS-EVENT-0042", "SourceArn": arn, "SourceIdentifier": name}
+    put_of_aws(local.cloud, "aws.rds", "RDS DB Snapshot Event", detail)
+    [told] = wait_for(lambda: [alert for alert in alerts() if name in alert["Message"]])
+    assert "shared by the account 444455556666" in told["Message"]
+    [letter] = wait_for(lambda: [dead for dead in json.loads(ops("dead", "--json").stdout) if name in dead["body"]])
+    assert letter["function"] == "CopyDatabaseSnapshot"
+    assert "shared by the account 444455556666" in letter["reason"]
+    assert logged(local.cloud, "/aws/events/database-snapshots", name)

@@ -27,6 +27,8 @@ ROLES = {
     "restore": "RestoreStudentDataRole",
     "drill": "DrillStudentBackupRole",
     "welcome": "SendWelcomeEmailRole",
+    "audit": "AuditBackupAccessRole",
+    "snapshots": "CopyDatabaseSnapshotRole",
 }
 SCHEDULE_ROLE = "Amazon_EventBridge_Scheduler_LAMBDA_7e5e967abf"
 Client = Callable[[str], Any]
@@ -105,6 +107,13 @@ ACTIONS: dict[str, Callable[[Client], Any]] = {
     ),
     "send a dead letter": lambda client: send(client, "student-backup-dead-letters"),
     "send a schedule's dead letter": lambda client: send(client, "student-backup-schedule-dead-letters"),
+    "alert": lambda client: client("sns").publish(
+        TopicArn=f"arn:aws:sns:{REGION}:{ACCOUNT}:student-backup-alerts", Message="x"
+    ),
+    "read the trail": lambda client: client("s3").get_object(Bucket=f"{BUCKET}-audit", Key="AWSLogs/iam-test"),
+    "stop the trail": lambda client: client("cloudtrail").stop_logging(Name="student-backup-audit"),
+    "look at snapshots": lambda client: client("rds").describe_db_snapshots(DBSnapshotIdentifier="iam-test"),
+    "delete somebody's snapshot": lambda client: client("rds").delete_db_snapshot(DBSnapshotIdentifier="iam-test"),
     "read the API key": lambda client: client("apigateway").get_api_keys(includeValues=True),
     "change the schedule": lambda client: client("scheduler").delete_schedule(
         Name="DailyDynamoDBBackup", GroupName="student-backups"
@@ -112,6 +121,8 @@ ACTIONS: dict[str, Callable[[Client], Any]] = {
     "make a role": lambda client: client("iam").create_role(RoleName="x", AssumeRolePolicyDocument="{}"),
 }
 ALLOWED = {
+    "audit": {"alert"},
+    "snapshots": {"alert", "look at snapshots"},
     "welcome": {"remember a welcome", "mail as the school"},
     "get": {"scan the records"},
     "insert": {"save a record", "mail as the school", "put an event"},
@@ -187,7 +198,7 @@ def is_refused(action: Callable[[Client], Any], client: Client) -> bool:
         action(client)
     except ClientError as error:
         code = error.response["Error"]["Code"]
-        if code == "ResourceNotFoundException":
+        if code in {"ResourceNotFoundException", "DBSnapshotNotFound", "DBSnapshotNotFoundFault"}:
             return False
         if "AccessDenied" in code or "Forbidden" in code or "NotAuthorized" in code:
             return True

@@ -21,6 +21,8 @@ ENTRIES = [
     "handlers.students.get.handler",
     "handlers.students.insert.handler",
     "handlers.users.welcome.handler",
+    "handlers.audit.alert.handler",
+    "handlers.snapshots.copy.handler",
     *BACKUPS,
 ]
 

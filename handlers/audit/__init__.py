@@ -1,0 +1,1 @@
+"""Who touched the backups."""

@@ -1,0 +1,1 @@
+"""Database snapshots, copied to another Region."""

@@ -1,0 +1,41 @@
+"""`CopyDatabaseSnapshot`: woken by a finished snapshot, has RDS copy it to another Region, and deletes old copies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import boto3
+from aws_lambda_powertools import Logger
+
+from handlers.environment import CopySnapshot
+from handlers.snapshots import event as events
+from handlers.snapshots.copies import Copies
+
+environment = CopySnapshot.read()
+logger = Logger(service="snapshots")
+_source = boto3.client("rds")
+_destination = boto3.client("rds", region_name=environment.destination_region)
+
+
+@logger.inject_lambda_context(correlation_id_path="id")
+def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
+    """Copy one snapshot; a failure raises, so that the dead-letter queue gets it and the alert topic is told."""
+    snapshot = events.parse(event)
+    copies = Copies(
+        _source,
+        _destination,
+        account_id=context.invoked_function_arn.split(":")[4],
+        maker=context.function_name,
+        prefix=environment.copy_prefix,
+        key_arn=environment.key_arn,
+        option_group=environment.option_group_name,
+    )
+    name = copies.make(snapshot)
+    if name is None:
+        logger.info("AWS Backup's own snapshot, which its plan copies", snapshot=snapshot.arn)
+    expired = copies.expire(timedelta(days=int(environment.retention_days)), datetime.now(UTC))
+    copies.check()
+    logger.info("Snapshot copied", snapshot=snapshot.arn, copy=name, expired=expired)
+    return {"copy": name, "expired": expired}

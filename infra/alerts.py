@@ -1,0 +1,58 @@
+"""The topic that tells the operator when something is wrong."""
+
+from __future__ import annotations
+
+from cdktf_cdktf_provider_aws.sns_topic import SnsTopic
+from cdktf_cdktf_provider_aws.sns_topic_policy import SnsTopicPolicy
+from cdktf_cdktf_provider_aws.sns_topic_subscription import SnsTopicSubscription
+from constructs import Construct
+
+from infra.platform import Aws
+from infra.settings import Settings
+from infra.shapes import policy
+from infra.shapes.function import Function
+
+
+class Alerts(Construct):
+    """An SNS topic with a subscription by mail, which its reader confirms once.
+
+    It is not encrypted with a key: what it says leaves by mail, and no student's data is in it.
+    """
+
+    def __init__(self, scope: Construct, id_: str, *, platform: Aws, settings: Settings) -> None:
+        super().__init__(scope, id_)
+        self._topic = SnsTopic(self, "topic", name=settings.alerts.topic_name)
+        self.topic_arn = self._topic.arn
+        SnsTopicSubscription(
+            self,
+            "mail",
+            topic_arn=self.topic_arn,
+            protocol="email",
+            endpoint=settings.alerts.recipient or settings.mail.recipient,
+        )
+        SnsTopicPolicy(
+            self,
+            "policy",
+            arn=self.topic_arn,
+            policy=policy.document(
+                policy.Statement(
+                    "AlarmsPublish",
+                    ["sns:Publish"],
+                    [self.topic_arn],
+                    principals={"Service": ["cloudwatch.amazonaws.com"]},
+                    conditions={"StringEquals": {"aws:SourceAccount": platform.account_id}},
+                ),
+                policy.Statement(
+                    "TlsOnly",
+                    ["sns:Publish"],
+                    [self.topic_arn],
+                    effect="Deny",
+                    principals="*",
+                    conditions={"Bool": {"aws:SecureTransport": "false"}},
+                ),
+            ),
+        )
+
+    def grant_publish(self, function: Function) -> None:
+        """Let a function alert."""
+        function.allow("Alert", ["sns:Publish"], [self.topic_arn])

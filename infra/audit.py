@@ -1,0 +1,147 @@
+"""Who touched the backups: CloudTrail's data events, kept, logged, and judged by a function that alerts."""
+
+from __future__ import annotations
+
+from cdktf_cdktf_provider_aws.cloudtrail import (
+    Cloudtrail,
+    CloudtrailAdvancedEventSelector,
+    CloudtrailAdvancedEventSelectorFieldSelector,
+)
+from cdktf_cdktf_provider_aws.s3_bucket_lifecycle_configuration import (
+    S3BucketLifecycleConfiguration,
+    S3BucketLifecycleConfigurationRule,
+    S3BucketLifecycleConfigurationRuleExpiration,
+    S3BucketLifecycleConfigurationRuleFilter,
+    S3BucketLifecycleConfigurationRuleNoncurrentVersionExpiration,
+)
+from constructs import Construct
+
+from handlers import environment
+from infra.alerts import Alerts
+from infra.platform import Aws
+from infra.settings import Settings
+from infra.shapes import policy
+from infra.shapes.bucket import PrivateBucket
+from infra.shapes.function import Function, Limits
+from infra.shapes.queue import DeadLetterQueue
+from infra.shapes.rule import Rule
+from infra.store import BackupStore
+
+_DETAIL_TYPE = "AWS API Call via CloudTrail"
+
+
+class Audit(Construct):
+    """A trail of every read and write of a backup, and an alert of those that are nobody's work here."""
+
+    def __init__(
+        self, scope: Construct, id_: str, *, platform: Aws, settings: Settings, store: BackupStore, alerts: Alerts
+    ) -> None:
+        super().__init__(scope, id_)
+        audit = settings.audit
+        self._keep(platform, settings, store)
+        function = Function(
+            self,
+            "function",
+            platform=platform,
+            name=audit.function_name,
+            entry="handlers.audit.alert.handler",
+            environment=environment.Audit(
+                s3_bucket_name=store.bucket_name,
+                expected_role_arns=",".join(store.role_arns),
+                topic_arn=alerts.topic_arn,
+                alert_refused="yes" if audit.alert_refused else "",
+            ),
+            limits=Limits(memory_mb=128, timeout_seconds=30),
+            log_retention_days=settings.functions.log_retention_days,
+            dead_letters=DeadLetterQueue.of_function(self, "dead-letters", name=audit.dead_letter_queue_name),
+        )
+        alerts.grant_publish(function)
+        rule = Rule(
+            self,
+            "rule",
+            name=audit.trail_name,
+            description="Whoever reads, writes or deletes a backup",
+            pattern={
+                "source": ["aws.s3"],
+                "detail-type": [_DETAIL_TYPE],
+                "detail": {
+                    "eventSource": ["s3.amazonaws.com"],
+                    "eventCategory": ["Data"],
+                    # A copy of a backup to elsewhere has the other bucket as its bucketName.
+                    "$or": [
+                        {"requestParameters": {"bucketName": [store.bucket_name]}},
+                        {"resources": {"ARN": [{"prefix": f"{store.bucket_arn}/"}]}},
+                    ],
+                },
+            },
+        )
+        rule.invoke(function, undelivered_queue_name=audit.undelivered_queue_name)
+        rule.log(audit.trail_name, retention_days=audit.log_retention_days)
+
+    def _keep(self, platform: Aws, settings: Settings, store: BackupStore) -> None:
+        """Have CloudTrail write the data events of the backups into a bucket that it alone may write."""
+        audit = settings.audit
+        bucket = PrivateBucket(self, "bucket", name=settings.audit_bucket_name, force_destroy=settings.force_destroy)
+        trail_arn = f"arn:aws:cloudtrail:{settings.region}:{platform.account_id}:trail/{audit.trail_name}"
+        of_trail = {"aws:SourceArn": trail_arn}
+        cloudtrail = {"Service": ["cloudtrail.amazonaws.com"]}
+        restricted = bucket.restrict(
+            [
+                policy.Statement(
+                    "CloudTrailLooks",
+                    ["s3:GetBucketAcl"],
+                    [bucket.arn],
+                    principals=cloudtrail,
+                    conditions={"StringEquals": of_trail},
+                ),
+                policy.Statement(
+                    "CloudTrailWrites",
+                    ["s3:PutObject"],
+                    [f"{bucket.arn}/AWSLogs/{platform.account_id}/*"],
+                    principals=cloudtrail,
+                    conditions={"StringEquals": of_trail | {"s3:x-amz-acl": "bucket-owner-full-control"}},
+                ),
+            ]
+        )
+        S3BucketLifecycleConfiguration(
+            self,
+            "lifecycle",
+            bucket=bucket.bucket.id,
+            rule=[
+                S3BucketLifecycleConfigurationRule(
+                    id="records",
+                    status="Enabled",
+                    filter=[S3BucketLifecycleConfigurationRuleFilter(prefix="AWSLogs/")],
+                    expiration=[S3BucketLifecycleConfigurationRuleExpiration(days=audit.expire_after_days)],
+                    noncurrent_version_expiration=[
+                        S3BucketLifecycleConfigurationRuleNoncurrentVersionExpiration(noncurrent_days=30)
+                    ],
+                )
+            ],
+            depends_on=[bucket.versioning],
+        )
+
+        def equal(name: str, value: str) -> CloudtrailAdvancedEventSelectorFieldSelector:
+            return CloudtrailAdvancedEventSelectorFieldSelector(field=name, equal_to=[value])
+
+        Cloudtrail(
+            self,
+            "trail",
+            name=audit.trail_name,
+            s3_bucket_name=bucket.name,
+            include_global_service_events=False,
+            enable_log_file_validation=True,
+            advanced_event_selector=[
+                CloudtrailAdvancedEventSelector(
+                    name="Reads and writes of the backups",
+                    field_selector=[
+                        equal("eventCategory", "Data"),
+                        equal("resources.type", "AWS::S3::Object"),
+                        CloudtrailAdvancedEventSelectorFieldSelector(
+                            field="resources.ARN", starts_with=[f"{store.bucket_arn}/"]
+                        ),
+                    ],
+                )
+            ],
+            depends_on=[restricted],
+        )
