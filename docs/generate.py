@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -25,7 +26,7 @@ from infra.settings import Settings
 
 DOCS = Path(__file__).resolve().parent
 NOTE = "<!-- Written by `make docs`; change the code, not this page. -->\n\n"
-ENVIRONMENT = "workshop"
+ENVIRONMENT = "production"
 
 
 def settings_page() -> str:
@@ -133,14 +134,17 @@ def _conditions(statement: dict[str, Any]) -> str:
 
 
 def _short(resource: str, stack: dict[str, Any]) -> str:
-    """Return `${aws_s3_bucket.x.arn}/y*` as `bucket-name/y*`."""
-    inner, found, rest = resource.removeprefix("${").partition("}")
-    if not found:
-        return resource
+    """Return `${aws_s3_bucket.x.arn}/y*` as `bucket-name/y*`, and an ARN that is spelled out without its account."""
+    if not resource.startswith("${"):
+        return re.sub(r"\$\{data\.[^}]*\}", "", resource)
+    inner, _, rest = resource.removeprefix("${").partition("}")
     kind, name, _ = inner.split(".")
     values = stack["resource"][kind][name]
     known = ("function_name", "bucket", "email_identity", "name")
-    return next(str(values[key]) for key in known if key in values) + rest
+    name = next(
+        (str(values[key]) for key in known if key in values), values["//"]["metadata"]["path"].partition("/")[2]
+    )
+    return name + rest
 
 
 def _list(value: str | list[str]) -> list[str]:

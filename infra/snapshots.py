@@ -7,13 +7,16 @@ from cdktf_cdktf_provider_aws.kms_key import KmsKey
 from constructs import Construct
 
 from handlers import environment
-from handlers.snapshots import event
 from infra.alerts import Alerts
 from infra.platform import Aws
 from infra.settings import Settings
 from infra.shapes.function import Function, Limits
 from infra.shapes.queue import DeadLetterQueue
 from infra.shapes.rule import Rule
+
+# A manual and an automated snapshot of an instance was made, and of a cluster.
+# Source: RDS User Guide and Aurora User Guide, "Amazon RDS event categories and event messages".
+_FINISHED = ("RDS-EVENT-0042", "RDS-EVENT-0091", "RDS-EVENT-0075", "RDS-EVENT-0169")
 
 
 class Snapshots(Construct):
@@ -51,8 +54,8 @@ class Snapshots(Construct):
             description="Finished snapshots of databases",
             pattern={
                 "source": ["aws.rds"],
-                "detail-type": list(event.DETAIL_TYPES),
-                "detail": {"EventID": list(event.FINISHED)},
+                "detail-type": ["RDS DB Snapshot Event", "RDS DB Cluster Snapshot Event"],
+                "detail": {"EventID": list(_FINISHED)},
             },
         )
         rule.invoke(function, undelivered_queue_name=snapshots.undelivered_queue_name)

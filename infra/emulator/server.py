@@ -23,16 +23,20 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from ministack import app
 from ministack.core import iam_actions, iam_evaluator
+from ministack.core import responses
 from ministack.core.responses import get_account_id, json_response
 from ministack.services import cloudwatch_logs, eventbridge, iam, lambda_svc, s3, scheduler, sqs, sts
 
 _SWEEP_SECONDS = 1
+# Where a test puts what AWS's own services put on the default bus; PutEvents refuses their names, as on AWS.
+SERVICE_EVENTS = "/_rollbook/service-events"
 _logger = logging.getLogger("ministack")
 _invoke_target = eventbridge._invoke_target
 _put_permission = eventbridge._put_permission
 _route_async_failure = lambda_svc._route_async_failure
 _authenticate = iam_evaluator.authenticate
 _dynamodb_resource_arns = iam_actions.dynamodb_resource_arns
+_extract_resource_arn = iam_actions.extract_resource_arn
 _ses_resource_arn = iam_actions._ses_v2_resource_arn
 _fetch_origin = s3.serve_cloudfront_origin_fetch
 _resolve_condition_key = iam_evaluator._resolve_condition_key
@@ -47,10 +51,26 @@ class Refused(RuntimeError):
     """The schedule's role may not do what the target needs; the message says what."""
 
 
+async def put_service_events(receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:
+    """Put events on the default bus as AWS's services do: `POST {"Region": …, "Entries": [as PutEvents has them]}`."""
+    body = b""
+    while (part := await receive()).get("more_body"):
+        body += part["body"]
+    wanted = json.loads(body + part["body"])
+    responses.set_request_region(wanted.pop("Region"))
+    status, headers, answer = eventbridge._put_events(wanted, allow_aws_source=True)
+    sent = [(name.encode(), str(value).encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": status, "headers": sent})
+    await send({"type": "http.response.body", "body": answer if isinstance(answer, bytes) else answer.encode()})
+
+
 async def behind_tls(
     scope: Scope, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]
 ) -> None:
     """Serve a request as if a proxy had ended its TLS, unless it says itself how it came."""
+    if scope["type"] == "http" and scope["path"] == SERVICE_EVENTS:
+        await put_service_events(receive, send)
+        return
     if scope["type"] == "http" and not any(name == b"x-forwarded-proto" for name, _ in scope["headers"]):
         scope["headers"] = [*scope["headers"], (b"x-forwarded-proto", b"https")]
     await _serve(scope, receive, send)
@@ -82,6 +102,24 @@ def dynamodb_resource_arns(body: bytes, region: str, account_id: str) -> list[st
     """Return the tables that a request names, by name or, as the tagging calls do, by ARN."""
     arn = json.loads(body or b"{}").get("ResourceArn")
     return [arn] if isinstance(arn, str) else _dynamodb_resource_arns(body, region, account_id)
+
+
+def extract_resource_arn(
+    service: str,
+    method: str,
+    path: str,
+    headers: dict[str, str],
+    body: bytes,
+    query_params: dict[str, Any],
+    region: str,
+    account_id: str,
+) -> str:
+    """Return what a request is about; MiniStack knows no snapshots of databases."""
+    for field, kind in (("DBSnapshotIdentifier", "snapshot"), ("DBClusterSnapshotIdentifier", "cluster-snapshot")):
+        name = iam_actions._query_param(query_params, field) or iam_actions._query_param(query_params, f"Target{field}")
+        if service == "rds" and name:
+            return name if name.startswith("arn:") else f"arn:aws:rds:{region}:{account_id}:{kind}:{name}"
+    return str(_extract_resource_arn(service, method, path, headers, body, query_params, region, account_id))
 
 
 def ses_resource_arn(method: str, path: str, body: bytes, region: str, account_id: str) -> str:
@@ -337,6 +375,7 @@ def main() -> None:
     lambda_svc._route_async_failure = route_async_failure
     eventbridge._dispatch_to_lambda = dispatch_to_lambda
     iam_actions.dynamodb_resource_arns = dynamodb_resource_arns
+    iam_actions.extract_resource_arn = extract_resource_arn
     iam_actions._ses_v2_resource_arn = ses_resource_arn
     iam_evaluator.authenticate = authenticate
     iam_evaluator._resolve_condition_key = resolve_condition_key

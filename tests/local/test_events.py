@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -158,10 +159,12 @@ def alerts(local: Local) -> Iterator[Callable[[], list[dict[str, Any]]]]:
 
 
 def put_of_aws(cloud: Cloud, source: str, detail_type: str, detail: dict[str, Any]) -> None:
-    """Put an event on the default bus as an AWS service does; the emulator lets everybody."""
+    """Put an event on the default bus as an AWS service does."""
     entry = {"Source": source, "DetailType": detail_type, "Detail": json.dumps(detail)}
-    [answer] = cloud.client("events").put_events(Entries=[entry])["Entries"]
-    assert "ErrorCode" not in answer, answer
+    body = json.dumps({"Region": cloud.settings.region, "Entries": [entry]}).encode()
+    port = urlsplit(cloud.site_url).port
+    answer = fetch(f"http://127.0.0.1:{port}/_rollbook/service-events", method="POST", body=body).json()
+    assert answer["FailedEntryCount"] == 0, answer
 
 
 def logged(cloud: Cloud, group: str, needle: str) -> bool:

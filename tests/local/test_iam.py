@@ -113,6 +113,9 @@ ACTIONS: dict[str, Callable[[Client], Any]] = {
     "read the trail": lambda client: client("s3").get_object(Bucket=f"{BUCKET}-audit", Key="AWSLogs/iam-test"),
     "stop the trail": lambda client: client("cloudtrail").stop_logging(Name="student-backup-audit"),
     "look at snapshots": lambda client: client("rds").describe_db_snapshots(DBSnapshotIdentifier="iam-test"),
+    "copy a snapshot": lambda client: client("rds").copy_db_snapshot(
+        SourceDBSnapshotIdentifier="iam-test", TargetDBSnapshotIdentifier="iam-test-copy"
+    ),
     "delete somebody's snapshot": lambda client: client("rds").delete_db_snapshot(DBSnapshotIdentifier="iam-test"),
     "read the API key": lambda client: client("apigateway").get_api_keys(includeValues=True),
     "change the schedule": lambda client: client("scheduler").delete_schedule(
@@ -200,7 +203,7 @@ def is_refused(action: Callable[[Client], Any], client: Client) -> bool:
         code = error.response["Error"]["Code"]
         if code in {"ResourceNotFoundException", "DBSnapshotNotFound", "DBSnapshotNotFoundFault"}:
             return False
-        if "AccessDenied" in code or "Forbidden" in code or "NotAuthorized" in code:
+        if any(word in code for word in ("AccessDenied", "Forbidden", "NotAuthorized", "AuthorizationError")):
             return True
         raise
     return False
