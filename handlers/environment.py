@@ -141,3 +141,11 @@ class CopySnapshot(Environment):
     key_arn: str
     retention_days: str
     option_group_name: str = ""
+
+
+@dataclass(frozen=True)
+class Validate(Environment):
+    """Of the function that validates what AWS Backup restored."""
+
+    s3_bucket_name: str
+    key_prefix: str

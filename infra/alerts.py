@@ -30,18 +30,42 @@ class Alerts(Construct):
             protocol="email",
             endpoint=settings.alerts.recipient or settings.mail.recipient,
         )
+        self._account_id = platform.account_id
+        self._rules: list[str] = []
+
+    def allow_rule(self, rule_arn: str) -> None:
+        """Let a rule of EventBridge publish; `restrict` writes it down."""
+        self._rules.append(rule_arn)
+
+    def grant_publish(self, function: Function) -> None:
+        """Let a function alert."""
+        function.allow("Alert", ["sns:Publish"], [self.topic_arn])
+
+    def restrict(self) -> None:
+        """Set the topic's policy, which is one resource: alarms, the rules that were allowed, and TLS only."""
+        rules = [
+            policy.Statement(
+                "RulesPublish",
+                ["sns:Publish"],
+                [self.topic_arn],
+                principals={"Service": ["events.amazonaws.com"]},
+                conditions={"ArnEquals": {"aws:SourceArn": self._rules}},
+            )
+        ]
+        of_account = {"StringEquals": {"aws:SourceAccount": self._account_id}}
         SnsTopicPolicy(
             self,
             "policy",
             arn=self.topic_arn,
             policy=policy.document(
                 policy.Statement(
-                    "AlarmsPublish",
+                    "AwsPublishes",
                     ["sns:Publish"],
                     [self.topic_arn],
-                    principals={"Service": ["cloudwatch.amazonaws.com"]},
-                    conditions={"StringEquals": {"aws:SourceAccount": platform.account_id}},
+                    principals={"Service": ["cloudwatch.amazonaws.com", "backup.amazonaws.com"]},
+                    conditions=of_account,
                 ),
+                *(rules if self._rules else []),
                 policy.Statement(
                     "TlsOnly",
                     ["sns:Publish"],
@@ -52,7 +76,3 @@ class Alerts(Construct):
                 ),
             ),
         )
-
-    def grant_publish(self, function: Function) -> None:
-        """Let a function alert."""
-        function.allow("Alert", ["sns:Publish"], [self.topic_arn])

@@ -82,6 +82,9 @@ class Aws:
         """Return what the provider needs besides the Region and the tags."""
         return {}
 
+    def finish(self) -> None:
+        """Do what is left once the stack has all its resources."""
+
     @property
     def mock_method(self) -> str | None:
         """Return the HTTP method that the cloud reports of a MOCK integration."""

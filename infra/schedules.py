@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import calendar
 import itertools
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,6 +28,10 @@ _UNITS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": tim
 _LAST_YEAR = 2199
 # What an expression means does not depend on when it is read.
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+# One in which summer time begins and ends, and that is no leap year.
+_A_YEAR = datetime(2025, 1, 1, tzinfo=UTC)
+_MANY = 2000
+_LOOKS_BACK = timedelta(days=7)
 
 
 class ScheduleError(ValueError):
@@ -135,6 +140,41 @@ def shortest_interval(expression: str, time_zone: str = "UTC") -> timedelta | No
         if len(firings) == 64:
             break
     return min((later - earlier for earlier, later in itertools.pairwise(firings)), default=None)
+
+
+def longest_interval(expression: str, time_zone: str = "UTC") -> timedelta | None:
+    """Return the longest time between two firings of a year of them; None if it fires once at most."""
+    schedule = parse(expression, time_zone)
+    if isinstance(schedule, Rate):
+        return schedule.interval
+    longest: timedelta | None = None
+    for number, (earlier, later) in enumerate(itertools.pairwise(schedule.after(_A_YEAR))):
+        longest = max(longest or later - earlier, later - earlier)
+        # A year of what is daily or rarer; what is oftener repeats itself well before.
+        if later > _A_YEAR + timedelta(days=366) or number > _MANY:
+            break
+    return longest
+
+
+def hours_of_silence(expression: str, time_zone: str, window_minutes: int, grace: timedelta) -> int:
+    """Return after how many hours without a success something must be wrong.
+
+    CloudWatch looks back seven days at most (PutMetricAlarm, "EvaluationPeriods"); what is due every seven days is
+    looked at with as much grace as fits.
+
+    Raises:
+        ScheduleError: it is due more rarely than that.
+    """
+    longest = longest_interval(expression, time_zone)
+    if longest is None:
+        raise ScheduleError(f"{expression} fires once at most; a dead-man's alarm is for what is due again and again")
+    if longest > _LOOKS_BACK:
+        raise ScheduleError(
+            f"{expression} leaves {longest} between two runs; CloudWatch looks back {_LOOKS_BACK.days} days, so a "
+            "missed run could not be told: make it weekly or oftener"
+        )
+    due = longest + timedelta(minutes=window_minutes) + grace
+    return math.ceil(min(due, _LOOKS_BACK) / timedelta(hours=1))
 
 
 def _rate(body: str) -> Rate:

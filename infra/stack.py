@@ -13,16 +13,20 @@ from infra.backups import Backups
 from infra.emulator.platform import EmulatedAws
 from infra.events import Events
 from infra.mail import Mail
+from infra.monitoring import Monitoring, Watched
 from infra.platform import Aws
 from infra.records import Records
 from infra.reporting import Reporting
 from infra.restores import Drills, Restores
 from infra.settings import Settings
+from infra.shapes.function import Function
+from infra.shapes.queue import DeadLetterQueue
 from infra.signups import SignUps
 from infra.site import Site
 from infra.snapshots import Snapshots
 from infra.store import BackupStore
 from infra.students import Students
+from infra.vault import RestoreTesting, Vault, account_wide
 
 
 class RollbookStack(TerraformStack):
@@ -62,7 +66,22 @@ class RollbookStack(TerraformStack):
             Audit(self, "audit", platform=platform, settings=settings, store=store, alerts=alerts)
         if destination := settings.snapshots.destination_region:
             Snapshots(self, "snapshots", platform=platform, settings=settings, alerts=alerts, destination=destination)
+        if settings.vault.enabled:
+            vault = Vault(self, "vault", platform=platform, settings=settings, alerts=alerts)
+            if settings.vault.restore_testing.enabled:
+                RestoreTesting(
+                    self,
+                    "restore-testing",
+                    platform=platform,
+                    settings=settings,
+                    vault=vault,
+                    records=records,
+                    store=store,
+                )
+        if settings.monitoring.enabled:
+            self._monitor(settings, alerts)
         store.restrict()
+        alerts.restrict()
         api.serve(
             origin=site.url,
             routes=[
@@ -74,3 +93,39 @@ class RollbookStack(TerraformStack):
 
         for name, value in {"site_url": site.url, "api_url": api.url, "api_key_id": api.key_id}.items():
             TerraformOutput(self, name, value=value).override_logical_id(name)
+        if text := account_wide(settings):
+            TerraformOutput(self, "account_wide", value=text).override_logical_id("account_wide")
+        platform.finish()
+
+    def _monitor(self, settings: Settings, alerts: Alerts) -> None:
+        """Watch every function and queue that there is by now."""
+        backups, drills, table = settings.backups, settings.drills, settings.records.table_name
+        watched = [
+            Watched(
+                table,
+                "BackupsCompleted",
+                backups.schedule_expression,
+                backups.schedule_time_zone,
+                backups.flexible_window_minutes,
+            )
+        ]
+        if drills.enabled:
+            watched.append(
+                Watched(
+                    table,
+                    "DrillsPassed",
+                    drills.schedule_expression,
+                    drills.schedule_time_zone,
+                    drills.flexible_window_minutes,
+                )
+            )
+        parts = self.node.find_all()
+        Monitoring(
+            self,
+            "monitoring",
+            settings=settings,
+            alerts=alerts,
+            functions=[part for part in parts if isinstance(part, Function)],
+            queues=[part for part in parts if isinstance(part, DeadLetterQueue)],
+            watched=watched,
+        )

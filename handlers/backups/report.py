@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from handlers import events, mail
+from handlers import events, mail, metrics
 from handlers.backups.deadline import Clock
 from handlers.backups.history import History, Row, latest
 from handlers.bus import Bus
@@ -35,6 +35,13 @@ class Reporter:
         Raises:
             Exception: what could not be told; the next try may tell it at once.
         """
+        metrics.put(
+            self._environment.table_name,
+            BackupsCompleted=1,
+            BackupItems=int(row["items"]),
+            BackupBytes=int(row["bytes"]),
+            BackupSeconds=float(row["seconds"]),
+        )
         kept = {name: row[name] for name in _REMEMBERED if name in row} | {"execution": row["id"]}
         self._history.remember(latest(self._environment.table_name), kept, started_at=str(row["startedAt"]))
         event = events.BackupCompleted(
@@ -57,7 +64,16 @@ class Reporter:
         self._once(event, f"Drill Failed: {event.key or event.table}", body)
 
     def event(self, event: events.Event) -> None:
-        """Put an event on the bus, of which there is no mail."""
+        """Put an event on the bus, of which there is no mail, and what is measured by it."""
+        match event:
+            case events.BackupFailed():
+                metrics.put(event.table, BackupsFailed=1)
+            case events.DrillFailed():
+                metrics.put(event.table, DrillsFailed=1)
+            case events.DrillPassed():
+                metrics.put(
+                    event.table, DrillsPassed=1, DrillRtoSeconds=event.rto_seconds, DrillRpoSeconds=event.rpo_seconds
+                )
         Bus(self._client("events"), self._environment.event_bus_name).put(event)
 
     def _once(self, event: events.Event, subject: str, body: str) -> None:

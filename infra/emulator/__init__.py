@@ -18,8 +18,8 @@ In the process (`server.py`, which runs MiniStack and adds what it leaves out):
 - *IAM*: `aws:PrincipalArn` of a function is its role; a mail is about the sender's identity and has `ses:FromAddress`;
   `ListTagsOfResource` is about the table that its ARN names; a call about a database snapshot is about that snapshot.
 - *EventBridge*: a rule's function is invoked with Lambda's retries; a bus takes a whole policy; a log group gets its
-  events, if a log policy lets EventBridge write them. No service records in CloudTrail or tells of its snapshots: a test
-  puts such events on the default bus itself, by a path of its own.
+  events, if a log policy lets EventBridge write them. No service records in CloudTrail or tells of its snapshots: a
+  test puts such events on the default bus itself, by a path of its own.
 - *Lambda*: a dead letter is the event itself, with the error in its attributes, and a destination is told besides.
 - *CloudFront*: an object that is missing is a 404 to a distribution that may list the bucket.
 - *Sweep*: schedules are looked at every second instead of every ten.

@@ -22,8 +22,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from ministack import app
-from ministack.core import iam_actions, iam_evaluator
-from ministack.core import responses
+from ministack.core import iam_actions, iam_evaluator, responses
 from ministack.core.responses import get_account_id, json_response
 from ministack.services import cloudwatch_logs, eventbridge, iam, lambda_svc, s3, scheduler, sqs, sts
 

@@ -93,6 +93,10 @@ class Function(Construct):
             depends_on=depends_on,
         )
         self.name = self._function.function_name
+        # Known at synth, where `name` is a reference.
+        self.plain_name = name
+        self.timeout_seconds = limits.timeout_seconds
+        self.memory_mb = limits.memory_mb
         self.arn = self._function.arn
         self.invoke_arn = self._function.invoke_arn
         if dead_letters or failure_topic_arn:

@@ -22,6 +22,7 @@ class DeadLetterQueue(Construct):
         self._queue = SqsQueue(
             self, "queue", name=name, message_retention_seconds=_RETENTION_SECONDS, sqs_managed_sse_enabled=True
         )
+        self.plain_name = name  # known at synth
         self.arn = self._queue.arn
         self.url = self._queue.url
 

@@ -101,6 +101,10 @@ class Rule(Construct):
             depends_on=[permission],
         )
 
+    def notify(self, topic_arn: str) -> None:
+        """Publish each event to a topic, whose own policy has to let this rule."""
+        CloudwatchEventTarget(self, "topic-target", rule=self.name, event_bus_name=self._bus_name, arn=topic_arn)
+
     def log(self, group_name: str, *, retention_days: int) -> None:
         """Write each event into a log group of its own, `/aws/events/<group_name>`."""
         group = CloudwatchLogGroup(self, "log", name=f"/aws/events/{group_name}", retention_in_days=retention_days)
