@@ -17,6 +17,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
+from xml.sax.saxutils import escape
 
 import boto3
 from botocore.config import Config
@@ -24,7 +25,18 @@ from botocore.exceptions import BotoCoreError, ClientError
 from ministack import app
 from ministack.core import iam_actions, iam_evaluator, responses
 from ministack.core.responses import get_account_id, json_response
-from ministack.services import cloudwatch_logs, eventbridge, iam, lambda_svc, s3, scheduler, sqs, sts
+from ministack.services import (
+    cloudtrail,
+    cloudwatch,
+    cloudwatch_logs,
+    eventbridge,
+    iam,
+    lambda_svc,
+    s3,
+    scheduler,
+    sqs,
+    sts,
+)
 
 _SWEEP_SECONDS = 1
 # Where a test puts what AWS's own services put on the default bus; PutEvents refuses their names, as on AWS.
@@ -32,6 +44,9 @@ SERVICE_EVENTS = "/_rollbook/service-events"
 _logger = logging.getLogger("ministack")
 _invoke_target = eventbridge._invoke_target
 _put_permission = eventbridge._put_permission
+_create_trail = cloudtrail._create_trail
+_describe_alarms = cloudwatch._describe_alarms
+_emit_lambda_logs = lambda_svc._emit_lambda_logs
 _route_async_failure = lambda_svc._route_async_failure
 _authenticate = iam_evaluator.authenticate
 _dynamodb_resource_arns = iam_actions.dynamodb_resource_arns
@@ -235,6 +250,74 @@ def route_async_failure(target_arn: str, name: str, event: dict[str, Any], resul
     queue["messages"].append(message | dict.fromkeys(unset) | {"md5_attrs": ""})
 
 
+def emit_lambda_logs(function: Any, request_id: str, log_text: str, *details: Any, **named: Any) -> None:
+    """Write a function's log, and put the metrics that are embedded in it.
+
+    Source: CloudWatch User Guide, "Specification: Embedded metric format".
+    """
+    _emit_lambda_logs(function, request_id, log_text, *details, **named)
+    for line in (log_text or "").splitlines():
+        if not line.startswith('{"_aws"'):
+            continue
+        record = json.loads(line)
+        for directive in record["_aws"]["CloudWatchMetrics"]:
+            data = [
+                {
+                    "MetricName": metric["Name"],
+                    "Unit": metric["Unit"],
+                    "Timestamp": record["_aws"]["Timestamp"] / 1000,
+                    "Value": value,
+                    "Dimensions": [{"Name": name, "Value": record[name]} for name in names],
+                }
+                for names in directive["Dimensions"]
+                for metric in directive["Metrics"]
+                for value in _list(record[metric["Name"]])
+            ]
+            wanted = {"Namespace": directive["Namespace"], "MetricData": data}
+            cloudwatch._put_metric_data({}, wanted, False, is_json=True)
+
+
+def describe_alarms(params: Any, body: Any, is_cbor: bool, is_json: bool = False) -> Any:
+    """Describe alarms; as XML MiniStack leaves most of them out, so every plan would change them."""
+    if is_cbor or is_json:
+        return _describe_alarms(params, body, is_cbor, is_json)
+    names = [value for name, value in sorted(params.items()) if name.startswith("AlarmNames.member.")]
+    wanted = {"AlarmNames": [_list(name)[0] for name in names]} if names else {}
+    found = json.loads(_describe_alarms({}, wanted, False, True)[2])
+    return cloudwatch._xml(200, "DescribeAlarmsResponse", f"<DescribeAlarmsResult>{_xml(found)}</DescribeAlarmsResult>")
+
+
+def _xml(value: Any) -> str:
+    """Return JSON as AWS's query protocol has it."""
+    match value:
+        case dict():
+            told = {
+                name: _iso(inner) if name.endswith("Timestamp") else inner
+                for name, inner in value.items()
+                if inner is not None
+            }
+            return "".join(f"<{name}>{_xml(inner)}</{name}>" for name, inner in told.items())
+        case list():
+            return "".join(f"<member>{_xml(inner)}</member>" for inner in value)
+        case bool():
+            return str(value).lower()
+        case _:
+            return escape(str(value))
+
+
+def _iso(seconds: Any) -> str:
+    return datetime.fromtimestamp(float(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def create_trail(body: dict[str, Any]) -> Any:
+    """Make a trail, with its tags."""
+    answer = _create_trail(body)
+    if answer[0] == 200 and body.get("TagsList"):
+        arn = json.loads(answer[2])["TrailARN"]
+        cloudtrail._trail_tags[arn] = {tag["Key"]: tag.get("Value", "") for tag in body["TagsList"]}
+    return answer
+
+
 def fill_in(text: str, *, schedule_arn: str, scheduled_time: datetime, execution_id: str, attempt: int) -> str:
     """Return a target's input with the context attributes filled in.
 
@@ -359,8 +442,8 @@ def _assume(role_arn: str, rule: dict[str, Any]) -> Callable[[str], Any]:
     return client
 
 
-def _list(value: str | list[str]) -> list[str]:
-    return [value] if isinstance(value, str) else value
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _endpoint() -> str:
@@ -371,6 +454,9 @@ def main() -> None:
     """Run MiniStack with the additions, until it is told to stop."""
     eventbridge._invoke_target = invoke_target
     eventbridge._put_permission = put_permission
+    cloudtrail._DISPATCH["CreateTrail"] = create_trail
+    cloudwatch._describe_alarms = describe_alarms
+    lambda_svc._emit_lambda_logs = emit_lambda_logs
     lambda_svc._route_async_failure = route_async_failure
     eventbridge._dispatch_to_lambda = dispatch_to_lambda
     iam_actions.dynamodb_resource_arns = dynamodb_resource_arns

@@ -144,6 +144,10 @@ def alerts(local: Local) -> Iterator[Callable[[], list[dict[str, Any]]]]:
     queue = sqs.create_queue(QueueName=f"alerts-{uuid.uuid4()}")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     [topic] = [found["TopicArn"] for found in sns.list_topics()["Topics"] if "student-backup" in found["TopicArn"]]
+    allow = {"Effect": "Allow", "Principal": "*", "Action": "sqs:SendMessage", "Resource": arn}
+    sqs.set_queue_attributes(
+        QueueUrl=queue, Attributes={"Policy": json.dumps({"Version": "2012-10-17", "Statement": [allow]})}
+    )
     subscription = sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)["SubscriptionArn"]
     heard: list[dict[str, Any]] = []
 
