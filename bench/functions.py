@@ -19,7 +19,10 @@ _ENTRIES = (
     "handlers.users.welcome.handler",
     "handlers.audit.alert.handler",
     "handlers.snapshots.copy.handler",
-    *(f"handlers.backups.functions.{name}.handler" for name in ("backup", "finish", "verify", "restore", "drill")),
+    *(
+        f"handlers.backups.functions.{name}.handler"
+        for name in ("backup", "finish", "verify", "restore", "drill", "validate")
+    ),
 )
 _CLASSES = [found for found in vars(environment).values() if is_dataclass(found)]
 _VARIABLES = {field.name.upper(): "1" for each in _CLASSES for field in fields(each)} | {

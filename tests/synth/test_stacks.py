@@ -23,7 +23,10 @@ CLASSES = {"getStudentData": environment.GetStudents, "insertStudentData": envir
     "SendWelcomeEmail": environment.Welcome,
     "AuditBackupAccess": environment.Audit,
     "CopyDatabaseSnapshot": environment.CopySnapshot,
+    "ValidateRestoredTable": environment.Validate,
 }
+# Actions that no policy can limit to a resource (Service Authorization Reference, "AWS Backup").
+WITHOUT_RESOURCE = {"backup:DescribeRestoreJob", "backup:PutRestoreValidationResult"}
 pytestmark = pytest.mark.parametrize("env", ENVIRONMENTS)
 
 
@@ -69,7 +72,8 @@ def test_no_policy_allows_a_wildcard_action_or_resource(stacks: Stacks, env: str
             continue
         assert not [action for action in listed(statement["Action"]) if "*" in action], f"{address} {statement['Sid']}"
         for resource in listed(statement.get("Resource", [])):
-            assert resource != "*", f"{address} {statement['Sid']} is for every resource"
+            nameless = set(listed(statement["Action"])) <= WITHOUT_RESOURCE
+            assert nameless or resource != "*", f"{address} {statement['Sid']} is for every resource"
 
 
 def test_an_identity_policy_has_no_principal_and_a_resource_policy_has_one(stacks: Stacks, env: str) -> None:
@@ -254,7 +258,7 @@ def test_only_the_local_stack_knows_of_the_emulator(stacks: Stacks, env: str) ->
 
 def test_every_function_is_in_an_environment_that_is_whole(stacks: Stacks, env: str) -> None:
     functions = {function["function_name"] for function in stacks.resources(env, "aws_lambda_function").values()}
-    missing = {"CopyDatabaseSnapshot"} if env == "workshop" else set()
+    missing = {"CopyDatabaseSnapshot", "ValidateRestoredTable"} if env == "workshop" else set()
     assert functions == CLASSES.keys() - missing
 
 
@@ -294,10 +298,84 @@ def test_copies_of_snapshots_are_encrypted_in_their_region_and_only_own_ones_del
     if env == "workshop":
         assert not stacks.resources(env, "aws_kms_key")
         return
-    [key] = stacks.resources(env, "aws_kms_key").values()
+    [key] = [key for name, key in stacks.resources(env, "aws_kms_key").items() if name.startswith("snapshots")]
     assert (key["provider"], key["enable_key_rotation"]) == ("aws.ap-northeast-1", True)
     [delete] = [
         statement for _, statement in policies(stacks, env) if "rds:DeleteDBSnapshot" in listed(statement["Action"])
     ]
     assert delete["Condition"] == {"StringEquals": {"aws:ResourceTag/rollbook:copied-by": "CopyDatabaseSnapshot"}}
     assert all(":rollbook-*" in arn and ":ap-northeast-1:" in arn for arn in delete["Resource"])
+
+
+def test_the_workshops_plan_backs_up_what_is_tagged_daily(stacks: Stacks, env: str) -> None:
+    [plan] = stacks.resources(env, "aws_backup_plan").values()
+    rule = plan["rule"][0]
+    assert (rule["rule_name"], rule["schedule"]) == ("RuleForDailyBackups", "cron(0 5 ? * * *)")
+    assert (rule["start_window"], rule["completion_window"]) == (60, 120)
+    [selection] = stacks.resources(env, "aws_backup_selection").values()
+    assert selection["name"] == "TagBasedBackupSelection"
+    assert selection["selection_tag"] == [{"type": "STRINGEQUALS", "key": "backup", "value": "daily"}]
+    table = one(stacks, env, "aws_dynamodb_table", name="studentData")
+    assert table["tags"]["backup"] == "daily"
+
+
+def test_production_copies_locks_tests_and_audits(stacks: Stacks, env: str) -> None:
+    if env != "production":
+        return
+    [plan] = stacks.resources(env, "aws_backup_plan").values()
+    [copy] = plan["rule"][0]["copy_action"]
+    [elsewhere] = [name for name, vault in stacks.resources(env, "aws_backup_vault").items() if vault.get("provider")]
+    assert copy["destination_vault_arn"] == f"${{aws_backup_vault.{elsewhere}.arn}}"
+    assert all("kms_key_arn" in vault for vault in stacks.resources(env, "aws_backup_vault").values())
+    assert plan["rule"][1]["lifecycle"] == {"cold_storage_after": 30, "delete_after": 365}
+    [lock] = stacks.resources(env, "aws_backup_vault_lock_configuration").values()
+    assert (lock["min_retention_days"], lock.get("changeable_for_days")) == (7, None)
+    for kind in (
+        "restore_testing_plan",
+        "restore_testing_selection",
+        "framework",
+        "report_plan",
+        "vault_notifications",
+    ):
+        assert len(stacks.resources(env, f"aws_backup_{kind}")) == 1, kind
+    assert "DynamoDB" in stacks.json(env)["output"]["account_wide"]["value"]
+
+
+def test_every_function_and_every_queue_has_its_alarms(stacks: Stacks, env: str) -> None:
+    alarms = stacks.resources(env, "aws_cloudwatch_metric_alarm").values()
+    watched = {(alarm["metric_name"], value) for alarm in alarms for value in (alarm.get("dimensions") or {}).values()}
+    for function in stacks.resources(env, "aws_lambda_function").values():
+        assert {("Errors", function["function_name"]), ("Duration", function["function_name"])} <= watched
+    for queue in stacks.resources(env, "aws_sqs_queue").values():
+        assert ("ApproximateNumberOfMessagesVisible", queue["name"]) in watched
+    assert all("aws_sns_topic" in arn for alarm in alarms for arn in alarm["alarm_actions"] + alarm["ok_actions"])
+    for metric in ("TargetErrorCount", "InvocationDroppedCount"):
+        assert (metric, "student-backups") in watched
+
+
+def test_the_dead_mans_alarm_counts_silence_as_bad(stacks: Stacks, env: str) -> None:
+    alarm = one(stacks, env, "aws_cloudwatch_metric_alarm", alarm_name="studentData-no-backup")
+    assert alarm["treat_missing_data"] == "breaching"
+    assert (alarm["namespace"], alarm["metric_name"]) == ("Rollbook", "BackupsCompleted")
+    assert (alarm["comparison_operator"], alarm["threshold"], alarm["statistic"]) == ("LessThanThreshold", 1, "Sum")
+    # A day, the window of five minutes and three hours of grace, in whole hours.
+    assert (alarm["period"], alarm["evaluation_periods"], alarm["datapoints_to_alarm"]) == (3600, 28, 28)
+
+
+def test_failed_jobs_of_aws_backup_are_told_of(stacks: Stacks, env: str) -> None:
+    rules = stacks.resources(env, "aws_cloudwatch_event_rule")
+    told = {json.loads(rule["event_pattern"])["detail-type"][0] for rule in rules.values() if "failed" in rule["name"]}
+    assert told == {"Backup Job State Change", "Copy Job State Change", "Restore Job State Change"}
+    [policy] = stacks.resources(env, "aws_sns_topic_policy").values()
+    [publish] = [s for s in json.loads(policy["policy"])["Statement"] if s["Sid"] == "RulesPublish"]
+    assert len(publish["Condition"]["ArnEquals"]["aws:SourceArn"]) == 3
+
+
+def test_the_dashboard_is_json_that_shows_every_table(stacks: Stacks, env: str) -> None:
+    [dashboard] = stacks.resources(env, "aws_cloudwatch_dashboard").values()
+    widgets = json.loads(dashboard["dashboard_body"])["widgets"]
+    titles = " ".join(widget["properties"]["title"] for widget in widgets)
+    for word in ("Last good backup", "Success rate", "Items", "Bytes", "Duration", "dollars", "RTO"):
+        assert word in titles
+    [alarms] = [widget for widget in widgets if widget["type"] == "alarm"]
+    assert len(alarms["properties"]["alarms"]) == len(stacks.resources(env, "aws_cloudwatch_metric_alarm"))

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -77,3 +79,71 @@ def test_the_shortest_interval_is_that_of_the_closest_firings() -> None:
     assert schedules.shortest_interval("cron(0 6,7,20 * * ? *)") == timedelta(hours=1)
     assert schedules.shortest_interval("rate(5 minutes)") == timedelta(minutes=5)
     assert schedules.shortest_interval("at(2100-01-01T00:00:00)") is None
+
+
+def minutes_of(year: int, zone: str) -> Iterator[tuple[datetime, datetime]]:
+    """Every minute of a local year as UTC and as the clock on the wall shows it; an hour that comes twice, once."""
+    begin = datetime(year, 1, 1, tzinfo=ZoneInfo(zone)).astimezone(UTC)
+    end = datetime(year + 1, 1, 1, tzinfo=ZoneInfo(zone)).astimezone(UTC)
+    seen: set[datetime] = set()
+    while begin < end:
+        wall = begin.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
+        if wall not in seen:
+            seen.add(wall)
+            yield begin, wall
+        begin += timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Ho_Chi_Minh"])
+@pytest.mark.parametrize(
+    ("expression", "is_due"),
+    [
+        ("cron(30 2 * * ? *)", lambda wall: (wall.hour, wall.minute) == (2, 30)),
+        (
+            "cron(15/20 1-3 ? * SUN,SAT *)",
+            lambda wall: wall.weekday() > 4 and 1 <= wall.hour <= 3 and wall.minute in (15, 35, 55),
+        ),
+        ("cron(0 0 1 1/3 ? *)", lambda wall: (wall.day, wall.hour, wall.minute) == (1, 0, 0) and wall.month % 3 == 1),
+        (
+            "cron(0 3 ? * SUN#1 *)",
+            lambda wall: wall.weekday() == 6 and wall.day <= 7 and (wall.hour, wall.minute) == (3, 0),
+        ),
+        (
+            "cron(0 3 L * ? *)",
+            lambda wall: (wall + timedelta(days=1)).day == 1 and (wall.hour, wall.minute) == (3, 0),
+        ),
+    ],
+)
+def test_a_year_of_firings_is_what_looking_at_every_minute_finds(
+    expression: str, is_due: Callable[[datetime], bool], zone: str
+) -> None:
+    expected = [moment for moment, wall in minutes_of(2025, zone) if is_due(wall)]
+    begin = datetime(2025, 1, 1, tzinfo=ZoneInfo(zone)).astimezone(UTC)
+    found = schedules.parse(expression, zone).after(begin - timedelta(seconds=1))
+    end = datetime(2026, 1, 1, tzinfo=ZoneInfo(zone))
+    assert list(itertools.takewhile(lambda moment: moment < end, found)) == expected
+
+
+@pytest.mark.parametrize(
+    ("expression", "longest"),
+    [
+        ("cron(0 6,7,20 * * ? *)", timedelta(hours=13)),
+        ("cron(0 6 ? * MON-FRI *)", timedelta(days=3)),
+        ("cron(0 6 ? * SUN *)", timedelta(days=7)),
+        ("cron(0 6 1 * ? *)", timedelta(days=31)),
+        ("rate(5 minutes)", timedelta(minutes=5)),
+    ],
+)
+def test_the_longest_interval_is_that_of_the_farthest_firings(expression: str, longest: timedelta) -> None:
+    assert schedules.longest_interval(expression) == longest
+
+
+def test_silence_is_as_long_as_a_run_may_be_late_and_cloudwatch_looks_back() -> None:
+    grace = timedelta(hours=3)
+    assert schedules.hours_of_silence("cron(0 0 * * ? *)", "UTC", 5, grace) == 28
+    assert schedules.hours_of_silence("cron(0 0 * * ? *)", "Europe/Berlin", 0, grace) == 28  # a day of 25 hours
+    assert schedules.hours_of_silence("cron(0 0 ? * SUN *)", "UTC", 15, grace) == 168
+    with pytest.raises(schedules.ScheduleError, match="CloudWatch looks back 7 days"):
+        schedules.hours_of_silence("cron(0 0 1 * ? *)", "UTC", 0, grace)
+    with pytest.raises(schedules.ScheduleError, match="fires once at most"):
+        schedules.hours_of_silence("at(2100-01-01T00:00:00)", "UTC", 0, grace)

@@ -19,6 +19,10 @@ def load_changed(tmp_path: Path, old: str, new: str) -> str:
     return str(refused.value)
 
 
+def rule(text: str, fault: str) -> tuple[str, str, str]:
+    return "[records]", f"[[vault.rules]]\n{text}\n[records]", fault
+
+
 def test_the_environments_of_the_project_are_valid() -> None:
     assert [settings.name for settings in load_all()] == ["local", "production", "workshop"]
 
@@ -41,6 +45,31 @@ def test_the_environments_of_the_project_are_valid() -> None:
         ('distribution_name = "StudentWebsiteDistribution"', 'domain_name = "a.b"', "come together"),
         ("[records]", 'name = "other"\n[records]', "the file's name is the environment's name"),
         ("[records]", "[records", "is no TOML"),
+        rule("cold_storage_after_days = 30\ndelete_after_days = 119", "119 must be 90 or more past cold_storage"),
+        rule('copies = [{ region = "us-east-1", cold_storage_after_days = 1, delete_after_days = 90 }]', "90 or more"),
+        rule('copies = [{ region = "ap-southeast-1" }]', "a copy there protects from nothing"),
+        rule(
+            'frequency = "hourly"\nstart_window_minutes = 61\ncompletion_window_minutes = 200',
+            "is longer than the 1:00",
+        ),
+        rule("completion_window_minutes = 119", "greater than or equal to 120"),
+        rule("start_window_minutes = 61", "must be 60 or more past start_window_minutes"),
+        rule('schedule_expression = "cron(0/30 * ? * * *)"', "AWS Backup runs a rule once an hour at most"),
+        rule('schedule_expression = "rate(1 day)"', "AWS Backup takes cron"),
+        rule('schedule_expression = "cron(0 5 * * *)"', "has 5 fields"),
+        rule('schedule_expression = "cron(0 5 * * * *)"', "exactly one of day-of-month and day-of-week must be ?"),
+        rule('time_zone = "Asia/Hanoi"', "no such IANA time zone"),
+        rule('frequency = "daily"\nschedule_expression = "cron(0 5 ? * * *)"', "say the same thing"),
+        rule("continuous = true\ndelete_after_days = 36", "keeps 1 to 35 days"),
+        rule('name = "x"\n[[vault.rules]]\nname = "x"', "two rules are named x"),
+        rule('[vault.lock]\nmode = "compliance"', 'set lock.confirm_compliance = "StudentBackupVault"'),
+        rule("[vault.lock]\nmin_retention_days = 40", "every job would fail"),
+        rule("[vault.lock]\nmin_retention_days = 9\nmax_retention_days = 8", "is less than min_retention_days"),
+        rule("[[vault.selections]]\nname = 'x'", "selects nothing"),
+        rule('[vault.restore_testing]\nplan_name = "with-a-dash"', "vault.restore_testing.plan_name = 'with-a-dash'"),
+        ("cron(0 0 * * ? *)", "cron(0 0 1 * ? *)", "a missed run could not be told"),
+        ("cron(0 0 * * ? *)", "rate(30 seconds)", "write a number above 0 and a unit: rate(5 minutes)"),
+        ("[records]", '[snapshots]\ndestination_region = "ap-southeast-1"\n[records]', "where the databases are"),
     ],
 )
 def test_a_bad_setting_is_named_with_its_reason(tmp_path: Path, old: str, new: str, fault: str) -> None:

@@ -16,7 +16,8 @@ from infra import zips
 from infra.zips import ROOT, Target
 
 LAMBDA = Target("python3.13", "arm64")
-BACKUPS = [f"handlers.backups.functions.{name}.handler" for name in ("backup", "finish", "verify", "restore", "drill")]
+_OF_BACKUPS = ("backup", "finish", "verify", "restore", "drill", "validate")
+BACKUPS = [f"handlers.backups.functions.{name}.handler" for name in _OF_BACKUPS]
 ENTRIES = [
     "handlers.students.get.handler",
     "handlers.students.insert.handler",
