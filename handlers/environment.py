@@ -149,3 +149,48 @@ class Validate(Environment):
 
     s3_bucket_name: str
     key_prefix: str
+
+
+@dataclass(frozen=True)
+class ReportedTable:
+    """What the settings say of a table's backups; a report holds what happened against it.
+
+    Arguments:
+        days: storage class to the days that a backup is in it, in their order.
+        replicated_to: Region of the copies, or nothing.
+        memory_mb, architecture: of the function that makes them.
+    """
+
+    table_name: str
+    key_prefix: str
+    schedule_name: str
+    expression: str
+    time_zone: str
+    window_minutes: int
+    engine: str
+    days: dict[str, int]
+    replicated_to: str
+    memory_mb: int
+    architecture: str
+
+
+@dataclass(frozen=True)
+class Report(Environment):
+    """Of the function that mails the weekly report. `TABLES` and `PRICES` are JSON."""
+
+    s3_bucket_name: str
+    history_table_name: str
+    schedule_group: str
+    sender_email: str
+    recipient_email: str
+    tables: str
+    prices: str
+    prices_as_of: str
+    prices_region: str
+    region: str
+    time_zone: str
+    rpo_hours: str
+    rto_minutes: str
+    grace_hours: str
+    vault_name: str = ""
+    plan_name: str = ""

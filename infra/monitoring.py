@@ -11,7 +11,8 @@ from typing import Any
 from cdktf_cdktf_provider_aws.cloudwatch_dashboard import CloudwatchDashboard
 from constructs import Construct
 
-from infra import prices, schedules
+from handlers import schedules
+from infra import prices
 from infra.alerts import Alerts
 from infra.settings import Settings
 from infra.shapes.alarm import Alarm, Metric

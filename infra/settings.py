@@ -12,7 +12,8 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from infra import schedules
+from handlers import schedules
+from handlers.environment import ReportedTable
 
 ENVIRONMENTS = Path(__file__).resolve().parent.parent / "environments"
 
@@ -56,6 +57,14 @@ def _check_cold(cold_days: int | None, delete_days: int) -> None:
             f"delete_after_days = {delete_days} must be 90 or more past cold_storage_after_days = {cold_days}: cold "
             "storage is paid for 90 days, and AWS Backup refuses less"
         )
+
+
+def _days_in_classes(infrequent: int | None, glacier: int | None, expire: int) -> dict[str, int]:
+    """Return the days that a backup is in each storage class."""
+    begins = {"STANDARD": 0, "STANDARD_IA": infrequent, "GLACIER": glacier}
+    steps = [(name, day) for name, day in begins.items() if day is not None]
+    ends = [*(day for _, day in steps[1:]), expire]
+    return {name: end - day for (name, day), end in zip(steps, ends, strict=True)}
 
 
 _FREQUENCIES = {
@@ -617,6 +626,34 @@ class Vault(Section):
         return self
 
 
+class Objectives(Section):
+    """What is wanted of the backups; reports hold what was reached against it."""
+
+    rpo_hours: float = Field(25, gt=0, description="Hours of changes that may be lost at most.")
+    rto_minutes: float = Field(60, gt=0, description="Minutes that it may take to bring the records back.")
+
+
+class WeeklyReport(Section):
+    """The weekly mail on all backups."""
+
+    enabled: bool = Field(True, description="Send it.")
+    function_name: FunctionName = Field("SendBackupReport", description="Function that sends it.")
+    memory_mb: int = Field(256, ge=128, le=10240, description="Its memory, MB (Lambda: 128 to 10,240).")
+    schedule_name: ScheduleName = Field("WeeklyBackupReport", description="Schedule, in the group of the backup's.")
+    schedule_role_name: RoleName = Field(
+        "WeeklyBackupReportRole", description="Execution role of the schedule; may invoke the report only."
+    )
+    schedule_expression: ScheduleExpression = Field("cron(0 6 ? * MON *)", description="cron(…), rate(…) or at(…).")
+    schedule_time_zone: TimeZone = Field("UTC", description="IANA zone in which the expression is read.")
+    days: int = Field(7, ge=1, le=366, description="Days that it covers.")
+    dead_letter_queue_name: QueueName = Field(
+        "backup-report-dead-letters", description="Queue of the reports that failed three times."
+    )
+    schedule_dead_letter_queue_name: QueueName = Field(
+        "backup-report-schedule-dead-letters", description="Queue of those that the Scheduler could not start."
+    )
+
+
 class Monitoring(Section):
     """Alarms and the dashboard."""
 
@@ -663,7 +700,31 @@ class Settings(Section):
     snapshots: Snapshots = Snapshots()
     vault: Vault = Vault()
     monitoring: Monitoring = Monitoring()
+    objectives: Objectives = Objectives()
+    weekly_report: WeeklyReport = WeeklyReport()
     state: State = State()
+
+    @property
+    def reported_tables(self) -> list[ReportedTable]:
+        """Return every table that is backed up, as reports want it."""
+        backups = self.backups
+        return [
+            ReportedTable(
+                table_name=self.records.table_name,
+                key_prefix=backups.key_prefix,
+                schedule_name=backups.schedule_name,
+                expression=backups.schedule_expression,
+                time_zone=backups.schedule_time_zone,
+                window_minutes=backups.flexible_window_minutes,
+                engine=backups.engine,
+                days=_days_in_classes(
+                    backups.infrequent_access_after_days, backups.glacier_after_days, backups.expire_after_days
+                ),
+                replicated_to="",
+                memory_mb=backups.memory_mb,
+                architecture=self.functions.architecture,
+            )
+        ]
 
     @property
     def audit_bucket_name(self) -> str:

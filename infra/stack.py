@@ -62,8 +62,6 @@ class RollbookStack(TerraformStack):
             Drills(self, "drills", platform=platform, reporting=reporting, group=group)
         if settings.signups.enabled:
             SignUps(self, "signups", platform=platform, settings=settings, mail=mail, events=events, site=site.url)
-        if settings.audit.enabled:
-            Audit(self, "audit", platform=platform, settings=settings, store=store, alerts=alerts)
         if destination := settings.snapshots.destination_region:
             Snapshots(self, "snapshots", platform=platform, settings=settings, alerts=alerts, destination=destination)
         if settings.vault.enabled:
@@ -78,6 +76,9 @@ class RollbookStack(TerraformStack):
                     records=records,
                     store=store,
                 )
+        # After all that was granted the backups, which it expects, and before what watches every function.
+        if settings.audit.enabled:
+            Audit(self, "audit", platform=platform, settings=settings, store=store, alerts=alerts)
         if settings.monitoring.enabled:
             self._monitor(settings, alerts)
         store.restrict()

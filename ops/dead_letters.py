@@ -89,13 +89,17 @@ def read(cloud: Cloud) -> list[DeadLetter]:
         OperatorError: a queue cannot be read.
     """
     settings = cloud.settings
-    functions = {settings.backups.dead_letter_queue_name: settings.backups.function_name}
-    if settings.backups.engine != "scan":
-        functions[f"{settings.backups.dead_letter_queue_name}-exports"] = settings.backups.finish_function_name
-    if settings.drills.enabled:
-        functions[settings.drills.dead_letter_queue_name] = settings.drills.function_name
-    if settings.signups.enabled:
-        functions[settings.signups.dead_letter_queue_name] = settings.signups.function_name
+    backups, snapshots, testing = settings.backups, settings.snapshots, settings.vault.restore_testing
+    functions = {backups.dead_letter_queue_name: backups.function_name}
+    if backups.engine != "scan":
+        functions[f"{backups.dead_letter_queue_name}-exports"] = backups.finish_function_name
+    for part in (settings.drills, settings.signups, settings.audit, settings.weekly_report):
+        if part.enabled:
+            functions[part.dead_letter_queue_name] = part.function_name
+    if snapshots.destination_region:
+        functions[snapshots.dead_letter_queue_name] = snapshots.function_name
+    if settings.vault.enabled and testing.enabled:
+        functions[testing.dead_letter_queue_name] = testing.function_name
     try:
         return [letter for queue, function in functions.items() for letter in _of(cloud.client("sqs"), queue, function)]
     except (BotoCoreError, ClientError) as error:

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import typer
 from rich.table import Table
 
-from infra import schedules
+from handlers import schedules
 from ops.cloud import Cloud
 from ops.console import OperatorError, command, err, out
 

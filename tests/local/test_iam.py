@@ -125,7 +125,7 @@ ACTIONS: dict[str, Callable[[Client], Any]] = {
 }
 ALLOWED = {
     "audit": {"alert"},
-    "snapshots": {"alert", "look at snapshots"},  # and copies, of ARNs, into its own names
+    "snapshots": {"alert", "look at snapshots", "copy a snapshot"},
     "welcome": {"remember a welcome", "mail as the school"},
     "get": {"scan the records"},
     "insert": {"save a record", "mail as the school", "put an event"},

@@ -81,4 +81,8 @@ def test_infra_imports_of_the_handlers_only_the_environment() -> None:
         lines = [
             line for line in path.read_text().splitlines() if line.startswith(("from handlers", "import handlers"))
         ]
-        assert set(lines) <= {"from handlers import environment", "from handlers.environment import Environment"}, path
+        assert set(lines) <= {
+            "from handlers import environment",
+            "from handlers.environment import Environment",
+            "from handlers import schedules",
+        }, path

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from infra import schedules
+from handlers import schedules
 
 NOON = datetime(2026, 2, 10, 12, 0, tzinfo=UTC)
 

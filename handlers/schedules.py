@@ -11,8 +11,10 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
-from zoneinfo import ZoneInfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from dateutil import tz
 
 _MONTHS = {name: number for number, name in enumerate(calendar.month_abbr) if name}
 _WEEKDAYS = {name: number for number, name in enumerate(("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"), start=1)}
@@ -64,7 +66,7 @@ class Cron:
     months: frozenset[int]
     weekdays: str
     years: frozenset[int]
-    zone: ZoneInfo
+    zone: tzinfo
 
     def after(self, moment: datetime) -> Iterator[datetime]:
         """Yield the firings after `moment` (aware), as UTC; ends when no year is left.
@@ -123,10 +125,25 @@ def parse(expression: str, time_zone: str = "UTC") -> Rate | Cron | At:
         return _rate(body)
     if kind == "at":
         try:
-            return At(datetime.strptime(body, "%Y-%m-%dT%H:%M:%S").replace(tzinfo=ZoneInfo(time_zone)).astimezone(UTC))
+            return At(datetime.strptime(body, "%Y-%m-%dT%H:%M:%S").replace(tzinfo=zone_of(time_zone)).astimezone(UTC))
         except ValueError:
             raise ScheduleError(f"at({body}) is no time; write at(2026-01-31T07:00:00)") from None
-    return _cron(body, ZoneInfo(time_zone))
+    return _cron(body, zone_of(time_zone))
+
+
+def zone_of(name: str) -> tzinfo:
+    """Return a time zone; where the system has none (as on Lambda), the one that comes with botocore's dateutil.
+
+    Raises:
+        ScheduleError: there is no such zone.
+    """
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        found = tz.gettz(name)
+    if found is None:
+        raise ScheduleError(f"there is no time zone {name!r}")
+    return found
 
 
 def shortest_interval(expression: str, time_zone: str = "UTC") -> timedelta | None:
@@ -154,6 +171,44 @@ def longest_interval(expression: str, time_zone: str = "UTC") -> timedelta | Non
         if later > _A_YEAR + timedelta(days=366) or number > _MANY:
             break
     return longest
+
+
+def mean_interval(expression: str, time_zone: str = "UTC") -> timedelta:
+    """Return the mean time between two firings of a year of them; ten years if it fires once at most."""
+    schedule = parse(expression, time_zone)
+    if isinstance(schedule, Rate):
+        return schedule.interval
+    firings: list[datetime] = []
+    for moment in schedule.after(_A_YEAR):
+        firings.append(moment)
+        if moment > _A_YEAR + timedelta(days=366) or len(firings) > _MANY:
+            break
+    if len(firings) < 2:
+        return timedelta(days=3653)
+    return (firings[-1] - firings[0]) / (len(firings) - 1)
+
+
+def last_before(expression: str, time_zone: str, moment: datetime, *, since: datetime | None = None) -> datetime | None:
+    """Return the last firing up to a moment, or None if there was none.
+
+    Arguments:
+        since: a firing that is known; a rate is counted from it, and without it nothing of a rate is known.
+    """
+    schedule = parse(expression, time_zone)
+    if isinstance(schedule, Rate):
+        if since is None or since > moment:
+            return None
+        return since + (moment - since) // schedule.interval * schedule.interval
+    if isinstance(schedule, At):
+        return schedule.moment if schedule.moment <= moment else None
+    for days in (2, 40, 400, 4000):
+        begin = moment - timedelta(days=days)
+        found = None
+        for found in itertools.takewhile(lambda firing: firing <= moment, schedule.after(begin)):  # noqa: B007
+            pass
+        if found is not None:
+            return found
+    return None
 
 
 def hours_of_silence(expression: str, time_zone: str, window_minutes: int, grace: timedelta) -> int:
@@ -187,7 +242,7 @@ def _rate(body: str) -> Rate:
     return Rate(value * _UNITS[unit])
 
 
-def _cron(body: str, zone: ZoneInfo) -> Cron:
+def _cron(body: str, zone: tzinfo) -> Cron:
     fields = body.split()
     if len(fields) != 6:
         raise ScheduleError(

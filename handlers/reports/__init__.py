@@ -1,0 +1,1 @@
+"""What is known of the backups, and what it says."""
