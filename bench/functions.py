@@ -19,6 +19,7 @@ _ENTRIES = (
     "handlers.users.welcome.handler",
     "handlers.audit.alert.handler",
     "handlers.snapshots.copy.handler",
+    "handlers.reports.weekly.handler",
     *(
         f"handlers.backups.functions.{name}.handler"
         for name in ("backup", "finish", "verify", "restore", "drill", "validate")

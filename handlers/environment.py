@@ -191,6 +191,6 @@ class Report(Environment):
     time_zone: str
     rpo_hours: str
     rto_minutes: str
-    grace_hours: str
+    days: str
     vault_name: str = ""
     plan_name: str = ""

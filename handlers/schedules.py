@@ -140,7 +140,7 @@ def zone_of(name: str) -> tzinfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError):
-        found = tz.gettz(name)
+        found: tzinfo | None = tz.gettz(name)
     if found is None:
         raise ScheduleError(f"there is no time zone {name!r}")
     return found

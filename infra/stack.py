@@ -16,6 +16,7 @@ from infra.mail import Mail
 from infra.monitoring import Monitoring, Watched
 from infra.platform import Aws
 from infra.records import Records
+from infra.report import WeeklyReport
 from infra.reporting import Reporting
 from infra.restores import Drills, Restores
 from infra.settings import Settings
@@ -76,6 +77,8 @@ class RollbookStack(TerraformStack):
                     records=records,
                     store=store,
                 )
+        if settings.weekly_report.enabled:
+            WeeklyReport(self, "report", platform=platform, reporting=reporting, group=group)
         # After all that was granted the backups, which it expects, and before what watches every function.
         if settings.audit.enabled:
             Audit(self, "audit", platform=platform, settings=settings, store=store, alerts=alerts)

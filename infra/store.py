@@ -60,6 +60,11 @@ class BackupStore(Construct):
         function.allow("ListBackups", ["s3:ListBucket"], [self._bucket.arn])
         self._readers.append(function.role.arn)
 
+    def grant_list(self, function: Function) -> None:
+        """Let a function see which backups there are, and read the whole history."""
+        function.allow("ListBackups", ["s3:ListBucket"], [self._bucket.arn])
+        function.allow("ScanHistory", ["dynamodb:Scan"], [self._history.arn])
+
     @property
     def role_arns(self) -> list[str]:
         """Return the roles that were granted to read or write backups."""

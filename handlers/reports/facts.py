@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar
 
 from boto3.dynamodb.types import TypeDeserializer
@@ -120,13 +121,8 @@ def gather(
     return Facts(
         executions=_try(lambda: _executions(dynamodb, history_table, default_table)),
         objects=_try(lambda: _objects(client("s3"), bucket)),
-        schedules={
-            table: _try(lambda name=name: _schedule(scheduler, schedule_group, name)) for table, name in tables.items()
-        },
-        table_bytes={
-            table: _try(lambda table=table: int(dynamodb.describe_table(TableName=table)["Table"]["TableSizeBytes"]))
-            for table in tables
-        },
+        schedules={table: _try(partial(_schedule, scheduler, schedule_group, name)) for table, name in tables.items()},
+        table_bytes={table: _try(partial(_size, dynamodb, table)) for table in tables},
         jobs=_try(lambda: _jobs(client("backup"), since)) if vault_name else none,
         recovery_points=_try(lambda: _recovery_points(client("backup"), vault_name)) if vault_name else none,
         rules=_try(lambda: _rules(client("backup"), plan_name)) if plan_name else none,
@@ -138,6 +134,10 @@ def _try(read: Callable[[], T]) -> T | Unknown:
         return read()
     except (BotoCoreError, ClientError) as error:
         return Unknown(str(error))
+
+
+def _size(dynamodb: Any, table: str) -> int:
+    return int(dynamodb.describe_table(TableName=table)["Table"]["TableSizeBytes"])
 
 
 def _executions(dynamodb: Any, table: str, default_table: str) -> list[Execution]:

@@ -20,7 +20,8 @@ body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(
   margin: 2rem auto; padding: 0 1rem }
 h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; border-top: 1px solid var(--line); padding-top: 1.2rem }
 .good { color: var(--good) } .bad { color: var(--bad) } .soft { color: var(--soft) }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.2rem } dt { color: var(--soft) } dd { margin: 0 }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.2rem }
+dt { color: var(--soft) } dd { margin: 0 }
 table { border-collapse: collapse; width: 100% } td, th { text-align: left; padding: .25rem .8rem .25rem 0;
   border-bottom: 1px solid var(--line) } td.number { text-align: right; font-variant-numeric: tabular-nums }
 figure { display: inline-block; margin: 0 2rem 1rem 0 } figcaption { color: var(--soft) } rect { fill: var(--bar) }
@@ -92,9 +93,13 @@ def facts_of(table: TableReport, zone: tzinfo) -> Iterator[tuple[str, str]]:
 def facts_of_vault(vault: VaultReport, zone: tzinfo) -> Iterator[tuple[str, str]]:
     """Yield what is known of AWS Backup, by name."""
     yield "Jobs", _or(vault.jobs, _counts)
-    yield "Recovery points", _or(vault.recovery_points, lambda count: f"{count:,}, {size(vault.bytes or 0)}")
-    yield "Newest", _or(vault.newest_at, lambda at: _time(at, zone))
-    yield "Next expiry", _or(vault.next_expiry_at, lambda at: _time(at, zone))
+    yield (
+        "In the vault",
+        _or(vault.recovery_points, lambda count: f"{count:,} recovery points, {size(vault.bytes or 0)}"),
+    )
+    if vault.recovery_points:
+        yield "Newest", _or(vault.newest_at, lambda at: _time(at, zone))
+        yield "Next expiry", _time(vault.next_expiry_at, zone) if vault.next_expiry_at else "never"
     for name, at in (vault.next_runs or {}).items():
         yield f"Next {name}", _or(at, lambda moment: _time(moment, zone))
 

@@ -224,7 +224,9 @@ def _lateness(
         return ("on time", off, False) if last else ("unknown", "no run was due yet, and there is no backup", None)
     if last is not None and last.started_at >= due:
         return "on time", off, False
-    missed = due if last is None else next(schedules.parse(table.expression, table.time_zone).after(last.started_at))
+    if last is None:
+        return f"late by {_span(now - due)}", off or "a run was due, and there is no backup at all", True
+    missed = next(schedules.parse(table.expression, table.time_zone).after(last.started_at))
     # A run may begin anywhere in its window, and then it takes its time.
     if now - missed <= timedelta(minutes=table.window_minutes) + _LONGEST_RUN:
         return "on time", off or f"the run of {missed:%Y-%m-%d %H:%M}Z may still come", False

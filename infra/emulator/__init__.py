@@ -16,7 +16,8 @@ In the process (`server.py`, which runs MiniStack and adds what it leaves out):
 - *EventBridge Scheduler*: MiniStack neither assumes a schedule's role nor fills in `<aws.scheduler.…>` nor uses the
   dead-letter queue; here it does all three, and invokes a function as AWS does: asynchronously, with retries.
 - *IAM*: `aws:PrincipalArn` of a function is its role; a mail is about the sender's identity and has `ses:FromAddress`;
-  `ListTagsOfResource` is about the table that its ARN names; a call about a database snapshot is about that snapshot.
+  `ListTagsOfResource` is about the table that its ARN names; a call about a database snapshot, a
+  schedule, a vault or a backup plan is about that one.
 - *EventBridge*: a rule's function is invoked with Lambda's retries; a bus takes a whole policy; a log group gets its
   events, if a log policy lets EventBridge write them. No service records in CloudTrail or tells of its snapshots: a
   test puts such events on the default bus itself, by a path of its own.

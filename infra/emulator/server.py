@@ -128,7 +128,15 @@ def extract_resource_arn(
     region: str,
     account_id: str,
 ) -> str:
-    """Return what a request is about; MiniStack knows no snapshots of databases."""
+    """Return what a request is about; MiniStack knows no database snapshots, schedule groups, vaults and plans."""
+    parts = path.strip("/").split("/")
+    if service == "scheduler" and parts[0] == "schedules" and len(parts) == 2:
+        group = iam_actions._query_param(query_params, "groupName") or json.loads(body or b"{}").get("GroupName")
+        return f"arn:aws:scheduler:{region}:{account_id}:schedule/{group or 'default'}/{parts[1]}"
+    if service == "backup" and parts[0] == "backup-vaults" and len(parts) > 1:
+        return f"arn:aws:backup:{region}:{account_id}:backup-vault:{parts[1]}"
+    if service == "backup" and parts[:2] == ["backup", "plans"] and len(parts) > 2:
+        return f"arn:aws:backup:{region}:{account_id}:backup-plan:{parts[2]}"
     for field, kind in (("DBSnapshotIdentifier", "snapshot"), ("DBClusterSnapshotIdentifier", "cluster-snapshot")):
         name = iam_actions._query_param(query_params, field) or iam_actions._query_param(query_params, f"Target{field}")
         if service == "rds" and name:

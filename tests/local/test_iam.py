@@ -29,6 +29,7 @@ ROLES = {
     "welcome": "SendWelcomeEmailRole",
     "audit": "AuditBackupAccessRole",
     "snapshots": "CopyDatabaseSnapshotRole",
+    "report": "SendBackupReportRole",
 }
 SCHEDULE_ROLE = "Amazon_EventBridge_Scheduler_LAMBDA_7e5e967abf"
 Client = Callable[[str], Any]
@@ -125,6 +126,7 @@ ACTIONS: dict[str, Callable[[Client], Any]] = {
 }
 ALLOWED = {
     "audit": {"alert"},
+    "report": {"describe the table", "scan the history", "list the backups", "mail as the school"},
     "snapshots": {"alert", "look at snapshots", "copy a snapshot"},
     "welcome": {"remember a welcome", "mail as the school"},
     "get": {"scan the records"},

@@ -24,9 +24,19 @@ CLASSES = {"getStudentData": environment.GetStudents, "insertStudentData": envir
     "AuditBackupAccess": environment.Audit,
     "CopyDatabaseSnapshot": environment.CopySnapshot,
     "ValidateRestoredTable": environment.Validate,
+    "SendBackupReport": environment.Report,
 }
 # Actions that no policy can limit to a resource (Service Authorization Reference, "AWS Backup").
-WITHOUT_RESOURCE = {"backup:DescribeRestoreJob", "backup:PutRestoreValidationResult"}
+WITHOUT_RESOURCE = {
+    f"backup:{action}"
+    for action in (
+        "DescribeRestoreJob",
+        "ListBackupJobs",
+        "ListBackupPlans",
+        "ListCopyJobs",
+        "PutRestoreValidationResult",
+    )
+}
 pytestmark = pytest.mark.parametrize("env", ENVIRONMENTS)
 
 

@@ -24,6 +24,7 @@ ENTRIES = [
     "handlers.users.welcome.handler",
     "handlers.audit.alert.handler",
     "handlers.snapshots.copy.handler",
+    "handlers.reports.weekly.handler",
     *BACKUPS,
 ]
 

@@ -1,0 +1,51 @@
+"""From the settings to a report: what is asked of AWS, and what the answers are held against."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import fields
+from datetime import datetime, timedelta
+from typing import Any
+
+from handlers.environment import Report as ReportEnvironment
+from handlers.environment import ReportedTable
+from handlers.reports import facts, report
+
+
+def ask(
+    environment: ReportEnvironment, client: Callable[[str], Any], *, now: datetime, period: timedelta
+) -> report.Report:
+    """Return the report of the time up to now.
+
+    Arguments:
+        client: returns a boto3 client of a service.
+        now: aware.
+    """
+    known = {field.name for field in fields(ReportedTable)}
+    tables = [
+        ReportedTable(**{name: value for name, value in table.items() if name in known})
+        for table in json.loads(environment.tables)
+    ]
+    since = now - period
+    gathered = facts.gather(
+        client,
+        history_table=environment.history_table_name,
+        bucket=environment.s3_bucket_name,
+        schedule_group=environment.schedule_group,
+        tables={table.table_name: table.schedule_name for table in tables},
+        default_table=tables[0].table_name,
+        since=since,
+        vault_name=environment.vault_name,
+        plan_name=environment.plan_name,
+    )
+    wanted = report.Wanted(
+        tables=tables,
+        rpo=timedelta(hours=float(environment.rpo_hours)),
+        rto=timedelta(minutes=float(environment.rto_minutes)),
+        prices=json.loads(environment.prices),
+        prices_as_of=environment.prices_as_of,
+        prices_region=environment.prices_region,
+        uses_vault=bool(environment.vault_name),
+    )
+    return report.build(gathered, wanted, now=now, since=since)

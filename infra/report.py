@@ -1,0 +1,93 @@
+"""The weekly mail on all backups."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+from cdktf_cdktf_provider_aws.scheduler_schedule_group import SchedulerScheduleGroup
+from constructs import Construct
+
+from handlers import environment
+from infra import prices
+from infra.platform import Aws
+from infra.reporting import Reporting
+from infra.settings import Settings
+from infra.shapes.function import Function, Limits
+from infra.shapes.queue import DeadLetterQueue
+from infra.shapes.schedule import InvokeSchedule, Timing
+
+
+def variables(settings: Settings) -> environment.Report:
+    """Return what a report needs to know of an environment."""
+    backups, vault = settings.backups, settings.vault
+    known = prices.of(settings.region)
+    return environment.Report(
+        s3_bucket_name=backups.bucket_name,
+        history_table_name=backups.history_table_name,
+        schedule_group=backups.schedule_group,
+        sender_email=settings.mail.sender,
+        recipient_email=settings.mail.recipient,
+        tables=json.dumps([asdict(table) for table in settings.reported_tables], separators=(",", ":")),
+        prices=json.dumps(dict(known.values), separators=(",", ":")),
+        prices_as_of=known.as_of.isoformat(),
+        prices_region=known.region,
+        region=settings.region,
+        time_zone=settings.time_zone,
+        rpo_hours=f"{settings.objectives.rpo_hours:g}",
+        rto_minutes=f"{settings.objectives.rto_minutes:g}",
+        days=str(settings.weekly_report.days),
+        vault_name=vault.vault_name if vault.enabled else "",
+        plan_name=vault.plan_name if vault.enabled else "",
+    )
+
+
+class WeeklyReport(Construct):
+    """The function that makes the report and mails it, and its schedule."""
+
+    def __init__(
+        self, scope: Construct, id_: str, *, platform: Aws, reporting: Reporting, group: SchedulerScheduleGroup
+    ) -> None:
+        super().__init__(scope, id_)
+        settings = reporting.settings
+        weekly = settings.weekly_report
+        function = Function(
+            self,
+            "function",
+            platform=platform,
+            name=weekly.function_name,
+            entry="handlers.reports.weekly.handler",
+            environment=variables(settings),
+            limits=Limits(weekly.memory_mb, timeout_seconds=120),
+            log_retention_days=settings.functions.log_retention_days,
+            dead_letters=DeadLetterQueue.of_function(self, "dead-letters", name=weekly.dead_letter_queue_name),
+        )
+        reporting.mail.grant_send(function)
+        reporting.store.grant_list(function)
+        here = f"{settings.region}:{platform.account_id}"
+        tables = [f"arn:aws:dynamodb:{here}:table/{table.table_name}" for table in settings.reported_tables]
+        schedules = [
+            f"arn:aws:scheduler:{here}:schedule/{settings.backups.schedule_group}/{table.schedule_name}"
+            for table in settings.reported_tables
+        ]
+        function.allow("DescribeTables", ["dynamodb:DescribeTable"], tables)
+        function.allow("ReadSchedules", ["scheduler:GetSchedule"], schedules)
+        if settings.vault.enabled:
+            vault = f"arn:aws:backup:{here}:backup-vault:{settings.vault.vault_name}"
+            function.allow("ReadVault", ["backup:ListRecoveryPointsByBackupVault"], [vault])
+            function.allow("ReadPlans", ["backup:GetBackupPlan"], [f"arn:aws:backup:{here}:backup-plan:*"])
+            # None of these has a resource that a policy could name (Service Authorization Reference, "AWS Backup").
+            jobs = ["backup:ListBackupJobs", "backup:ListBackupPlans", "backup:ListCopyJobs"]
+            function.allow("ListJobs", jobs, ["*"])
+        InvokeSchedule(
+            self,
+            "schedule",
+            name=weekly.schedule_name,
+            group=group,
+            account_id=platform.account_id,
+            role_name=weekly.schedule_role_name,
+            policy_name="InvokeReport",
+            dead_letter_queue_name=weekly.schedule_dead_letter_queue_name,
+            function=function,
+            timing=Timing(weekly.schedule_expression, weekly.schedule_time_zone, 15),
+        )
