@@ -1,0 +1,86 @@
+"""What the backup measures is what the dead-man's alarm looks at, and silence sets it off."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from typing import Any
+
+import boto3
+import pytest
+
+from handlers.backups import run
+from tests.conftest import Stacks
+from tests.unit.engine import ENVIRONMENT, MIDNIGHT, Clock, Mail, backup_of, put, soon
+
+HOUR = timedelta(hours=1)
+
+
+def publish(log: str, moment: datetime) -> None:
+    """Put the metrics that are embedded in a log, as CloudWatch does with Lambda's."""
+    for line in log.splitlines():
+        if not line.startswith('{"_aws"'):
+            continue
+        record = json.loads(line)
+        [directive] = record["_aws"]["CloudWatchMetrics"]
+        boto3.client("cloudwatch").put_metric_data(
+            Namespace=directive["Namespace"],
+            MetricData=[
+                {
+                    "MetricName": metric["Name"],
+                    "Timestamp": moment,
+                    "Value": record[metric["Name"]][0],
+                    "Dimensions": [{"Name": name, "Value": record[name]} for name in directive["Dimensions"][0]],
+                }
+                for metric in directive["Metrics"]
+            ],
+        )
+
+
+def is_in_alarm(alarm: dict[str, Any], now: datetime) -> bool:
+    """Evaluate an alarm as CloudWatch does: every period of its range bad, one without data among them."""
+    begin = now - timedelta(seconds=alarm["period"] * alarm["evaluation_periods"])
+    found = boto3.client("cloudwatch").get_metric_statistics(
+        Namespace=alarm["namespace"],
+        MetricName=alarm["metric_name"],
+        Dimensions=[{"Name": name, "Value": value} for name, value in alarm["dimensions"].items()],
+        StartTime=begin,
+        EndTime=now,
+        Period=alarm["period"],
+        Statistics=[alarm["statistic"]],
+    )["Datapoints"]
+    good = [point for point in found if point[alarm["statistic"]] >= alarm["threshold"]]
+    assert alarm["treat_missing_data"] == "breaching"
+    return alarm["evaluation_periods"] - len(good) >= alarm["datapoints_to_alarm"]
+
+
+def test_a_schedule_that_is_switched_off_sets_off_the_dead_mans_alarm(
+    stacks: Stacks, aws: None, mail: Mail, clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alarms = stacks.resources("workshop", "aws_cloudwatch_metric_alarm").values()
+    [alarm] = [each for each in alarms if each["alarm_name"] == "studentData-no-backup"]
+    put(SV001={"name": {"S": "An"}})
+    backup = backup_of(ENVIRONMENT, mail, clock)
+    for day in range(3):
+        # As late as the flexible window lets it be, and a little.
+        moment = MIDNIGHT + timedelta(days=day, minutes=5 * (day % 2), seconds=3)
+        clock.now = moment
+        backup.run(run.scheduled(ENVIRONMENT, MIDNIGHT + timedelta(days=day)), holder="1", deadline=soon())
+        publish(capsys.readouterr().out, moment)
+        for hours in range(1, 24):
+            assert not is_in_alarm(alarm, moment.replace(minute=0, second=0) + hours * HOUR)
+    last = MIDNIGHT + timedelta(days=2)
+    assert not is_in_alarm(alarm, last + 28 * HOUR)
+    assert is_in_alarm(alarm, last + 29 * HOUR)
+
+
+def test_a_failed_backup_measures_its_failure_and_no_success(
+    aws: None, backup: run.Backup, capsys: pytest.CaptureFixture[str]
+) -> None:
+    boto3.client("s3").delete_bucket(Bucket=ENVIRONMENT.s3_bucket_name)
+    with pytest.raises(Exception, match="NoSuchBucket"):
+        backup.run(run.scheduled(ENVIRONMENT, MIDNIGHT), holder="1", deadline=soon())
+    [line] = [line for line in capsys.readouterr().out.splitlines() if line.startswith('{"_aws"')]
+    record = json.loads(line)
+    assert (record["Table"], record["BackupsFailed"]) == ("studentData", [1.0])
+    assert "BackupsCompleted" not in record

@@ -1,0 +1,223 @@
+"""The report: on time, late by so much, unknown; what it costs; and never a success that it did not see."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import boto3
+import msgspec
+import pytest
+from botocore.exceptions import ClientError
+
+from handlers.backups import run
+from handlers.reports import ask, facts, page
+from handlers.reports.report import Report
+from infra import report as environments
+from infra.settings import ENVIRONMENTS, load
+from tests.unit.engine import ENVIRONMENT, KEY, MIDNIGHT, Clock, put, scheduled, soon
+
+DAY = timedelta(days=1)
+SETTINGS = load(ENVIRONMENTS / "workshop.toml")
+ASKED = replace(
+    environments.variables(SETTINGS), s3_bucket_name=ENVIRONMENT.s3_bucket_name, vault_name="", plan_name=""
+)
+
+
+@pytest.fixture
+def schedule(aws: None) -> None:
+    scheduler = boto3.client("scheduler")
+    scheduler.create_schedule_group(Name=SETTINGS.backups.schedule_group)
+    set_schedule("create_schedule", "ENABLED")
+
+
+def set_schedule(call: str, state: str) -> None:
+    target = {
+        "Arn": "arn:aws:lambda:ap-southeast-1:123456789012:function:f",
+        "RoleArn": "arn:aws:iam::123456789012:role/r",
+    }
+    getattr(boto3.client("scheduler"), call)(
+        GroupName=SETTINGS.backups.schedule_group,
+        Name=SETTINGS.backups.schedule_name,
+        ScheduleExpression="cron(0 0 * * ? *)",
+        ScheduleExpressionTimezone="UTC",
+        FlexibleTimeWindow={"Mode": "FLEXIBLE", "MaximumWindowInMinutes": 5},
+        State=state,
+        Target=target,
+    )
+
+
+def seen(now: datetime, client: Callable[[str], Any] = boto3.client, **changes: str) -> Report:
+    return ask.ask(replace(ASKED, **changes), client, now=now, period=timedelta(days=7))
+
+
+def made(backup: run.Backup) -> None:
+    put(SV001={"name": {"S": "An"}}, SV002={"name": {"S": "Bình"}})
+    backup.run(scheduled(), holder="1", deadline=soon())
+
+
+def test_a_backup_in_its_time_is_on_time(schedule: None, backup: run.Backup) -> None:
+    made(backup)
+    found = seen(MIDNIGHT + timedelta(hours=12))
+    [table] = found.tables
+    assert (found.is_good, table.state, table.is_late, table.last_key) == (True, "on time", False, KEY)
+    assert table.next_at == MIDNIGHT + DAY
+    assert (table.executions, table.success_rate, table.items) == ({"completed": 1}, 1.0, 2)
+    assert table.rpo.reached_seconds == 12 * 3600 - 3
+
+
+def test_a_schedule_that_was_switched_off_is_late_by_three_hours(schedule: None, backup: run.Backup) -> None:
+    made(backup)
+    set_schedule("update_schedule", "DISABLED")
+    found = seen(MIDNIGHT + DAY + timedelta(hours=3))
+    [table] = found.tables
+    assert (table.state, table.why, table.is_late) == ("late by 3 h", "its schedule is switched off", True)
+    assert (table.next_at, table.is_scheduled, found.is_good) == (None, False, False)
+    text = page.text(found, UTC)
+    assert "studentData: late by 3 h (its schedule is switched off)" in text
+    assert "never: the schedule is switched off" in text
+    assert "late by 2 d 3 h" in page.text(seen(MIDNIGHT + 3 * DAY + timedelta(hours=3)), UTC)
+
+
+def test_a_run_may_still_come_within_its_window(schedule: None, backup: run.Backup) -> None:
+    made(backup)
+    [table] = seen(MIDNIGHT + DAY + timedelta(minutes=19)).tables
+    assert (table.state, table.why) == ("on time", "the run of 2025-07-09 00:00Z may still come")
+    [table] = seen(MIDNIGHT + DAY + timedelta(minutes=21)).tables
+    assert table.state == "late by 21 min"
+
+
+def test_no_backup_at_all_is_late(schedule: None) -> None:
+    [table] = seen(MIDNIGHT + timedelta(hours=4)).tables
+    assert (table.state, table.why) == ("late by 4 h", "a run was due, and there is no backup at all")
+    assert (table.last_at, table.success_rate, table.rpo.is_met, table.costs) == (None, None, None, [])
+
+
+def test_a_success_whose_object_is_gone_is_none(schedule: None, backup: run.Backup) -> None:
+    made(backup)
+    s3 = boto3.client("s3")
+    s3.delete_object(Bucket=ENVIRONMENT.s3_bucket_name, Key=KEY)
+    [table] = seen(MIDNIGHT + timedelta(hours=4)).tables
+    assert table.state == "late by 4 h"
+    assert (table.last_key, table.success_rate) == (None, 0.0)
+    assert table.executions == {"completed": 1, "completed, object gone": 1}
+
+
+def test_a_failure_is_counted_with_its_reason(schedule: None, backup: run.Backup) -> None:
+    boto3.client("s3").delete_bucket(Bucket=ENVIRONMENT.s3_bucket_name)
+    with pytest.raises(ClientError):
+        backup.run(scheduled(), holder="1", deadline=soon())
+    found = seen(MIDNIGHT + timedelta(hours=4))
+    [table] = found.tables
+    assert (table.executions, table.success_rate) == ({"failed": 1}, 0.0)
+    assert "NoSuchBucket" in table.last_errors[0]
+    assert any(line.startswith("the bucket could not be read") for line in found.unknown)
+
+
+@pytest.mark.parametrize("service", ["dynamodb", "s3", "scheduler"])
+def test_what_cannot_be_read_is_unknown_and_not_good(schedule: None, backup: run.Backup, service: str) -> None:
+    made(backup)
+
+    class Denied:
+        def __getattr__(self, name: str) -> Any:
+            def refuse(*_: Any, **__: Any) -> Any:
+                raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, name)
+
+            return refuse
+
+    found = seen(MIDNIGHT + timedelta(hours=4), lambda name: Denied() if name == service else boto3.client(name))
+    assert not found.is_good
+    assert any("AccessDenied" in line for line in found.unknown)
+    [table] = found.tables
+    if service == "dynamodb":
+        assert (table.state, table.is_late, table.executions, table.last_at) == ("unknown", None, None, None)
+    if service == "scheduler":
+        assert (table.state, table.next_at, table.expression) == ("on time", None, None)
+        assert "Next:           unknown" in page.text(found, UTC)
+
+
+def test_the_cost_is_that_of_the_steady_state(schedule: None, backup: run.Backup, clock: Clock) -> None:
+    made(backup)
+    found = seen(MIDNIGHT + timedelta(hours=4))
+    costs = {cost.component: cost for cost in found.tables[0].costs}
+    prices = json.loads(ASKED.prices)
+    [stored] = boto3.client("s3").list_objects_v2(Bucket="student-backup")["Contents"]
+    # 30 days in Standard, 60 in Standard-IA at no less than 128 KB, 275 in Glacier; one backup a day.
+    assert costs["S3 STANDARD"].dollars == pytest.approx(30 * stored["Size"] / 1e9 * prices["s3_standard_gb_month"])
+    assert costs["S3 STANDARD_IA"].dollars == pytest.approx(60 * 131_072 / 1e9 * prices["s3_standard_ia_gb_month"])
+    assert costs["S3 GLACIER"].dollars == pytest.approx(275 * stored["Size"] / 1e9 * prices["s3_glacier_gb_month"])
+    assert costs["Scheduler"].dollars == pytest.approx(30.4e-6)
+    assert found.monthly_dollars == pytest.approx(sum(cost.dollars for cost in costs.values()), abs=0.005)
+    assert any("Standard-IA bills 131.1 KB at least" in line for line in found.tables[0].advice)
+
+
+def test_aws_backups_jobs_rules_and_recovery_points_are_counted(schedule: None) -> None:
+    now = datetime(2025, 7, 8, 12, tzinfo=UTC)
+    point = {
+        "ResourceArn": "arn:aws:dynamodb:ap-southeast-1:1:table/studentData",
+        "CreationDate": now - DAY,
+        "CalculatedLifecycle": {"DeleteAt": now + 34 * DAY},
+        "BackupSizeInBytes": 2_000_000_000,
+    }
+    job = {"ResourceArn": "x", "CreationDate": now}
+    rule = {
+        "RuleName": "R",
+        "ScheduleExpression": "cron(0 5 ? * * *)",
+        "ScheduleExpressionTimezone": "Asia/Ho_Chi_Minh",
+    }
+    answers = {
+        "list_backup_jobs": {"BackupJobs": [job | {"State": "COMPLETED"}, job | {"State": "EXPIRED"}]},
+        "list_copy_jobs": {"CopyJobs": [job | {"State": "COMPLETED"}]},
+        "list_recovery_points_by_backup_vault": {
+            "RecoveryPoints": [point, point | {"StorageClass": "COLD", "CalculatedLifecycle": {}}]
+        },
+        "list_backup_plans": {"BackupPlansList": [{"BackupPlanName": "P", "BackupPlanId": "1"}]},
+    }
+
+    class Backup:
+        """AWS Backup's answers; moto keeps no jobs and no recovery points."""
+
+        def get_paginator(self, call: str) -> Any:
+            return type("Pages", (), {"paginate": lambda _, **__: [answers[call]]})()
+
+        def get_backup_plan(self, **_: str) -> Any:
+            return {"BackupPlan": {"Rules": [rule]}}
+
+    found = seen(now, lambda name: Backup() if name == "backup" else boto3.client(name), vault_name="V", plan_name="P")
+    assert found.vault is not None
+    assert found.vault.jobs == {"backup COMPLETED": 1, "backup EXPIRED": 1, "copy COMPLETED": 1}
+    assert found.vault.next_runs == {"R": datetime(2025, 7, 8, 22, tzinfo=UTC)}
+    assert (found.vault.recovery_points, found.vault.next_expiry_at) == (2, now + 34 * DAY)
+    dollars = {cost.component: cost.dollars for cost in found.vault.costs}
+    assert dollars == {"AWS Backup, warm": pytest.approx(0.2), "AWS Backup, cold": pytest.approx(0.06)}
+    assert not found.is_good
+
+
+def test_the_page_needs_nothing_else_and_holds_what_is_known_as_text(schedule: None, backup: run.Backup) -> None:
+    made(backup)
+    found = seen(MIDNIGHT + timedelta(hours=4))
+    evil = msgspec.structs.replace(found.tables[0], last_errors=["<script>alert(1)</script>"])
+    shown = page.page(msgspec.structs.replace(found, tables=[evil]), UTC)
+    assert "<script" not in shown
+    assert "&lt;script&gt;" in shown
+    assert shown.count("<svg") == 3
+    assert "http" not in shown
+    json.loads(msgspec.json.encode(found))
+
+
+def test_a_schedule_by_rate_is_counted_from_its_last_run(schedule: None, backup: run.Backup) -> None:
+    made(backup)
+    tables = json.loads(ASKED.tables)
+    tables[0]["expression"] = "rate(6 hours)"
+    assert seen(MIDNIGHT + timedelta(hours=6, minutes=10), tables=json.dumps(tables)).tables[0].state == "on time"
+    assert seen(MIDNIGHT + timedelta(hours=9), tables=json.dumps(tables)).tables[0].state == "late by 2 h"
+
+
+def test_an_unknown_client_error_of_one_service_leaves_the_others_alone() -> None:
+    def broken() -> int:
+        raise ClientError({"Error": {"Code": "Throttling", "Message": "slow down"}}, "Call")
+
+    assert isinstance(facts._try(broken), facts.Unknown)
