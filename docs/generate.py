@@ -20,9 +20,10 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from docs import resources
 from handlers import events
 from handlers.users import signup
-from infra.settings import Settings
+from infra.settings import ENVIRONMENTS, Settings, load
 
 DOCS = Path(__file__).resolve().parent
 NOTE = "<!-- Written by `make docs`; change the code, not this page. -->\n\n"
@@ -151,27 +152,6 @@ def _list(value: str | list[str]) -> list[str]:
     return [value] if isinstance(value, str) else value
 
 
-def resources_page(stack: dict[str, Any]) -> str:
-    """Return all resources by capability, from the synthesized stack."""
-    capabilities: dict[str, dict[str, int]] = {}
-    for kind, resources in stack["resource"].items():
-        for resource in resources.values():
-            capability = resource["//"]["metadata"]["path"].split("/")[1]
-            counts = capabilities.setdefault(capability, {})
-            counts[kind] = counts.get(kind, 0) + 1
-    total = sum(sum(counts.values()) for counts in capabilities.values())
-    rows = "".join(
-        f"| `infra/{name}.py` | {', '.join(_counted(kind, count) for kind, count in sorted(counts.items()))} |\n"
-        for name, counts in capabilities.items()
-    )
-    head = f"# Resources\n\nThe environment `{ENVIRONMENT}` has {total} resources.\n\n"
-    return f"{NOTE}{head}| defined in | resources |\n| --- | --- |\n{rows}"
-
-
-def _counted(kind: str, count: int) -> str:
-    return f"{count} × `{kind}`" if count > 1 else f"`{kind}`"
-
-
 def events_page() -> str:
     """Return the catalogue of events: of each kind its fields, its JSON Schema and an example."""
     rows = "".join(
@@ -226,7 +206,8 @@ def pages() -> dict[Path, str]:
         DOCS / "settings.md": settings_page(),
         DOCS / "events.md": events_page(),
         DOCS / "iam.md": iam_page(stack),
-        DOCS / "resources.md": resources_page(stack),
+        DOCS / "resources.md": NOTE
+        + resources.page(stack, ENVIRONMENT, load(ENVIRONMENTS / f"{ENVIRONMENT}.toml").region),
     }
 
 

@@ -7,13 +7,6 @@ from cdktf_cdktf_provider_aws.cloudtrail import (
     CloudtrailAdvancedEventSelector,
     CloudtrailAdvancedEventSelectorFieldSelector,
 )
-from cdktf_cdktf_provider_aws.s3_bucket_lifecycle_configuration import (
-    S3BucketLifecycleConfiguration,
-    S3BucketLifecycleConfigurationRule,
-    S3BucketLifecycleConfigurationRuleExpiration,
-    S3BucketLifecycleConfigurationRuleFilter,
-    S3BucketLifecycleConfigurationRuleNoncurrentVersionExpiration,
-)
 from constructs import Construct
 
 from handlers import environment
@@ -23,6 +16,7 @@ from infra.settings import Settings
 from infra.shapes import policy
 from infra.shapes.bucket import PrivateBucket
 from infra.shapes.function import Function, Limits
+from infra.shapes.lifecycle import Ageing, expire
 from infra.shapes.queue import DeadLetterQueue
 from infra.shapes.rule import Rule
 from infra.store import BackupStore
@@ -103,23 +97,7 @@ class Audit(Construct):
                 ),
             ]
         )
-        S3BucketLifecycleConfiguration(
-            self,
-            "lifecycle",
-            bucket=bucket.bucket.id,
-            rule=[
-                S3BucketLifecycleConfigurationRule(
-                    id="records",
-                    status="Enabled",
-                    filter=[S3BucketLifecycleConfigurationRuleFilter(prefix="AWSLogs/")],
-                    expiration=[S3BucketLifecycleConfigurationRuleExpiration(days=audit.expire_after_days)],
-                    noncurrent_version_expiration=[
-                        S3BucketLifecycleConfigurationRuleNoncurrentVersionExpiration(noncurrent_days=30)
-                    ],
-                )
-            ],
-            depends_on=[bucket.versioning],
-        )
+        expire(self, "lifecycle", bucket, [Ageing("records", "AWSLogs/", audit.expire_after_days, noncurrent_days=30)])
 
         def equal(name: str, value: str) -> CloudtrailAdvancedEventSelectorFieldSelector:
             return CloudtrailAdvancedEventSelectorFieldSelector(field=name, equal_to=[value])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cdktf_cdktf_provider_aws.lambda_permission import LambdaPermission
 from cdktf_cdktf_provider_aws.s3_bucket_notification import (
     S3BucketNotification,
@@ -13,6 +15,7 @@ from constructs import Construct
 from handlers import environment
 from infra.platform import Aws
 from infra.reporting import Reporting
+from infra.settings import Settings, TablePlan
 from infra.shapes.function import Function, Limits
 from infra.shapes.queue import DeadLetterQueue
 from infra.shapes.schedule import InvokeSchedule, Timing
@@ -62,10 +65,15 @@ class Backups(Construct):
         records.grant_scan(self.function)
         records.grant_describe(self.function)
         _grant(self.function, reporting)
+        fleet = settings.backed_up_tables[1:]
+        exported = any(plan.how.engine != "scan" for plan in fleet)
         if backups.engine != "scan":
             records.grant_export(self.function)
+        if fleet:
+            self._grant_fleet(platform, settings, fleet)
+        if backups.engine != "scan" or exported:
             self._finish_exports(platform, reporting)
-        InvokeSchedule(
+        schedule = InvokeSchedule(
             self,
             "schedule",
             name=backups.schedule_name,
@@ -83,6 +91,38 @@ class Backups(Construct):
                 backups.retry_hours,
             ),
         )
+
+        for plan in fleet:
+            schedule.add(
+                f"schedule-{plan.table_name}",
+                name=plan.schedule_name,
+                timing=Timing(
+                    plan.expression, plan.time_zone, plan.window_minutes, backups.retry_attempts, backups.retry_hours
+                ),
+                message={"table": plan.message()},
+            )
+
+    def _grant_fleet(self, platform: Aws, settings: Settings, fleet: Sequence[TablePlan]) -> None:
+        """Let the function read the other tables as it reads the records."""
+        tables = f"arn:aws:dynamodb:{settings.region}:{platform.account_id}:table"
+        arns = [f"{tables}/{plan.table_name}" for plan in fleet]
+        self.function.allow(
+            "ReadFleet",
+            [
+                "dynamodb:DescribeContinuousBackups",
+                "dynamodb:DescribeTable",
+                "dynamodb:DescribeTimeToLive",
+                "dynamodb:ListTagsOfResource",
+                "dynamodb:Scan",
+            ],
+            arns,
+        )
+        exported = [arn for arn, plan in zip(arns, fleet, strict=True) if plan.how.engine != "scan"]
+        if exported:
+            self.function.allow("ExportFleet", ["dynamodb:ExportTableToPointInTime"], exported)
+            self.function.allow(
+                "LookAtFleetExports", ["dynamodb:DescribeExport"], [f"{arn}/export/*" for arn in exported]
+            )
 
     def _finish_exports(self, platform: Aws, reporting: Reporting) -> None:
         settings, store = reporting.settings, reporting.store
@@ -118,7 +158,8 @@ class Backups(Construct):
                 S3BucketNotificationLambdaFunction(
                     lambda_function_arn=finish.arn,
                     events=["s3:ObjectCreated:*"],
-                    filter_prefix=backups.key_prefix,
+                    # The keys of all tables; without others, only those of the records.
+                    filter_prefix="" if backups.tables else backups.key_prefix,
                     filter_suffix="/manifest-summary.json",
                 )
             ],

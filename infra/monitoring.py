@@ -14,7 +14,8 @@ from constructs import Construct
 from handlers import schedules
 from infra import prices
 from infra.alerts import Alerts
-from infra.settings import Settings
+from infra.replicas import rule_id
+from infra.settings import Settings, TablePlan
 from infra.shapes.alarm import Alarm, Metric
 from infra.shapes.function import Function
 from infra.shapes.queue import DeadLetterQueue
@@ -93,6 +94,9 @@ class Monitoring(Construct):
             )
         if settings.vault.enabled:
             self._watch_vault(alerts)
+        for plan in settings.backed_up_tables:
+            if plan.how.replicate_to:
+                self._watch_copies(plan, plan.how.replicate_to)
         CloudwatchDashboard(
             self,
             "dashboard",
@@ -161,6 +165,28 @@ class Monitoring(Construct):
             period_seconds=_HOUR,
             periods=hours,
             missing_is_bad=True,
+        )
+
+    def _watch_copies(self, plan: TablePlan, region: str) -> None:
+        """Watch S3's replication of a table's backups (S3 User Guide, "Monitoring replication with metrics")."""
+        dimensions = {
+            "SourceBucket": self._settings.backups.bucket_name,
+            "DestinationBucket": self._settings.replica_bucket_name(region),
+            "RuleId": rule_id(plan),
+        }
+        self._alarm(
+            f"replication-lag-{plan.table_name}",
+            name=f"{plan.table_name}-replication-lag",
+            description=f"Backups of {plan.table_name} reach {region} later than 15 minutes after they were made.",
+            metric=Metric("AWS/S3", "ReplicationLatency", "Maximum", dimensions),
+            at_least=900,
+        )
+        self._alarm(
+            f"replication-failed-{plan.table_name}",
+            name=f"{plan.table_name}-replication-failed",
+            description=f"S3 could not copy a backup of {plan.table_name} to {region}.",
+            metric=Metric("AWS/S3", "OperationsFailedReplication", "Sum", dimensions),
+            at_least=1,
         )
 
     def _watch_vault(self, alerts: Alerts) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import tomllib
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -65,6 +66,18 @@ def _days_in_classes(infrequent: int | None, glacier: int | None, expire: int) -
     steps = [(name, day) for name, day in begins.items() if day is not None]
     ends = [*(day for _, day in steps[1:]), expire]
     return {name: end - day for (name, day), end in zip(steps, ends, strict=True)}
+
+
+def _spread(frequency: str, number: int, count: int, minutes: int) -> str:
+    """Return the expression of the number-th of so many tables, so that they do not begin at once."""
+    after = number * min(minutes, 60 if frequency == "hourly" else minutes) // count
+    hour, minute = divmod(after, 60)
+    return {
+        "hourly": f"cron({minute} * * * ? *)",
+        "daily": f"cron({minute} {hour} * * ? *)",
+        "weekly": f"cron({minute} {hour} ? * SUN *)",
+        "monthly": f"cron({minute} {hour} 1 * ? *)",
+    }[frequency]
 
 
 _FREQUENCIES = {
@@ -176,18 +189,9 @@ class Mail(Section):
     on_save: bool = Field(True, description="Mail the recipient when a student record is saved.")
 
 
-class Backups(Section):
-    """The scheduled backup."""
+class TableBackups(Section):
+    """How a table is backed up, and how long that is kept."""
 
-    bucket_name: BucketName = Field(description="Bucket of the backup documents.")
-    function_name: FunctionName = Field(description="Function that writes the backup.")
-    role_name: RoleName = Field(description="The function's execution role.")
-    memory_mb: int = Field(128, ge=128, le=10240, description="Memory, MB (Lambda: 128 to 10,240).")
-    ephemeral_storage_mb: int = Field(
-        512, ge=512, le=10240, description="Temporary storage, MB (Lambda: 512 to 10,240)."
-    )
-    timeout_seconds: int = Field(900, ge=1, le=900, description="Time limit, seconds (Lambda: up to 900).")
-    reserved_concurrency: int = Field(-1, ge=-1, le=1000, description="Executions at once kept for it; -1 for none.")
     engine: Literal["auto", "scan", "export"] = Field(
         "auto",
         description="`scan` reads the table in the function; `export` has AWS do it, at any size and without read "
@@ -212,6 +216,99 @@ class Backups(Section):
     read_units_per_second: float | None = Field(
         None, gt=0, description="Ceiling of what a scan reads; leave out for none. A unit is two blocks of 4 KB."
     )
+    infrequent_access_after_days: int | None = Field(
+        30, ge=30, description="Days until a backup moves to Standard-IA (S3: 30 or more); leave out for never."
+    )
+    glacier_after_days: int | None = Field(
+        90, ge=1, description="Days until it moves to Glacier Flexible Retrieval; leave out for never."
+    )
+    expire_after_days: int = Field(365, ge=1, description="Days until it is deleted.")
+    replicate_to: Region | None = Field(
+        None, description="Region of a bucket that gets a copy of each backup within minutes; leave out for none."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.engine == "export" and self.format != "dynamodb-export":
+            raise ValueError('engine = "export" writes AWS\'s layout; set format = "dynamodb-export" with it')
+        if self.export_type == "incremental" and self.engine != "export":
+            raise ValueError('export_type = "incremental" is of engine = "export"; set both')
+        if self.compression == "zstd" and self.format == "json":
+            raise ValueError('compression = "zstd" is of format = "dynamodb-export"; a document takes gzip or none')
+        steps = [
+            (name, days)
+            for name in ("infrequent_access_after_days", "glacier_after_days", "expire_after_days")
+            if (days := getattr(self, name)) is not None
+        ]
+        for (name, days), (later, more) in itertools.pairwise(steps):
+            if more <= days:
+                raise ValueError(f"{later} = {more} must be more than {name} = {days}")
+        cold = (self.infrequent_access_after_days, self.glacier_after_days)
+        if None not in cold and (self.glacier_after_days or 0) < (self.infrequent_access_after_days or 0) + 30:
+            raise ValueError("glacier_after_days must be 30 or more past infrequent_access_after_days (S3's minimum)")
+        return self
+
+
+@dataclass(frozen=True)
+class TablePlan:
+    """A table that is backed up: when, how, and where to."""
+
+    table_name: str
+    key_prefix: str
+    schedule_name: str
+    expression: str
+    time_zone: str
+    window_minutes: int
+    how: TableBackups
+
+    def message(self) -> dict[str, str]:
+        """Return what the function is told of the table, by the names of its environment."""
+        how = self.how
+        return {
+            "table_name": self.table_name,
+            "key_prefix": self.key_prefix,
+            "engine": how.engine,
+            "format": how.format,
+            "compression": how.compression,
+            "export_type": how.export_type,
+            "segments": str(how.segments),
+            "read_units_per_second": f"{how.read_units_per_second:g}" if how.read_units_per_second else "",
+        }
+
+
+class FleetTable(TableBackups):
+    """A further table of the account, backed up by the same function and schedule group."""
+
+    table_name: TableName = Field(description="DynamoDB table, made elsewhere.")
+    frequency: Literal["hourly", "daily", "weekly", "monthly"] | None = Field(
+        None, description="When, by name, each table a little after the one before; or say it by expression."
+    )
+    schedule_expression: ScheduleExpression | None = Field(None, description="cron(…), rate(…) or at(…).")
+    schedule_time_zone: TimeZone = Field("UTC", description="IANA zone in which the expression is read.")
+    schedule_name: ScheduleName | None = Field(None, description="Schedule; by default `Backup-<table>`.")
+    key_prefix: str | None = Field(
+        None, pattern=r"^[A-Za-z0-9!_.*'()/-]{1,512}$", description="What a key begins with; by default `<table>/`."
+    )
+
+    @model_validator(mode="after")
+    def _timed(self) -> Self:
+        if bool(self.frequency) == bool(self.schedule_expression):
+            raise ValueError("give either frequency or schedule_expression")
+        return self
+
+
+class Backups(TableBackups):
+    """The scheduled backup."""
+
+    bucket_name: BucketName = Field(description="Bucket of the backup documents.")
+    function_name: FunctionName = Field(description="Function that writes the backup.")
+    role_name: RoleName = Field(description="The function's execution role.")
+    memory_mb: int = Field(128, ge=128, le=10240, description="Memory, MB (Lambda: 128 to 10,240).")
+    ephemeral_storage_mb: int = Field(
+        512, ge=512, le=10240, description="Temporary storage, MB (Lambda: 512 to 10,240)."
+    )
+    timeout_seconds: int = Field(900, ge=1, le=900, description="Time limit, seconds (Lambda: up to 900).")
+    reserved_concurrency: int = Field(-1, ge=-1, le=1000, description="Executions at once kept for it; -1 for none.")
     finish_function_name: FunctionName = Field(
         "FinishStudentExport", description="Function that an export's manifest wakes."
     )
@@ -236,35 +333,28 @@ class Backups(Section):
     schedule_dead_letter_queue_name: QueueName = Field(
         "student-backup-schedule-dead-letters", description="Queue of the runs that the Scheduler could not start."
     )
-    infrequent_access_after_days: int | None = Field(
-        30, ge=30, description="Days until a backup moves to Standard-IA (S3: 30 or more); leave out for never."
-    )
-    glacier_after_days: int | None = Field(
-        90, ge=1, description="Days until it moves to Glacier Flexible Retrieval; leave out for never."
-    )
-    expire_after_days: int = Field(365, ge=1, description="Days until it is deleted.")
     noncurrent_expire_days: int = Field(30, ge=1, description="Days that an overwritten or deleted version is kept.")
+    spread_minutes: int = Field(
+        60, ge=1, le=720, description="Minutes over which the tables whose frequency has a name are spread."
+    )
+    replica_bucket_prefix: str | None = Field(
+        None,
+        pattern=r"^[a-z0-9][a-z0-9.-]{2,46}$",
+        description="Bucket of a Region's copies is `<prefix>-<region>`; by default the prefix is this bucket's name.",
+    )
+    replication_role_name: RoleName = Field("BackupReplicationRole", description="Role under which S3 copies.")
+    tables: list[FleetTable] = Field(default_factory=list, description="Further tables of the account.")
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.engine == "export" and self.format != "dynamodb-export":
-            raise ValueError('engine = "export" writes AWS\'s layout; set format = "dynamodb-export" with it')
-        if self.export_type == "incremental" and self.engine != "export":
-            raise ValueError('export_type = "incremental" is of engine = "export"; set both')
-        if self.compression == "zstd" and self.format == "json":
-            raise ValueError('compression = "zstd" is of format = "dynamodb-export"; a document takes gzip or none')
+    def _fleet(self) -> Self:
         _check_window(self.schedule_expression, self.schedule_time_zone, self.flexible_window_minutes)
-        steps = [
-            (name, days)
-            for name in ("infrequent_access_after_days", "glacier_after_days", "expire_after_days")
-            if (days := getattr(self, name)) is not None
-        ]
-        for (name, days), (later, more) in itertools.pairwise(steps):
-            if more <= days:
-                raise ValueError(f"{later} = {more} must be more than {name} = {days}")
-        cold = (self.infrequent_access_after_days, self.glacier_after_days)
-        if None not in cold and (self.glacier_after_days or 0) < (self.infrequent_access_after_days or 0) + 30:
-            raise ValueError("glacier_after_days must be 30 or more past infrequent_access_after_days (S3's minimum)")
+        prefixes = [self.key_prefix, *(table.key_prefix or f"{table.table_name}/" for table in self.tables)]
+        for one, other in itertools.permutations(prefixes, 2):
+            if other.startswith(one):
+                raise ValueError(
+                    f"the key prefix {other!r} begins with {one!r} of another table, so the lifecycle of one would "
+                    "hold for the other; set key_prefix"
+                )
         return self
 
 
@@ -657,7 +747,7 @@ class WeeklyReport(Section):
 class Monitoring(Section):
     """Alarms and the dashboard."""
 
-    enabled: bool = Field(True, description="Make them. An alarm costs 0.10 dollars a month; production has some 60.")
+    enabled: bool = Field(True, description="Make them. An alarm costs 0.10 dollars a month; production has some 50.")
     grace_hours: float = Field(
         3, ge=0, le=72, description="Hours past its time after which a missing backup or drill is told of."
     )
@@ -704,27 +794,79 @@ class Settings(Section):
     weekly_report: WeeklyReport = WeeklyReport()
     state: State = State()
 
+    def _check_fleet(self) -> None:
+        plans = self.backed_up_tables
+        for what, names in {
+            "table": [plan.table_name for plan in plans],
+            "schedule": [plan.schedule_name for plan in plans],
+        }.items():
+            for name in names:
+                if names.count(name) > 1:
+                    raise ValueError(f"[[backups.tables]]: two have the {what} {name}; each needs its own")
+        for plan in plans:
+            _check_window(plan.expression, plan.time_zone, plan.window_minutes)
+            region = plan.how.replicate_to
+            if region == self.region:
+                raise ValueError(f"replicate_to = {region} of {plan.table_name} is where the backups are; name another")
+            if region and len(self.replica_bucket_name(region)) > 63:
+                raise ValueError(
+                    f"{self.replica_bucket_name(region)!r} is longer than S3's 63 characters; set "
+                    "backups.replica_bucket_prefix"
+                )
+
     @property
     def reported_tables(self) -> list[ReportedTable]:
         """Return every table that is backed up, as reports want it."""
-        backups = self.backups
         return [
             ReportedTable(
-                table_name=self.records.table_name,
-                key_prefix=backups.key_prefix,
-                schedule_name=backups.schedule_name,
-                expression=backups.schedule_expression,
-                time_zone=backups.schedule_time_zone,
-                window_minutes=backups.flexible_window_minutes,
-                engine=backups.engine,
+                table_name=plan.table_name,
+                key_prefix=plan.key_prefix,
+                schedule_name=plan.schedule_name,
+                expression=plan.expression,
+                time_zone=plan.time_zone,
+                window_minutes=plan.window_minutes,
+                engine=plan.how.engine,
                 days=_days_in_classes(
-                    backups.infrequent_access_after_days, backups.glacier_after_days, backups.expire_after_days
+                    plan.how.infrequent_access_after_days, plan.how.glacier_after_days, plan.how.expire_after_days
                 ),
-                replicated_to="",
-                memory_mb=backups.memory_mb,
+                replicated_to=plan.how.replicate_to or "",
+                memory_mb=self.backups.memory_mb,
                 architecture=self.functions.architecture,
             )
+            for plan in self.backed_up_tables
         ]
+
+    @property
+    def backed_up_tables(self) -> list[TablePlan]:
+        """Return every table that the own engine backs up, the records first."""
+        backups = self.backups
+        first = TablePlan(
+            self.records.table_name,
+            backups.key_prefix,
+            backups.schedule_name,
+            backups.schedule_expression,
+            backups.schedule_time_zone,
+            backups.flexible_window_minutes,
+            backups,
+        )
+        named = [table for table in backups.tables if table.frequency]
+        return [first] + [
+            TablePlan(
+                table.table_name,
+                table.key_prefix or f"{table.table_name}/",
+                table.schedule_name or f"Backup-{table.table_name}"[:64],
+                table.schedule_expression
+                or _spread(table.frequency or "daily", named.index(table), len(named), backups.spread_minutes),
+                table.schedule_time_zone,
+                backups.flexible_window_minutes,
+                table,
+            )
+            for table in backups.tables
+        ]
+
+    def replica_bucket_name(self, region: str) -> str:
+        """Return the bucket of the copies in a Region."""
+        return f"{self.backups.replica_bucket_prefix or self.backups.bucket_name}-{region}"
 
     @property
     def audit_bucket_name(self) -> str:
@@ -741,15 +883,17 @@ class Settings(Section):
             raise ValueError(
                 f"[vault] rules.copies.region: {self.region} is where the vault is; a copy there protects from nothing"
             )
+        self._check_fleet()
         if self.monitoring.enabled:
-            for section in ("backups", "drills"):
-                timing = getattr(self, section)
+            timings = {
+                f"backup of {plan.table_name}": (plan.expression, plan.time_zone) for plan in self.backed_up_tables
+            }
+            timings["drill"] = (self.drills.schedule_expression, self.drills.schedule_time_zone)
+            for what, (expression, zone) in timings.items():
                 try:
-                    schedules.hours_of_silence(
-                        timing.schedule_expression, timing.schedule_time_zone, 0, timedelta(hours=0)
-                    )
+                    schedules.hours_of_silence(expression, zone, 0, timedelta(0))
                 except schedules.ScheduleError as error:
-                    raise ValueError(f"[{section}] schedule_expression: {error}") from None
+                    raise ValueError(f"the schedule of the {what}: {error}") from None
         if self.snapshots.destination_region == self.region:
             raise ValueError(
                 f"[snapshots] destination_region: {self.region} is where the databases are; name another Region"

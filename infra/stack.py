@@ -16,6 +16,7 @@ from infra.mail import Mail
 from infra.monitoring import Monitoring, Watched
 from infra.platform import Aws
 from infra.records import Records
+from infra.replicas import Replicas
 from infra.report import WeeklyReport
 from infra.reporting import Reporting
 from infra.restores import Drills, Restores
@@ -77,6 +78,8 @@ class RollbookStack(TerraformStack):
                     records=records,
                     store=store,
                 )
+        if any(plan.how.replicate_to for plan in settings.backed_up_tables):
+            Replicas(self, "replicas", platform=platform, settings=settings, store=store)
         if settings.weekly_report.enabled:
             WeeklyReport(self, "report", platform=platform, reporting=reporting, group=group)
         # After all that was granted the backups, which it expects, and before what watches every function.
@@ -103,20 +106,15 @@ class RollbookStack(TerraformStack):
 
     def _monitor(self, settings: Settings, alerts: Alerts) -> None:
         """Watch every function and queue that there is by now."""
-        backups, drills, table = settings.backups, settings.drills, settings.records.table_name
+        drills = settings.drills
         watched = [
-            Watched(
-                table,
-                "BackupsCompleted",
-                backups.schedule_expression,
-                backups.schedule_time_zone,
-                backups.flexible_window_minutes,
-            )
+            Watched(plan.table_name, "BackupsCompleted", plan.expression, plan.time_zone, plan.window_minutes)
+            for plan in settings.backed_up_tables
         ]
         if drills.enabled:
             watched.append(
                 Watched(
-                    table,
+                    settings.records.table_name,
                     "DrillsPassed",
                     drills.schedule_expression,
                     drills.schedule_time_zone,

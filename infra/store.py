@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 from cdktf_cdktf_provider_aws.dynamodb_table import DynamodbTable, DynamodbTableAttribute
-from cdktf_cdktf_provider_aws.s3_bucket_lifecycle_configuration import (
-    S3BucketLifecycleConfiguration,
-    S3BucketLifecycleConfigurationRule,
-    S3BucketLifecycleConfigurationRuleAbortIncompleteMultipartUpload,
-    S3BucketLifecycleConfigurationRuleExpiration,
-    S3BucketLifecycleConfigurationRuleFilter,
-    S3BucketLifecycleConfigurationRuleNoncurrentVersionExpiration,
-    S3BucketLifecycleConfigurationRuleTransition,
-)
 from constructs import Construct
 
-from infra import settings as models
 from infra.settings import Settings
 from infra.shapes import policy
 from infra.shapes.bucket import PrivateBucket
 from infra.shapes.function import Function
+from infra.shapes.lifecycle import Ageing, expire
 
 
 class BackupStore(Construct):
@@ -40,23 +31,25 @@ class BackupStore(Construct):
             server_side_encryption={"enabled": True},
             deletion_protection_enabled=settings.records.deletion_protection,
         )
-        self._objects = f"{self._bucket.arn}/{backups.key_prefix}*"
+        self._objects = [f"{self._bucket.arn}/{plan.key_prefix}*" for plan in settings.backed_up_tables]
         self._writers: list[str] = []
         self._readers: list[str] = []
         self.bucket_name = self._bucket.name
         self.bucket_arn = self._bucket.arn
         self.bucket_id = self._bucket.bucket.id
         self.history_table_name = self._history.name
-        self._expire(backups)
+        self.versioning = self._bucket.versioning
+        ageings = [Ageing.of(plan, backups.noncurrent_expire_days) for plan in settings.backed_up_tables]
+        expire(self, "lifecycle", self._bucket, ageings)
 
     def grant_write(self, function: Function) -> None:
         """Let a function write backups; `restrict` keeps everybody else from it."""
-        function.allow("WriteBackups", ["s3:PutObject", "s3:AbortMultipartUpload"], [self._objects])
+        function.allow("WriteBackups", ["s3:PutObject", "s3:AbortMultipartUpload"], self._objects)
         self._writers.append(function.role.arn)
 
     def grant_read(self, function: Function) -> None:
         """Let a function read backups, and see which there are: without that S3 says Forbidden of a missing one."""
-        function.allow("ReadBackups", ["s3:GetObject"], [self._objects])
+        function.allow("ReadBackups", ["s3:GetObject"], self._objects)
         function.allow("ListBackups", ["s3:ListBucket"], [self._bucket.arn])
         self._readers.append(function.role.arn)
 
@@ -65,9 +58,13 @@ class BackupStore(Construct):
         function.allow("ListBackups", ["s3:ListBucket"], [self._bucket.arn])
         function.allow("ScanHistory", ["dynamodb:Scan"], [self._history.arn])
 
+    def expect(self, role_arn: str) -> None:
+        """Know of a role that reads backups by a policy of its own."""
+        self._readers.append(role_arn)
+
     @property
     def role_arns(self) -> list[str]:
-        """Return the roles that were granted to read or write backups."""
+        """Return the roles whose work it is to read or write backups."""
         return sorted({*self._writers, *self._readers})
 
     def grant_history(self, function: Function) -> None:
@@ -85,37 +82,3 @@ class BackupStore(Construct):
             conditions={"ArnNotEquals": {"aws:PrincipalArn": self._writers}},
         )
         self._bucket.restrict([only_the_backup])
-
-    def _expire(self, backups: models.Backups) -> None:
-        transitions = [
-            S3BucketLifecycleConfigurationRuleTransition(days=days, storage_class=storage_class)
-            for storage_class, days in (
-                ("STANDARD_IA", backups.infrequent_access_after_days),
-                ("GLACIER", backups.glacier_after_days),
-            )
-            if days is not None
-        ]
-        S3BucketLifecycleConfiguration(
-            self,
-            "lifecycle",
-            bucket=self._bucket.bucket.id,
-            rule=[
-                S3BucketLifecycleConfigurationRule(
-                    id="backups",
-                    status="Enabled",
-                    filter=[S3BucketLifecycleConfigurationRuleFilter(prefix=backups.key_prefix)],
-                    transition=transitions,
-                    expiration=[S3BucketLifecycleConfigurationRuleExpiration(days=backups.expire_after_days)],
-                    noncurrent_version_expiration=[
-                        S3BucketLifecycleConfigurationRuleNoncurrentVersionExpiration(
-                            noncurrent_days=backups.noncurrent_expire_days
-                        )
-                    ],
-                    # A part of an upload that died costs as much as an object, and nobody sees it.
-                    abort_incomplete_multipart_upload=[
-                        S3BucketLifecycleConfigurationRuleAbortIncompleteMultipartUpload(days_after_initiation=1)
-                    ],
-                )
-            ],
-            depends_on=[self._bucket.versioning],
-        )

@@ -40,6 +40,7 @@ from infra.settings import Settings
 from infra.shapes import policy
 from infra.shapes.bucket import PrivateBucket
 from infra.shapes.function import Function, Limits
+from infra.shapes.lifecycle import Ageing, expire
 from infra.shapes.queue import DeadLetterQueue
 from infra.shapes.rule import Rule
 from infra.store import BackupStore
@@ -200,6 +201,7 @@ class Vault(Construct):
         bucket = PrivateBucket(
             self, "reports", name=f"{settings.backups.bucket_name}-reports", force_destroy=settings.force_destroy
         )
+        expire(self, "reports-lifecycle", bucket, [Ageing("reports", "", expire_days=365, noncurrent_days=30)])
         reporter = f"arn:aws:iam::{platform.account_id}:role/aws-service-role/reports.backup.amazonaws.com"
         written = bucket.restrict(
             [

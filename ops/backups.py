@@ -79,11 +79,19 @@ def show(key: Key, env: Environment = "local", as_json: Json = False) -> None:
 
 @app.command()
 @command
-def create(env: Environment = "local", as_json: Json = False) -> None:
+def create(
+    env: Environment = "local",
+    as_json: Json = False,
+    table: Annotated[str | None, typer.Option(metavar="TABLE", help="One of backups.tables.")] = None,
+) -> None:
     """Make a backup now, by the environment's own function."""
     cloud = Cloud.of(env)
+    plans = {plan.table_name: plan for plan in cloud.settings.backed_up_tables}
+    if table is not None and table not in plans:
+        raise OperatorError(f"{table} is not backed up here; there are: {', '.join(plans)}")
+    message = {"table": plans[table].message()} if table and table != cloud.settings.records.table_name else {}
     with out.status("Making the backup"):
-        answer = _invoke(cloud, cloud.settings.backups.function_name, {})
+        answer = _invoke(cloud, cloud.settings.backups.function_name, message)
     print(json.dumps(answer)) if as_json else out.print(
         f"[green]✓[/] {answer['message']}", highlight=False, soft_wrap=True
     )

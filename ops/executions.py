@@ -19,7 +19,8 @@ def overview(cloud: Cloud) -> list[dict[str, Any]]:
     listed = cloud.client("s3").get_paginator("list_objects_v2")
     objects = {
         found["Key"]: found
-        for page in listed.paginate(Bucket=backups.bucket_name, Prefix=backups.key_prefix)
+        for plan in cloud.settings.backed_up_tables
+        for page in listed.paginate(Bucket=backups.bucket_name, Prefix=plan.key_prefix)
         for found in page.get("Contents", [])
         if "/AWSDynamoDB/" not in found["Key"]  # the files of an export, which has a key of its own
     }

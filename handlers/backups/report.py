@@ -35,18 +35,20 @@ class Reporter:
         Raises:
             Exception: what could not be told; the next try may tell it at once.
         """
+        # The function that completes exports has those of all tables.
+        table = str(row.get("tableName", self._environment.table_name))
         metrics.put(
-            self._environment.table_name,
+            table,
             BackupsCompleted=1,
             BackupItems=int(row["items"]),
             BackupBytes=int(row["bytes"]),
             BackupSeconds=float(row["seconds"]),
         )
         kept = {name: row[name] for name in _REMEMBERED if name in row} | {"execution": row["id"]}
-        self._history.remember(latest(self._environment.table_name), kept, started_at=str(row["startedAt"]))
+        self._history.remember(latest(table), kept, started_at=str(row["startedAt"]))
         event = events.BackupCompleted(
             correlation_id=str(row["id"]),
-            table=self._environment.table_name,
+            table=table,
             bucket=self._environment.s3_bucket_name,
             key=str(row["key"]),
             trigger=str(row["source"]),
@@ -57,7 +59,7 @@ class Reporter:
             started_at=str(row["startedAt"]),
             ended_at=str(row["endedAt"]),
         )
-        self._once(event, f"Backup Completed: {row['key']}", _body(self._environment, row))
+        self._once(event, f"Backup Completed: {row['key']}", _body(self._environment, table, row))
 
     def drill_failed(self, event: events.DrillFailed, body: str) -> None:
         """Tell of a failed drill, once for each execution."""
@@ -95,12 +97,12 @@ class Reporter:
         self._history.mailed(execution, now=self._clock())
 
 
-def _body(environment: Reporting, row: Row) -> str:
+def _body(environment: Reporting, table: str, row: Row) -> str:
     digest = "of the item lines" if row["format"] == "json" else "of manifest-files.json"
     manifest = f"Manifest:  {row['manifest']}\n" if "manifest" in row else ""
     return f"""Backup saved to s3://{environment.s3_bucket_name}/{row["key"]}
 
-Table:     {environment.table_name}
+Table:     {table}
 Items:     {int(row["items"]):,}
 Bytes:     {int(row["bytes"]):,}
 Duration:  {row["seconds"]} s

@@ -112,7 +112,12 @@ class Backup:
             holder=holder,
             now=now,
             until=deadline.until(now),
-            values={"kind": "backup", "source": request.source, "key": self.key(request)},
+            values={
+                "kind": "backup",
+                "tableName": self._environment.table_name,
+                "source": request.source,
+                "key": self.key(request),
+            },
         )
         row = claim.row
         if claim.granted:

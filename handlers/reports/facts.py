@@ -152,7 +152,8 @@ def _execution(row: dict[str, Any], default_table: str) -> Execution:
 
     return Execution(
         kind=str(row["kind"]),
-        table=str(row.get("tableName", default_table)),
+        # A drill and a restore say it as `table`, which is the whole definition in the row of an export.
+        table=str(row.get("tableName") or (row.get("table") if row["kind"] != "backup" else "") or default_table),
         status=str(row["status"]),
         started_at=datetime.fromisoformat(str(row["startedAt"])),
         ended_at=datetime.fromisoformat(str(row["endedAt"])) if "endedAt" in row else None,

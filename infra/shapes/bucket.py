@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cdktf import TerraformProvider
 from cdktf_cdktf_provider_aws.s3_bucket import S3Bucket
 from cdktf_cdktf_provider_aws.s3_bucket_ownership_controls import S3BucketOwnershipControls
 from cdktf_cdktf_provider_aws.s3_bucket_policy import S3BucketPolicy
@@ -29,24 +30,35 @@ class PrivateBucket(Construct):
     """A bucket that is private, versioned, encrypted, owner-enforced and takes TLS only.
 
     Its policy is one resource, so it is set once, by `restrict`.
+
+    Arguments:
+        provider: of another Region, if it stands there.
     """
 
-    def __init__(self, scope: Construct, id_: str, *, name: str, force_destroy: bool) -> None:
+    def __init__(
+        self, scope: Construct, id_: str, *, name: str, force_destroy: bool, provider: TerraformProvider | None = None
+    ) -> None:
         super().__init__(scope, id_)
-        self.bucket = S3Bucket(self, "bucket", bucket=name, force_destroy=force_destroy)
+        self._provider = provider
+        self.bucket = S3Bucket(self, "bucket", bucket=name, force_destroy=force_destroy, provider=provider)
         self.name = self.bucket.bucket
         self.arn = self.bucket.arn
         self.versioning = S3BucketVersioningA(
-            self, "versioning", bucket=self.bucket.id, versioning_configuration={"status": "Enabled"}
+            self, "versioning", bucket=self.bucket.id, versioning_configuration={"status": "Enabled"}, provider=provider
         )
         S3BucketOwnershipControls(
-            self, "ownership", bucket=self.bucket.id, rule={"object_ownership": "BucketOwnerEnforced"}
+            self,
+            "ownership",
+            bucket=self.bucket.id,
+            rule={"object_ownership": "BucketOwnerEnforced"},
+            provider=provider,
         )
         S3BucketServerSideEncryptionConfigurationA(
             self,
             "encryption",
             bucket=self.bucket.id,
             rule=[_SSE_S3],
+            provider=provider,
         )
         self._public_access_block = S3BucketPublicAccessBlock(
             self,
@@ -56,6 +68,7 @@ class PrivateBucket(Construct):
             block_public_policy=True,
             ignore_public_acls=True,
             restrict_public_buckets=True,
+            provider=provider,
         )
 
     def restrict(self, statements: Sequence[policy.Statement]) -> S3BucketPolicy:
@@ -73,6 +86,7 @@ class PrivateBucket(Construct):
             "policy",
             bucket=self.bucket.id,
             policy=policy.document(*statements, tls_only),
+            provider=self._provider,
             # S3 refuses two changes to a bucket's access at once.
             depends_on=[self._public_access_block],
         )

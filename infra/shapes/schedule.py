@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from cdktf_cdktf_provider_aws.iam_role import IamRole
 from cdktf_cdktf_provider_aws.iam_role_policy import IamRolePolicy
@@ -54,6 +56,8 @@ class InvokeSchedule(Construct):
         timing: Timing,
     ) -> None:
         super().__init__(scope, id_)
+        self._group = group
+        self._function = function
         role = IamRole(
             self,
             "role",
@@ -68,7 +72,8 @@ class InvokeSchedule(Construct):
                 },
             ),
         )
-        invoke = IamRolePolicy(
+        self._role = role
+        self._invoke = IamRolePolicy(
             self,
             "invoke",
             name=policy_name,
@@ -76,22 +81,30 @@ class InvokeSchedule(Construct):
             policy=policy.document(policy.Statement(policy_name, ["lambda:InvokeFunction"], [function.arn])),
         )
         # The queue admits the role, so that the role's own policy says one thing: invoke the function.
-        dead_letters = DeadLetterQueue(self, "dead-letters", name=dead_letter_queue_name)
-        dead_letters.allow_role(role.arn)
+        self._dead_letters = DeadLetterQueue(self, "dead-letters", name=dead_letter_queue_name)
+        self._dead_letters.allow_role(role.arn)
+        self.add("schedule", name=name, timing=timing)
+
+    def add(self, id_: str, *, name: str, timing: Timing, message: Mapping[str, Any] | None = None) -> None:
+        """Add a schedule that invokes the same function under the same role.
+
+        Arguments:
+            message: what the function is sent besides the scheduled time.
+        """
         window = timing.window_minutes
         SchedulerSchedule(
             self,
-            "schedule",
+            id_,
             name=name,
-            group_name=group.name,
+            group_name=self._group.name,
             schedule_expression=timing.expression,
             schedule_expression_timezone=timing.time_zone,
             flexible_time_window={"mode": "FLEXIBLE", "maximum_window_in_minutes": window}
             if window
             else {"mode": "OFF"},
             target={
-                "arn": function.arn,
-                "role_arn": role.arn,
+                "arn": self._function.arn,
+                "role_arn": self._role.arn,
                 "input": json.dumps(
                     {
                         "source": "schedule",
@@ -99,13 +112,14 @@ class InvokeSchedule(Construct):
                         "scheduledTime": "<aws.scheduler.scheduled-time>",
                         "executionId": "<aws.scheduler.execution-id>",
                         "attempt": "<aws.scheduler.attempt-number>",
+                        **(message or {}),
                     }
                 ),
                 "retry_policy": {
                     "maximum_retry_attempts": timing.retry_attempts,
                     "maximum_event_age_in_seconds": round(timing.retry_hours * 3600),
                 },
-                "dead_letter_config": {"arn": dead_letters.arn},
+                "dead_letter_config": {"arn": self._dead_letters.arn},
             },
-            depends_on=[invoke],
+            depends_on=[self._invoke],
         )

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from handlers.backups import stored
 from ops import backups
 from ops.cloud import fetch
 from tests.conftest import Local
@@ -128,3 +129,30 @@ def test_the_functions_verify_and_restore_under_their_own_roles(local: Local, ma
         is_done, answer = invoke("RestoreStudentData", event)
         assert not is_done
         assert reason in answer["errorMessage"]
+
+
+def test_a_table_of_the_fleet_is_backed_up_by_its_own_schedule(local: Local) -> None:
+    cloud = local.cloud
+    backups = cloud.settings.backups
+    cloud.client("dynamodb").put_item(TableName="welcomed-users", Item={"id": {"S": "fleet"}, "status": {"S": "sent"}})
+    found = cloud.client("scheduler").get_schedule(Name="Backup-welcomed-users", GroupName=backups.schedule_group)
+    with scheduled_in_a_moment(cloud, Input=found["Target"]["Input"]):
+        key = wait_for(lambda: next((key for key in keys(cloud) if key.startswith("welcomed-users/")), ""))
+    assert key.endswith(".json.gz")
+    backup = stored.open_backup(cloud.client("s3"), backups.bucket_name, key)
+    assert backup.table is not None
+    assert backup.table["name"] == "welcomed-users"
+    assert any(b'"fleet"' in item for item in backup.items())
+    wait_for(lambda: mails(local, f"Backup Completed: {key}"))
+    rows = cloud.client("dynamodb").scan(TableName=backups.history_table_name)["Items"]
+    [row] = [row for row in rows if row.get("key", {}).get("S") == key]
+    assert (row["tableName"]["S"], row["status"]["S"]) == ("welcomed-users", "completed")
+
+
+def test_a_table_of_the_fleet_is_backed_up_by_hand(local: Local, ops: Ops) -> None:
+    made = ops("create", "--table", "welcomed-users", "--json")
+    assert made.exit_code == 0, made.output
+    assert json.loads(made.stdout)["key"].startswith("welcomed-users/")
+    unknown = ops("create", "--table", "no-such")
+    assert unknown.exit_code == 1
+    assert "there are: studentData, welcomed-users" in " ".join(unknown.stderr.split())

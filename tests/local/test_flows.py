@@ -133,10 +133,12 @@ def test_a_preflight_is_answered_for_the_sites_origin(cloud: Cloud) -> None:
 def test_the_log_has_the_line_that_the_insights_query_finds(cloud: Cloud) -> None:
     fetch(f"{cloud.site_url}/backup", method="POST")
     group = f"/aws/lambda/{cloud.settings.backups.function_name}"
-    found = wait_for(
-        lambda: cloud.client("logs").filter_log_events(logGroupName=group, filterPattern='"Backup completed"')["events"]
-    )
-    line = json.loads(next(part for part in found[0]["message"].splitlines() if "Backup completed" in part))
+
+    def found() -> list[str]:
+        events = cloud.client("logs").filter_log_events(logGroupName=group)["events"]
+        return [line for event in events for line in event["message"].splitlines() if "Backup completed" in line]
+
+    line = json.loads(wait_for(found)[0])
     assert (line["message"], line["level"]) == ("Backup completed", "INFO")
 
 

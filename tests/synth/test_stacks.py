@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from handlers import environment
+from infra.emulator.platform import MISSING
 from infra.settings import load_all
 from tests.conftest import Stacks
 
@@ -185,7 +186,7 @@ def test_every_bucket_is_private_versioned_encrypted_owner_enforced_and_tls_only
 
 def test_backups_move_to_cheaper_storage_and_expire(stacks: Stacks, env: str) -> None:
     lifecycles = stacks.resources(env, "aws_s3_bucket_lifecycle_configuration").values()
-    [rule] = [rule for lifecycle in lifecycles for rule in lifecycle["rule"] if rule["id"] == "backups"]
+    [rule] = [rule for lifecycle in lifecycles for rule in lifecycle["rule"] if rule["id"] == "backups-studentData"][:1]
     assert [step["storage_class"] for step in rule["transition"]] == ["STANDARD_IA", "GLACIER"]
     assert rule["expiration"][0]["days"] > rule["transition"][-1]["days"]
     assert rule["noncurrent_version_expiration"][0]["noncurrent_days"] >= 1
@@ -299,7 +300,7 @@ def test_the_audit_expects_the_roles_that_were_granted_backups_and_no_others(sta
         roles[policy["role"].split(".")[1]]["name"]
         for policy in stacks.resources(env, "aws_iam_role_policy").values()
         for statement in json.loads(policy["policy"])["Statement"]
-        if {"s3:GetObject", "s3:PutObject"} & set(listed(statement["Action"]))
+        if {"s3:GetObject", "s3:PutObject", "s3:GetObjectVersionForReplication"} & set(listed(statement["Action"]))
     }
     assert expected == granted
 
@@ -389,3 +390,56 @@ def test_the_dashboard_is_json_that_shows_every_table(stacks: Stacks, env: str) 
         assert word in titles
     [alarms] = [widget for widget in widgets if widget["type"] == "alarm"]
     assert len(alarms["properties"]["alarms"]) == len(stacks.resources(env, "aws_cloudwatch_metric_alarm"))
+
+
+def test_a_fleets_tables_have_a_schedule_each_and_what_they_need(stacks: Stacks, env: str) -> None:
+    if env != "local":
+        return
+    schedule = one(stacks, env, "aws_scheduler_schedule", name="Backup-welcomed-users")
+    daily = one(stacks, env, "aws_scheduler_schedule", name="DailyDynamoDBBackup")
+    assert schedule["schedule_expression"] == "cron(0 * * * ? *)"
+    assert (schedule["target"]["arn"], schedule["target"]["role_arn"]) == (
+        daily["target"]["arn"],
+        daily["target"]["role_arn"],
+    )
+    told = json.loads(schedule["target"]["input"])
+    assert told["scheduledTime"] == "<aws.scheduler.scheduled-time>"
+    assert (told["table"]["table_name"], told["table"]["compression"]) == ("welcomed-users", "gzip")
+    assert "table" not in json.loads(daily["target"]["input"])
+    [read] = [s for _, s in policies(stacks, env) if s["Sid"] == "ReadFleet"]
+    assert read["Resource"].endswith(":table/welcomed-users")
+    rules = {
+        rule["id"]: rule
+        for lifecycle in stacks.resources(env, "aws_s3_bucket_lifecycle_configuration").values()
+        for rule in lifecycle["rule"]
+    }
+    assert rules["backups-welcomed-users"]["filter"] == [{"prefix": "welcomed-users/"}]
+    assert rules["backups-welcomed-users"]["expiration"] == [{"days": 120}]
+    assert (
+        one(stacks, env, "aws_cloudwatch_metric_alarm", alarm_name="welcomed-users-no-backup")["evaluation_periods"]
+        == 5
+    )
+
+
+def test_backups_are_copied_to_another_region_and_deletions_are_not(stacks: Stacks, env: str) -> None:
+    if env == "workshop":
+        assert not stacks.resources(env, "aws_s3_bucket_replication_configuration")
+        return
+    [replication] = stacks.resources(env, "aws_s3_bucket_replication_configuration").values()
+    [rule] = replication["rule"]
+    assert rule["filter"] == [{"prefix": "students-backup-"}] or rule["filter"] == {"prefix": "students-backup-"}
+    assert rule["delete_marker_replication"] == {"status": "Disabled"}
+    assert rule["destination"]["metrics"]["status"] == rule["destination"]["replication_time"]["status"] == "Enabled"
+    [copies] = [name for name in stacks.resources(env, "aws_s3_bucket") if name.startswith("replicas")]
+    assert stacks.resources(env, "aws_s3_bucket")[copies]["provider"] == "aws.ap-northeast-1"
+    alarm = one(stacks, env, "aws_cloudwatch_metric_alarm", alarm_name="studentData-replication-lag")
+    assert alarm["dimensions"]["DestinationBucket"] == stacks.resources(env, "aws_s3_bucket")[copies]["bucket"]
+    assert alarm["dimensions"]["RuleId"] == rule["id"]
+
+
+def test_the_emulator_is_given_all_that_production_has_but_what_it_lacks(stacks: Stacks, env: str) -> None:
+    if env != "production":
+        return
+    production, emulated = (set(stacks.json(name)["resource"]) for name in ("production", "local"))
+    assert production - emulated == MISSING.keys()
+    assert all(MISSING.values())

@@ -412,3 +412,23 @@ def test_an_event_that_is_none_of_its_own_fails_and_says_what_to_send(function: 
     with pytest.raises(ValueError, match=r"by hand send \{\}"):
         function.handler(event, Context())
     assert objects() == []
+
+
+def test_the_function_backs_up_the_table_that_its_schedule_names(function: Any) -> None:
+    boto3.client("dynamodb").put_item(TableName="welcomed-users", Item={"id": {"S": "1"}})
+    of_table = {"table_name": "welcomed-users", "key_prefix": "welcomed-users/", "compression": "gzip", "segments": "1"}
+    summary = function.handler(SCHEDULED | {"table": of_table}, Context())
+    assert (summary["key"], summary["items"]) == ("welcomed-users/20250708T0700.json.gz", 1)
+    [row] = executions()
+    assert (row["id"]["S"], row["tableName"]["S"]) == ("schedule#welcomed-users#2025-07-08T00:00:00Z", "welcomed-users")
+    # The same moment of the records is another execution.
+    assert function.handler(SCHEDULED, Context())["key"] == KEY
+    by_hand = function.handler({"table": of_table}, Context("request-2"))
+    assert by_hand["key"].startswith("welcomed-users/20")
+
+
+@pytest.mark.parametrize("of_table", [{"s3_bucket_name": "another"}, {"segments": 2}])
+def test_an_event_cannot_say_more_than_how_its_table_is_backed_up(function: Any, of_table: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="the event's table may say"):
+        function.handler(SCHEDULED | {"table": of_table}, Context())
+    assert not objects()

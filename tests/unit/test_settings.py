@@ -6,6 +6,7 @@ import pytest
 
 from infra.settings import ENVIRONMENTS, SettingsError, load, load_all
 
+HOW = ("daily", "daily", "weekly", "hourly")
 WORKSHOP = (ENVIRONMENTS / "workshop.toml").read_text()
 
 
@@ -21,6 +22,26 @@ def load_changed(tmp_path: Path, old: str, new: str) -> str:
 
 def rule(text: str, fault: str) -> tuple[str, str, str]:
     return "[records]", f"[[vault.rules]]\n{text}\n[records]", fault
+
+
+def table(text: str, fault: str) -> tuple[str, str, str]:
+    return "[records]", f'[[backups.tables]]\ntable_name = "other"\n{text}\n[records]', fault
+
+
+def test_tables_of_a_frequency_are_spread(tmp_path: Path) -> None:
+    path = tmp_path / "fleet.toml"
+    path.write_text(
+        WORKSHOP
+        + "".join(f'[[backups.tables]]\ntable_name = "t-{n}"\nfrequency = "{how}"\n' for n, how in enumerate(HOW))
+    )
+    plans = load(path).backed_up_tables[1:]
+    assert [plan.expression for plan in plans] == [
+        "cron(0 0 * * ? *)",
+        "cron(15 0 * * ? *)",
+        "cron(30 0 ? * SUN *)",
+        "cron(45 * * * ? *)",
+    ]
+    assert [plan.key_prefix for plan in plans] == ["t-0/", "t-1/", "t-2/", "t-3/"]
 
 
 def test_the_environments_of_the_project_are_valid() -> None:
@@ -69,6 +90,18 @@ def test_the_environments_of_the_project_are_valid() -> None:
         rule('[vault.restore_testing]\nplan_name = "with-a-dash"', "vault.restore_testing.plan_name = 'with-a-dash'"),
         ("cron(0 0 * * ? *)", "cron(0 0 1 * ? *)", "a missed run could not be told"),
         ("cron(0 0 * * ? *)", "rate(30 seconds)", "write a number above 0 and a unit: rate(5 minutes)"),
+        table("", "give either frequency or schedule_expression"),
+        table('frequency = "daily"\nschedule_expression = "rate(1 day)"', "give either frequency or"),
+        table(
+            'frequency = "daily"\nkey_prefix = "students-backup-2"', "begins with 'students-backup-' of another table"
+        ),
+        table('frequency = "daily"\nreplicate_to = "ap-southeast-1"', "is where the backups are; name another"),
+        table('frequency = "daily"\nengine = "export"', 'set format = "dynamodb-export" with it'),
+        table(
+            'frequency = "daily"\nschedule_name = "DailyDynamoDBBackup"', "two have the schedule DailyDynamoDBBackup"
+        ),
+        table('frequency = "monthly"', "the schedule of the backup of other: cron(0 0 1 * ? *) leaves 31 days"),
+        table('schedule_expression = "rate(5 minutes)"', "flexible_window_minutes = 5 is not shorter than the 0:05:00"),
         ("[records]", '[snapshots]\ndestination_region = "ap-southeast-1"\n[records]', "where the databases are"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,20 +27,47 @@ def _now() -> datetime:
 
 _aws = wire.Aws()
 _history = History(_aws.dynamodb, environment.history_table_name, int(environment.history_days))
-backup = run.Backup(
-    environment,
-    dynamodb=_aws.dynamodb,
-    s3=_aws.client("s3"),
-    history=_history,
-    reporter=Reporter(environment, history=_history, client=_aws.client, clock=_now),
-    clock=_now,
-)
+_s3 = _aws.client("s3")
+# What a schedule may say of its own table, by the names of the environment; a table's own schedule says it all.
+_OF_TABLE = {
+    "table_name",
+    "key_prefix",
+    "engine",
+    "format",
+    "compression",
+    "export_type",
+    "segments",
+    "read_units_per_second",
+}
+
+
+def backup_of(event: Mapping[str, Any]) -> tuple[run.Backup, BackupEnvironment]:
+    """Return the backup that an event asks for: of the environment's table, or of the table that the event names.
+
+    Raises:
+        ValueError: what the event says of the table is not known here.
+    """
+    of_table = event.get("table", {})
+    unknown = set(of_table) - _OF_TABLE
+    if unknown or not all(isinstance(value, str) for value in of_table.values()):
+        raise ValueError(f"the event's table may say {sorted(_OF_TABLE)}, each as text; it says {dict(of_table)}")
+    wanted = replace(environment, **of_table)
+    backup = run.Backup(
+        wanted,
+        dynamodb=_aws.dynamodb,
+        s3=_s3,
+        history=_history,
+        reporter=Reporter(wanted, history=_history, client=_aws.client, clock=_now),
+        clock=_now,
+    )
+    return backup, wanted
 
 
 @logger.inject_lambda_context
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     """Make one backup; a failure raises, so that Lambda tries again and the dead-letter queue gets it."""
-    request = _request(event, context.aws_request_id)
+    backup, wanted = backup_of(event)
+    request = _request(event, wanted, context.aws_request_id)
     deadline = Deadline.after(context.get_remaining_time_in_millis() / 1000, int(context.memory_limit_in_mb))
     row = backup.run(request, holder=context.aws_request_id, deadline=deadline)
     key = str(row["key"]) if row else backup.key(request)
@@ -58,12 +86,12 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     return summary
 
 
-def _request(event: Mapping[str, Any], request_id: str) -> run.Request:
+def _request(event: Mapping[str, Any], wanted: BackupEnvironment, request_id: str) -> run.Request:
     if "httpMethod" in event:
-        return run.manual(environment, "api", event["requestContext"]["requestId"], _now())
-    if not event:
-        return run.manual(environment, "manual", request_id, _now())
-    return run.scheduled(environment, scheduled_time(event))
+        return run.manual(wanted, "api", event["requestContext"]["requestId"], _now())
+    if not set(event) - {"table"}:
+        return run.manual(wanted, "manual", request_id, _now())
+    return run.scheduled(wanted, scheduled_time(event))
 
 
 def _summary(row: Row) -> dict[str, Any]:

@@ -1,0 +1,105 @@
+"""How the objects of a bucket age: into cheaper classes, and away."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from cdktf import TerraformProvider
+from cdktf_cdktf_provider_aws.s3_bucket_lifecycle_configuration import (
+    S3BucketLifecycleConfiguration,
+    S3BucketLifecycleConfigurationRule,
+    S3BucketLifecycleConfigurationRuleAbortIncompleteMultipartUpload,
+    S3BucketLifecycleConfigurationRuleExpiration,
+    S3BucketLifecycleConfigurationRuleFilter,
+    S3BucketLifecycleConfigurationRuleNoncurrentVersionExpiration,
+    S3BucketLifecycleConfigurationRuleTransition,
+)
+from constructs import Construct
+
+from infra.shapes.bucket import PrivateBucket
+
+
+class _Kept(Protocol):
+    """What says how long something is kept."""
+
+    @property
+    def infrequent_access_after_days(self) -> int | None: ...
+    @property
+    def glacier_after_days(self) -> int | None: ...
+    @property
+    def expire_after_days(self) -> int: ...
+
+
+class _Plan(Protocol):
+    """What is kept under a prefix."""
+
+    @property
+    def table_name(self) -> str: ...
+    @property
+    def key_prefix(self) -> str: ...
+    @property
+    def how(self) -> _Kept: ...
+
+
+@dataclass(frozen=True)
+class Ageing:
+    """What happens to the objects under a prefix, in days after they were written.
+
+    Arguments:
+        id: the rule's.
+        classes: storage class to the day that they move there.
+        noncurrent_days: how long an overwritten or deleted version is kept.
+    """
+
+    id: str
+    prefix: str
+    expire_days: int
+    noncurrent_days: int
+    classes: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, plan: _Plan, noncurrent_days: int) -> Ageing:
+        """Return the ageing of a table's backups."""
+        steps = {"STANDARD_IA": plan.how.infrequent_access_after_days, "GLACIER": plan.how.glacier_after_days}
+        classes = {name: days for name, days in steps.items() if days is not None}
+        return cls(f"backups-{plan.table_name}", plan.key_prefix, plan.how.expire_after_days, noncurrent_days, classes)
+
+
+def expire(
+    scope: Construct,
+    id_: str,
+    bucket: PrivateBucket,
+    ageings: Sequence[Ageing],
+    provider: TerraformProvider | None = None,
+) -> None:
+    """Let the objects of a bucket age. A bucket has one configuration, so this is called once for it."""
+    S3BucketLifecycleConfiguration(
+        scope,
+        id_,
+        bucket=bucket.bucket.id,
+        rule=[_rule(ageing) for ageing in ageings],
+        depends_on=[bucket.versioning],
+        provider=provider,
+    )
+
+
+def _rule(ageing: Ageing) -> S3BucketLifecycleConfigurationRule:
+    return S3BucketLifecycleConfigurationRule(
+        id=ageing.id,
+        status="Enabled",
+        filter=[S3BucketLifecycleConfigurationRuleFilter(prefix=ageing.prefix)],
+        transition=[
+            S3BucketLifecycleConfigurationRuleTransition(days=days, storage_class=storage_class)
+            for storage_class, days in ageing.classes.items()
+        ],
+        expiration=[S3BucketLifecycleConfigurationRuleExpiration(days=ageing.expire_days)],
+        noncurrent_version_expiration=[
+            S3BucketLifecycleConfigurationRuleNoncurrentVersionExpiration(noncurrent_days=ageing.noncurrent_days)
+        ],
+        # A part of an upload that died costs as much as an object, and nobody sees it.
+        abort_incomplete_multipart_upload=[
+            S3BucketLifecycleConfigurationRuleAbortIncompleteMultipartUpload(days_after_initiation=1)
+        ],
+    )
