@@ -747,7 +747,12 @@ class WeeklyReport(Section):
 class Monitoring(Section):
     """Alarms and the dashboard."""
 
-    enabled: bool = Field(True, description="Make them. An alarm costs 0.10 dollars a month; production has some 50.")
+    enabled: bool = Field(True, description="Make them.")
+    watch: Literal["all", "backups"] = Field(
+        "all",
+        description="Which functions and queues: all, or those of the backup alone. An alarm costs 0.10 dollars a month; "
+        "the first ten of an account are free.",
+    )
     grace_hours: float = Field(
         3, ge=0, le=72, description="Hours past its time after which a missing backup or drill is told of."
     )

@@ -86,7 +86,7 @@ class RollbookStack(TerraformStack):
         if settings.audit.enabled:
             Audit(self, "audit", platform=platform, settings=settings, store=store, alerts=alerts)
         if settings.monitoring.enabled:
-            self._monitor(settings, alerts)
+            self._monitor(settings, alerts, backups)
         store.restrict()
         alerts.restrict()
         api.serve(
@@ -104,8 +104,8 @@ class RollbookStack(TerraformStack):
             TerraformOutput(self, "account_wide", value=text).override_logical_id("account_wide")
         platform.finish()
 
-    def _monitor(self, settings: Settings, alerts: Alerts) -> None:
-        """Watch every function and queue that there is by now."""
+    def _monitor(self, settings: Settings, alerts: Alerts, backups: Backups) -> None:
+        """Watch the functions and queues that there are by now."""
         drills = settings.drills
         watched = [
             Watched(plan.table_name, "BackupsCompleted", plan.expression, plan.time_zone, plan.window_minutes)
@@ -121,7 +121,8 @@ class RollbookStack(TerraformStack):
                     drills.flexible_window_minutes,
                 )
             )
-        parts = self.node.find_all()
+        watches_all = settings.monitoring.watch == "all"
+        parts = (self if watches_all else backups).node.find_all()
         Monitoring(
             self,
             "monitoring",

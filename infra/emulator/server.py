@@ -44,6 +44,7 @@ SERVICE_EVENTS = "/_rollbook/service-events"
 _logger = logging.getLogger("ministack")
 _invoke_target = eventbridge._invoke_target
 _put_permission = eventbridge._put_permission
+_create_schedule = scheduler._create_schedule
 _create_trail = cloudtrail._create_trail
 _describe_alarms = cloudwatch._describe_alarms
 _emit_lambda_logs = lambda_svc._emit_lambda_logs
@@ -56,6 +57,7 @@ _fetch_origin = s3.serve_cloudfront_origin_fetch
 _resolve_condition_key = iam_evaluator._resolve_condition_key
 _serve = app.app
 
+_made_schedules: dict[tuple[Any, ...], Any] = {}
 _body: ContextVar[bytes] = ContextVar("body", default=b"")
 
 Scope = MutableMapping[str, Any]
@@ -317,6 +319,17 @@ def _iso(seconds: Any) -> str:
     return datetime.fromtimestamp(float(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def create_schedule(name: str, body: dict[str, Any]) -> Any:
+    """Make a schedule; the same request once more, as a client sends it whose answer was late, is no conflict."""
+    request = (body.get("GroupName", "default"), name, body.get("ClientToken"))
+    if request[2] and request in _made_schedules:
+        return _made_schedules[request]
+    answer = _create_schedule(name, body)
+    if answer[0] == 200:
+        _made_schedules[request] = answer
+    return answer
+
+
 def create_trail(body: dict[str, Any]) -> Any:
     """Make a trail, with its tags."""
     answer = _create_trail(body)
@@ -473,6 +486,7 @@ def main() -> None:
     iam_evaluator.authenticate = authenticate
     iam_evaluator._resolve_condition_key = resolve_condition_key
     s3.serve_cloudfront_origin_fetch = fetch_origin
+    scheduler._create_schedule = create_schedule
     scheduler._SCHEDULE_TICK_INTERVAL = _SWEEP_SECONDS
     app.app = behind_tls
     app.main()
