@@ -70,7 +70,10 @@ class Reporting(Environment):
 
 @dataclass(frozen=True)
 class Backup(Reporting):
-    """Of the backup function. `READ_UNITS_PER_SECOND` is the ceiling of a scan; without it there is none."""
+    """Of the backup function. `READ_UNITS_PER_SECOND` is the ceiling of a scan; without it there is none.
+
+    `OBJECT_TAGS` is a query string, `key=value&…`.
+    """
 
     key_prefix: str
     time_zone: str
@@ -81,6 +84,7 @@ class Backup(Reporting):
     export_type: str
     segments: str
     read_units_per_second: str = ""
+    object_tags: str = ""
 
 
 @dataclass(frozen=True)

@@ -164,28 +164,22 @@ def longest_interval(expression: str, time_zone: str = "UTC") -> timedelta | Non
     schedule = parse(expression, time_zone)
     if isinstance(schedule, Rate):
         return schedule.interval
-    longest: timedelta | None = None
-    for number, (earlier, later) in enumerate(itertools.pairwise(schedule.after(_A_YEAR))):
-        longest = max(longest or later - earlier, later - earlier)
-        # A year of what is daily or rarer; what is oftener repeats itself well before.
-        if later > _A_YEAR + timedelta(days=366) or number > _MANY:
-            break
-    return longest
+    return max((later - earlier for earlier, later in itertools.pairwise(_year_of(schedule))), default=None)
 
 
-def mean_interval(expression: str, time_zone: str = "UTC") -> timedelta:
-    """Return the mean time between two firings of a year of them; ten years if it fires once at most."""
+def mean_interval(expression: str, time_zone: str = "UTC") -> timedelta | None:
+    """Return the mean time between two firings of a year of them; None if it fires once at most."""
     schedule = parse(expression, time_zone)
     if isinstance(schedule, Rate):
         return schedule.interval
-    firings: list[datetime] = []
-    for moment in schedule.after(_A_YEAR):
-        firings.append(moment)
-        if moment > _A_YEAR + timedelta(days=366) or len(firings) > _MANY:
-            break
-    if len(firings) < 2:
-        return timedelta(days=3653)
-    return (firings[-1] - firings[0]) / (len(firings) - 1)
+    firings = _year_of(schedule)
+    return (firings[-1] - firings[0]) / (len(firings) - 1) if len(firings) > 1 else None
+
+
+def _year_of(schedule: Cron | At) -> list[datetime]:
+    """Return a year of firings; of what is oftener than hourly fewer, as it repeats itself well before."""
+    end = _A_YEAR + timedelta(days=366)
+    return list(itertools.islice(itertools.takewhile(lambda firing: firing <= end, schedule.after(_A_YEAR)), _MANY))
 
 
 def last_before(expression: str, time_zone: str, moment: datetime, *, since: datetime | None = None) -> datetime | None:

@@ -37,6 +37,7 @@ class Backups(Construct):
         super().__init__(scope, id_)
         settings, records = reporting.settings, reporting.records
         backups = settings.backups
+        plan, *fleet = settings.backed_up_tables
         self.function = Function(
             self,
             "function",
@@ -45,15 +46,9 @@ class Backups(Construct):
             entry="handlers.backups.functions.backup.handler",
             environment=environment.Backup(
                 **reporting.variables(),
-                key_prefix=backups.key_prefix,
+                **{name: value for name, value in plan.message().items() if name != "table_name"},
                 time_zone=settings.time_zone,
                 allowed_origin=origin,
-                engine=backups.engine,
-                format=backups.format,
-                compression=backups.compression,
-                export_type=backups.export_type,
-                segments=str(backups.segments),
-                read_units_per_second=f"{backups.read_units_per_second:g}" if backups.read_units_per_second else "",
             ),
             limits=Limits(
                 backups.memory_mb, backups.timeout_seconds, backups.reserved_concurrency, backups.ephemeral_storage_mb
@@ -65,8 +60,7 @@ class Backups(Construct):
         records.grant_scan(self.function)
         records.grant_describe(self.function)
         _grant(self.function, reporting)
-        fleet = settings.backed_up_tables[1:]
-        exported = any(plan.how.engine != "scan" for plan in fleet)
+        exported = any(other.how.engine != "scan" for other in fleet)
         if backups.engine != "scan":
             records.grant_export(self.function)
         if fleet:
@@ -92,14 +86,14 @@ class Backups(Construct):
             ),
         )
 
-        for plan in fleet:
+        for other in fleet:
             schedule.add(
-                f"schedule-{plan.table_name}",
-                name=plan.schedule_name,
+                f"schedule-{other.table_name}",
+                name=other.schedule_name,
                 timing=Timing(
-                    plan.expression, plan.time_zone, plan.window_minutes, backups.retry_attempts, backups.retry_hours
+                    other.expression, other.time_zone, other.window_minutes, backups.retry_attempts, backups.retry_hours
                 ),
-                message={"table": plan.message()},
+                message={"table": other.message()},
             )
 
     def _grant_fleet(self, platform: Aws, settings: Settings, fleet: Sequence[TablePlan]) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -223,6 +224,16 @@ class TableBackups(Section):
         90, ge=1, description="Days until it moves to Glacier Flexible Retrieval; leave out for never."
     )
     expire_after_days: int = Field(365, ge=1, description="Days until it is deleted.")
+    tags: Annotated[
+        dict[
+            Annotated[str, Field(max_length=128, pattern=r"^(?:[A-Za-z0-9 _.:/=+@-])+$")],
+            Annotated[str, Field(max_length=256, pattern=r"^[A-Za-z0-9 _.:/=+@-]*$")],
+        ],
+        Field(max_length=10),
+    ] = Field(
+        default_factory=dict,
+        description="Tags of the objects that a scan writes (S3: up to 10); DynamoDB's own export takes none.",
+    )
     replicate_to: Region | None = Field(
         None, description="Region of a bucket that gets a copy of each backup within minutes; leave out for none."
     )
@@ -273,6 +284,7 @@ class TablePlan:
             "export_type": how.export_type,
             "segments": str(how.segments),
             "read_units_per_second": f"{how.read_units_per_second:g}" if how.read_units_per_second else "",
+            "object_tags": urlencode(sorted(how.tags.items())),
         }
 
 
@@ -750,8 +762,8 @@ class Monitoring(Section):
     enabled: bool = Field(True, description="Make them.")
     watch: Literal["all", "backups"] = Field(
         "all",
-        description="Which functions and queues: all, or those of the backup alone. An alarm costs 0.10 dollars a month; "
-        "the first ten of an account are free.",
+        description="Which functions and queues: all, or those of the backup alone. An alarm costs 0.10 dollars a "
+        "month; the first ten of an account are free.",
     )
     grace_hours: float = Field(
         3, ge=0, le=72, description="Hours past its time after which a missing backup or drill is told of."

@@ -32,6 +32,7 @@ class BackupStore(Construct):
             deletion_protection_enabled=settings.records.deletion_protection,
         )
         self._objects = [f"{self._bucket.arn}/{plan.key_prefix}*" for plan in settings.backed_up_tables]
+        self._tags = any(plan.how.tags for plan in settings.backed_up_tables)
         self._writers: list[str] = []
         self._readers: list[str] = []
         self.bucket_name = self._bucket.name
@@ -44,7 +45,8 @@ class BackupStore(Construct):
 
     def grant_write(self, function: Function) -> None:
         """Let a function write backups; `restrict` keeps everybody else from it."""
-        function.allow("WriteBackups", ["s3:PutObject", "s3:AbortMultipartUpload"], self._objects)
+        tagging = ["s3:PutObjectTagging"] if self._tags else []
+        function.allow("WriteBackups", ["s3:PutObject", "s3:AbortMultipartUpload", *tagging], self._objects)
         self._writers.append(function.role.arn)
 
     def grant_read(self, function: Function) -> None:

@@ -91,6 +91,21 @@ class Upload:
             self._s3.abort_multipart_upload(**self._target, UploadId=upload_id)
 
 
+def tag_all(s3: Any, tags: str) -> None:
+    """Have a client tag every object that it makes.
+
+    Arguments:
+        s3: a boto3 S3 client, which nothing else uses.
+        tags: as a query string, `key=value&…`.
+    """
+
+    def tag(params: dict[str, Any], **_: Any) -> None:
+        params["Tagging"] = tags
+
+    for call in ("PutObject", "CreateMultipartUpload"):
+        s3.meta.events.register(f"provide-client-params.s3.{call}", tag)
+
+
 def put(s3: Any, *, bucket: str, key: str, chunks: Iterable[bytes], content_type: str) -> int:
     """Write an object and return its bytes; nothing of it is visible before all of it is there.
 

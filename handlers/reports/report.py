@@ -266,7 +266,8 @@ def _runs_a_month(table: ReportedTable, schedule: Schedule | Unknown) -> float:
     zone = table.time_zone if isinstance(schedule, Unknown) else schedule.time_zone
     if not isinstance(schedule, Unknown) and not schedule.is_on:
         return 0.0
-    return _MONTH / schedules.mean_interval(expression, zone)
+    interval = schedules.mean_interval(expression, zone)
+    return _MONTH / interval if interval else 0.0
 
 
 def _costs(

@@ -14,8 +14,8 @@ In the process (`server.py`, which runs MiniStack and adds what it leaves out):
 - *TLS*: requests count as TLS-secured unless they say otherwise, as if they had come through a TLS proxy. So the
   TLS-only policies and the redirect to HTTPS stand as they are, and a test can still send a request without TLS.
 - *EventBridge Scheduler*: MiniStack neither assumes a schedule's role nor fills in `<aws.scheduler.…>` nor uses the
-  dead-letter queue; here it does all three, and invokes a function as AWS does: asynchronously, with retries. A request to
-  make a schedule that is sent twice is one.
+  dead-letter queue; here it does all three, and invokes a function as AWS does: asynchronously, with retries. A request
+  to make a schedule that is sent twice makes one.
 - *IAM*: `aws:PrincipalArn` of a function is its role; a mail is about the sender's identity and has `ses:FromAddress`;
   `ListTagsOfResource` is about the table that its ARN names; a call about a database snapshot, a
   schedule, a vault or a backup plan is about that one.

@@ -143,6 +143,8 @@ def test_a_table_of_the_fleet_is_backed_up_by_its_own_schedule(local: Local) -> 
     assert backup.table is not None
     assert backup.table["name"] == "welcomed-users"
     assert any(b'"fleet"' in item for item in backup.items())
+    tags = cloud.client("s3").get_object_tagging(Bucket=backups.bucket_name, Key=key)["TagSet"]
+    assert tags == [{"Key": "Owner", "Value": "School office"}]
     wait_for(lambda: mails(local, f"Backup Completed: {key}"))
     rows = cloud.client("dynamodb").scan(TableName=backups.history_table_name)["Items"]
     [row] = [row for row in rows if row.get("key", {}).get("S") == key]

@@ -362,7 +362,7 @@ def test_every_function_and_every_queue_has_its_alarms(stacks: Stacks, env: str)
             continue
         assert {("Errors", function["function_name"]), ("Duration", function["function_name"])} <= watched
     for queue in stacks.resources(env, "aws_sqs_queue").values():
-        if not queue["name"].startswith(everything) or "audit" in queue["name"] and env == "workshop":
+        if not queue["name"].startswith(everything) or ("audit" in queue["name"] and env == "workshop"):
             continue
         assert ("ApproximateNumberOfMessagesVisible", queue["name"]) in watched
     assert all("aws_sns_topic" in arn for alarm in alarms for arn in alarm["alarm_actions"] + alarm["ok_actions"])

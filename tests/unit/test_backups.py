@@ -417,12 +417,16 @@ def test_an_event_that_is_none_of_its_own_fails_and_says_what_to_send(function: 
 def test_the_function_backs_up_the_table_that_its_schedule_names(function: Any) -> None:
     boto3.client("dynamodb").put_item(TableName="welcomed-users", Item={"id": {"S": "1"}})
     of_table = {"table_name": "welcomed-users", "key_prefix": "welcomed-users/", "compression": "gzip", "segments": "1"}
+    of_table["object_tags"] = "Owner=School+office&Class=10%2FA%2BB"
     summary = function.handler(SCHEDULED | {"table": of_table}, Context())
+    tagged = boto3.client("s3").get_object_tagging(Bucket="student-backup", Key=summary["key"])["TagSet"]
+    assert {tag["Key"]: tag["Value"] for tag in tagged} == {"Owner": "School office", "Class": "10/A+B"}
     assert (summary["key"], summary["items"]) == ("welcomed-users/20250708T0700.json.gz", 1)
     [row] = executions()
     assert (row["id"]["S"], row["tableName"]["S"]) == ("schedule#welcomed-users#2025-07-08T00:00:00Z", "welcomed-users")
     # The same moment of the records is another execution.
     assert function.handler(SCHEDULED, Context())["key"] == KEY
+    assert boto3.client("s3").get_object_tagging(Bucket="student-backup", Key=KEY)["TagSet"] == []
     by_hand = function.handler({"table": of_table}, Context("request-2"))
     assert by_hand["key"].startswith("welcomed-users/20")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 
 from handlers import http
-from handlers.backups import run, wire
+from handlers.backups import run, upload, wire
 from handlers.backups.deadline import Deadline
 from handlers.backups.history import COMPLETED, History, Row
 from handlers.backups.report import Reporter
@@ -27,7 +28,6 @@ def _now() -> datetime:
 
 _aws = wire.Aws()
 _history = History(_aws.dynamodb, environment.history_table_name, int(environment.history_days))
-_s3 = _aws.client("s3")
 # What a schedule may say of its own table, by the names of the environment; a table's own schedule says it all.
 _OF_TABLE = {
     "table_name",
@@ -38,7 +38,16 @@ _OF_TABLE = {
     "export_type",
     "segments",
     "read_units_per_second",
+    "object_tags",
 }
+
+
+@functools.cache
+def _s3(tags: str) -> Any:
+    client = _aws.client("s3")
+    if tags:
+        upload.tag_all(client, tags)
+    return client
 
 
 def backup_of(event: Mapping[str, Any]) -> tuple[run.Backup, BackupEnvironment]:
@@ -55,7 +64,7 @@ def backup_of(event: Mapping[str, Any]) -> tuple[run.Backup, BackupEnvironment]:
     backup = run.Backup(
         wanted,
         dynamodb=_aws.dynamodb,
-        s3=_s3,
+        s3=_s3(wanted.object_tags),
         history=_history,
         reporter=Reporter(wanted, history=_history, client=_aws.client, clock=_now),
         clock=_now,
