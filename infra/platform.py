@@ -59,6 +59,7 @@ class Aws:
             key=f"{self.settings.name}/terraform.tfstate",
             region=state.region or self.settings.region,
             encrypt=True,
+            **self.backend_options(),
         )
         backend.add_override("use_lockfile", True)
 
@@ -77,6 +78,10 @@ class Aws:
             default_tags=[AwsProviderDefaultTags(tags=self.settings.tags)],
             **self.provider_options(),
         )
+
+    def backend_options(self) -> dict[str, Any]:
+        """Return what the state's backend needs besides the bucket, the key and the Region."""
+        return {}
 
     def provider_options(self) -> dict[str, Any]:
         """Return what the provider needs besides the Region and the tags."""

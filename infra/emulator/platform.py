@@ -86,6 +86,16 @@ class EmulatedAws(Aws):
                 assert parent is not None  # it is no stack
                 parent.node.try_remove_child(construct.node.id)
 
+    def backend_options(self) -> dict[str, Any]:
+        # A backend takes no variables; for another port: terraform init -backend-config 'endpoints={s3="…"}'.
+        skipped = ("credentials_validation", "metadata_api_check", "region_validation", "requesting_account_id")
+        return dict.fromkeys((f"skip_{check}" for check in skipped), True) | {
+            "access_key": "test",
+            "secret_key": "test",
+            "use_path_style": True,
+            "endpoints": {"s3": "http://localhost:4566"},
+        }
+
     @property
     def mock_method(self) -> str | None:
         return "POST"
