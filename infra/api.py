@@ -30,8 +30,8 @@ from cdktf_cdktf_provider_aws.iam_role_policy_attachment import IamRolePolicyAtt
 from cdktf_cdktf_provider_aws.lambda_permission import LambdaPermission
 from constructs import Construct
 
-from infra import settings
 from infra.platform import Aws
+from infra.settings.school import Api as ApiSettings
 from infra.shapes import policy
 from infra.shapes.function import Function
 
@@ -88,7 +88,7 @@ class Route:
 class Api(Construct):
     """The API and its key. `serve` adds the routes, once the site's origin is known."""
 
-    def __init__(self, scope: Construct, id_: str, *, platform: Aws, api: settings.Api) -> None:
+    def __init__(self, scope: Construct, id_: str, *, platform: Aws, api: ApiSettings) -> None:
         super().__init__(scope, id_)
         self._platform = platform
         self._settings = api

@@ -15,7 +15,8 @@ from constructs import Construct
 from handlers import environment
 from infra.platform import Aws
 from infra.reporting import Reporting
-from infra.settings import Settings, TablePlan
+from infra.settings import Settings
+from infra.settings.backups import TablePlan
 from infra.shapes.function import Function, Limits
 from infra.shapes.queue import DeadLetterQueue
 from infra.shapes.schedule import InvokeSchedule, Timing

@@ -7,8 +7,8 @@ from cdktf_cdktf_provider_aws.cloudwatch_event_bus import CloudwatchEventBus
 from cdktf_cdktf_provider_aws.cloudwatch_event_bus_policy import CloudwatchEventBusPolicy
 from constructs import Construct
 
-from infra import settings
 from infra.platform import Aws
+from infra.settings.events import Events as EventSettings
 from infra.shapes import policy
 from infra.shapes.function import Function
 from infra.shapes.rule import Rule
@@ -20,7 +20,7 @@ _EVERYTHING = {"source": [{"prefix": ""}]}
 class Events(Construct):
     """The event bus of the school, an archive to replay from, and a log group that has every event."""
 
-    def __init__(self, scope: Construct, id_: str, *, platform: Aws, events: settings.Events) -> None:
+    def __init__(self, scope: Construct, id_: str, *, platform: Aws, events: EventSettings) -> None:
         super().__init__(scope, id_)
         self._bus = CloudwatchEventBus(self, "bus", name=events.bus_name)
         self.bus_name = self._bus.name

@@ -5,14 +5,14 @@ from __future__ import annotations
 from cdktf_cdktf_provider_aws.sesv2_email_identity import Sesv2EmailIdentity
 from constructs import Construct
 
-from infra import settings
+from infra.settings.school import Mail as MailSettings
 from infra.shapes.function import Function
 
 
 class Mail(Construct):
     """The two addresses. SES mails each a link by which its owner confirms it."""
 
-    def __init__(self, scope: Construct, id_: str, mail: settings.Mail) -> None:
+    def __init__(self, scope: Construct, id_: str, mail: MailSettings) -> None:
         super().__init__(scope, id_)
         self.sender = mail.sender
         self.recipient = mail.recipient

@@ -15,7 +15,8 @@ from handlers import schedules
 from infra import prices
 from infra.alerts import Alerts
 from infra.replicas import rule_id
-from infra.settings import Settings, TablePlan
+from infra.settings import Settings
+from infra.settings.backups import TablePlan
 from infra.shapes.alarm import Alarm, Metric
 from infra.shapes.function import Function
 from infra.shapes.queue import DeadLetterQueue

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cdktf_cdktf_provider_aws.dynamodb_table import DynamodbTable, DynamodbTableAttribute
 from constructs import Construct
 
-from infra import settings
+from infra.settings.school import Records as RecordSettings
 from infra.shapes.function import Function
 
 _PARTITION_KEY = "studentid"
@@ -14,7 +14,7 @@ _PARTITION_KEY = "studentid"
 class Records(Construct):
     """The table, on demand, encrypted, with point-in-time recovery."""
 
-    def __init__(self, scope: Construct, id_: str, records: settings.Records) -> None:
+    def __init__(self, scope: Construct, id_: str, records: RecordSettings) -> None:
         super().__init__(scope, id_)
         self._table = DynamodbTable(
             self,

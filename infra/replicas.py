@@ -11,7 +11,8 @@ from cdktf_cdktf_provider_aws.s3_bucket_replication_configuration import (
 from constructs import Construct
 
 from infra.platform import Aws
-from infra.settings import Settings, TablePlan
+from infra.settings import Settings
+from infra.settings.backups import TablePlan
 from infra.shapes import policy
 from infra.shapes.bucket import PrivateBucket
 from infra.shapes.lifecycle import Ageing, expire

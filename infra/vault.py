@@ -32,11 +32,11 @@ from cdktf_cdktf_provider_aws.kms_key import KmsKey
 from constructs import Construct
 
 from handlers import environment
-from infra import settings as models
 from infra.alerts import Alerts
 from infra.platform import Aws
 from infra.records import Records
 from infra.settings import Settings
+from infra.settings import vault as models
 from infra.shapes import policy
 from infra.shapes.bucket import PrivateBucket
 from infra.shapes.function import Function, Limits

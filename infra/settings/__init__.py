@@ -1,0 +1,223 @@
+"""The settings of an environment, read from `environments/<name>.toml` and checked before Terraform sees anything."""
+
+from __future__ import annotations
+
+import tomllib
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from handlers import schedules
+from handlers.environment import ReportedTable
+from infra.settings.backups import Backups, Drills, Restores, TablePlan, days_in_classes, spread
+from infra.settings.events import Events, SignUps, Snapshots
+from infra.settings.fields import BucketName, Region, Section, TimeZone, check_window
+from infra.settings.school import Api, Functions, Mail, Records, Site
+from infra.settings.vault import Vault
+from infra.settings.watching import Alerts, Audit, Monitoring, Objectives, WeeklyReport
+
+ENVIRONMENTS = Path(__file__).resolve().parents[2] / "environments"
+
+
+class SettingsError(ValueError):
+    """An environment file is not usable; the message names file, key, value, reason and remedy."""
+
+
+class State(Section):
+    """Where Terraform keeps the state. Without a bucket it is a file beside the project."""
+
+    bucket: BucketName | None = Field(None, description="S3 bucket of the state; it must exist before `deploy`.")
+    region: str | None = Field(None, description="Region of that bucket; the environment's own by default.")
+
+
+class Settings(Section):
+    """All settings of one environment."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]*$", description="The file's name without `.toml`.")
+    region: Region = Field(description="AWS Region, for example ap-southeast-1.")
+    time_zone: TimeZone = Field("UTC", description="IANA zone of the stamp in a backup's name.")
+    emulated: bool = Field(False, description="The stack runs on the embedded AWS; see `infra/emulator/`.")
+    force_destroy: bool = Field(
+        False, description="Let `terraform destroy` delete buckets that still hold objects. Never in production."
+    )
+    tags: dict[str, str] = Field(default_factory=dict, description="Tags of every resource.")
+    records: Records
+    functions: Functions
+    api: Api = Api()
+    site: Site
+    mail: Mail
+    backups: Backups
+    restores: Restores = Restores()
+    drills: Drills = Drills()
+    events: Events = Events()
+    signups: SignUps = SignUps()
+    alerts: Alerts = Alerts()
+    audit: Audit = Audit()
+    snapshots: Snapshots = Snapshots()
+    vault: Vault = Vault()
+    monitoring: Monitoring = Monitoring()
+    objectives: Objectives = Objectives()
+    weekly_report: WeeklyReport = WeeklyReport()
+    state: State = State()
+
+    def _check_fleet(self) -> None:
+        plans = self.backed_up_tables
+        for what, names in {
+            "table": [plan.table_name for plan in plans],
+            "schedule": [plan.schedule_name for plan in plans],
+        }.items():
+            for name in names:
+                if names.count(name) > 1:
+                    raise ValueError(f"[[backups.tables]]: two have the {what} {name}; each needs its own")
+        for plan in plans:
+            check_window(plan.expression, plan.time_zone, plan.window_minutes)
+            region = plan.how.replicate_to
+            if region == self.region:
+                raise ValueError(f"replicate_to = {region} of {plan.table_name} is where the backups are; name another")
+            if region and len(self.replica_bucket_name(region)) > 63:
+                raise ValueError(
+                    f"{self.replica_bucket_name(region)!r} is longer than S3's 63 characters; set "
+                    "backups.replica_bucket_prefix"
+                )
+
+    @property
+    def reported_tables(self) -> list[ReportedTable]:
+        """Return every table that is backed up, as reports want it."""
+        return [
+            ReportedTable(
+                table_name=plan.table_name,
+                key_prefix=plan.key_prefix,
+                schedule_name=plan.schedule_name,
+                expression=plan.expression,
+                time_zone=plan.time_zone,
+                window_minutes=plan.window_minutes,
+                engine=plan.how.engine,
+                days=days_in_classes(
+                    plan.how.infrequent_access_after_days, plan.how.glacier_after_days, plan.how.expire_after_days
+                ),
+                replicated_to=plan.how.replicate_to or "",
+                memory_mb=self.backups.memory_mb,
+                architecture=self.functions.architecture,
+            )
+            for plan in self.backed_up_tables
+        ]
+
+    @property
+    def backed_up_tables(self) -> list[TablePlan]:
+        """Return every table that the own engine backs up, the records first."""
+        backups = self.backups
+        first = TablePlan(
+            self.records.table_name,
+            backups.key_prefix,
+            backups.schedule_name,
+            backups.schedule_expression,
+            backups.schedule_time_zone,
+            backups.flexible_window_minutes,
+            backups,
+        )
+        named = [table for table in backups.tables if table.frequency]
+        return [first] + [
+            TablePlan(
+                table.table_name,
+                table.key_prefix or f"{table.table_name}/",
+                table.schedule_name or f"Backup-{table.table_name}"[:64],
+                table.schedule_expression
+                or spread(table.frequency or "daily", named.index(table), len(named), backups.spread_minutes),
+                table.schedule_time_zone,
+                backups.flexible_window_minutes,
+                table,
+            )
+            for table in backups.tables
+        ]
+
+    def replica_bucket_name(self, region: str) -> str:
+        """Return the bucket of the copies in a Region."""
+        return f"{self.backups.replica_bucket_prefix or self.backups.bucket_name}-{region}"
+
+    @property
+    def audit_bucket_name(self) -> str:
+        """Return the bucket of the audit trail."""
+        return self.audit.bucket_name or f"{self.backups.bucket_name}-audit"
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.audit.enabled and len(self.audit_bucket_name) > 63:
+            raise ValueError(
+                f"[audit] bucket_name: {self.audit_bucket_name!r} is longer than S3's 63 characters; set one"
+            )
+        if any(copy.region == self.region for rule in self.vault.rules for copy in rule.copies):
+            raise ValueError(
+                f"[vault] rules.copies.region: {self.region} is where the vault is; a copy there protects from nothing"
+            )
+        self._check_fleet()
+        if self.monitoring.enabled:
+            timings = {
+                f"backup of {plan.table_name}": (plan.expression, plan.time_zone) for plan in self.backed_up_tables
+            }
+            timings["drill"] = (self.drills.schedule_expression, self.drills.schedule_time_zone)
+            for what, (expression, zone) in timings.items():
+                try:
+                    schedules.hours_of_silence(expression, zone, 0, timedelta(0))
+                except schedules.ScheduleError as error:
+                    raise ValueError(f"the schedule of the {what}: {error}") from None
+        if self.snapshots.destination_region == self.region:
+            raise ValueError(
+                f"[snapshots] destination_region: {self.region} is where the databases are; name another Region"
+            )
+        return self
+
+
+def load(path: Path) -> Settings:
+    """Read and check one environment file.
+
+    Raises:
+        SettingsError: with one line per fault: file, key, value, why, what to write instead.
+    """
+    try:
+        values = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: is no TOML: {error}") from None
+    if "name" in values:
+        raise SettingsError(f"{path}: name: the file's name is the environment's name; remove the key")
+    try:
+        return Settings.model_validate({"name": path.stem, **values})
+    except ValidationError as error:
+        raise SettingsError("\n".join(_sentence(path, fault) for fault in error.errors())) from None
+
+
+def load_all(folder: Path = ENVIRONMENTS) -> list[Settings]:
+    """Read every environment of a folder, by name.
+
+    Raises:
+        SettingsError: a file is not usable, or there is none.
+    """
+    files = sorted(folder.glob("*.toml"))
+    if not files:
+        raise SettingsError(f"{folder}: no environment here; copy environments/workshop.toml and change it")
+    return [load(file) for file in files]
+
+
+def _sentence(path: Path, fault: Any) -> str:
+    key = ".".join(str(part) for part in fault["loc"]) or "(whole file)"
+    if fault["type"] == "extra_forbidden":
+        return f"{path}: {key}: no such setting; remove it, or see docs/settings.md for the names"
+    if fault["type"] == "missing":
+        return f"{path}: {key}: is missing; {_describe(fault['loc'])}"
+    reason = fault["msg"].removeprefix("Value error, ")
+    value = "" if isinstance(fault["input"], dict | BaseModel) else f" = {fault['input']!r}"
+    return f"{path}: {key}{value}: {reason}. {_describe(fault['loc'])}".rstrip()
+
+
+def _describe(location: tuple[Any, ...]) -> str:
+    model: Any = Settings
+    description = ""
+    for part in location:
+        field = getattr(model, "model_fields", {}).get(part)
+        if field is None:
+            break
+        description, model = field.description or "", field.annotation
+    return f"It is: {description}" if description else ""

@@ -1,0 +1,273 @@
+"""The settings of the own engine: backups of the records and of further tables, the way back, drills."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Annotated, Literal, Self
+from urllib.parse import urlencode
+
+from pydantic import Field, model_validator
+
+from infra.settings.fields import (
+    BucketName,
+    FunctionName,
+    QueueName,
+    Region,
+    RoleName,
+    ScheduleExpression,
+    ScheduleName,
+    Section,
+    Suffix,
+    TableName,
+    TimeZone,
+    check_window,
+)
+
+
+class TableBackups(Section):
+    """How a table is backed up, and how long that is kept."""
+
+    engine: Literal["auto", "scan", "export"] = Field(
+        "auto",
+        description="`scan` reads the table in the function; `export` has AWS do it, at any size and without read "
+        "units, and needs point-in-time recovery; `auto` scans what it can in its time, and else exports.",
+    )
+    format: Literal["json", "dynamodb-export"] = Field(
+        "json",
+        description="What a scan writes: one JSON document, or AWS's export layout, which ImportTable, Athena and Glue "
+        "read. An export always writes its own.",
+    )
+    compression: Literal["none", "gzip", "zstd"] = Field(
+        "none", description="Of what a scan writes; `zstd` in the export layout only."
+    )
+    export_type: Literal["full", "incremental"] = Field(
+        "full",
+        description="What the engine `export` asks for; `incremental` has the changes since the one before, and is a "
+        "full one where that is not 15 minutes to 24 hours ago (DynamoDB's limits).",
+    )
+    segments: int = Field(
+        2, ge=1, le=64, description="Parts of the table that a scan reads at a time; each has a page in memory."
+    )
+    read_units_per_second: float | None = Field(
+        None, gt=0, description="Ceiling of what a scan reads; leave out for none. A unit is two blocks of 4 KB."
+    )
+    infrequent_access_after_days: int | None = Field(
+        30, ge=30, description="Days until a backup moves to Standard-IA (S3: 30 or more); leave out for never."
+    )
+    glacier_after_days: int | None = Field(
+        90, ge=1, description="Days until it moves to Glacier Flexible Retrieval; leave out for never."
+    )
+    expire_after_days: int = Field(365, ge=1, description="Days until it is deleted.")
+    tags: Annotated[
+        dict[
+            Annotated[str, Field(max_length=128, pattern=r"^(?:[A-Za-z0-9 _.:/=+@-])+$")],
+            Annotated[str, Field(max_length=256, pattern=r"^[A-Za-z0-9 _.:/=+@-]*$")],
+        ],
+        Field(max_length=10),
+    ] = Field(
+        default_factory=dict,
+        description="Tags of the objects that a scan writes (S3: up to 10); DynamoDB's own export takes none.",
+    )
+    replicate_to: Region | None = Field(
+        None, description="Region of a bucket that gets a copy of each backup within minutes; leave out for none."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.engine == "export" and self.format != "dynamodb-export":
+            raise ValueError('engine = "export" writes AWS\'s layout; set format = "dynamodb-export" with it')
+        if self.export_type == "incremental" and self.engine != "export":
+            raise ValueError('export_type = "incremental" is of engine = "export"; set both')
+        if self.compression == "zstd" and self.format == "json":
+            raise ValueError('compression = "zstd" is of format = "dynamodb-export"; a document takes gzip or none')
+        steps = [
+            (name, days)
+            for name in ("infrequent_access_after_days", "glacier_after_days", "expire_after_days")
+            if (days := getattr(self, name)) is not None
+        ]
+        for (name, days), (later, more) in itertools.pairwise(steps):
+            if more <= days:
+                raise ValueError(f"{later} = {more} must be more than {name} = {days}")
+        cold = (self.infrequent_access_after_days, self.glacier_after_days)
+        if None not in cold and (self.glacier_after_days or 0) < (self.infrequent_access_after_days or 0) + 30:
+            raise ValueError("glacier_after_days must be 30 or more past infrequent_access_after_days (S3's minimum)")
+        return self
+
+
+@dataclass(frozen=True)
+class TablePlan:
+    """A table that is backed up: when, how, and where to."""
+
+    table_name: str
+    key_prefix: str
+    schedule_name: str
+    expression: str
+    time_zone: str
+    window_minutes: int
+    how: TableBackups
+
+    def message(self) -> dict[str, str]:
+        """Return what the function is told of the table, by the names of its environment."""
+        how = self.how
+        return {
+            "table_name": self.table_name,
+            "key_prefix": self.key_prefix,
+            "engine": how.engine,
+            "format": how.format,
+            "compression": how.compression,
+            "export_type": how.export_type,
+            "segments": str(how.segments),
+            "read_units_per_second": f"{how.read_units_per_second:g}" if how.read_units_per_second else "",
+            "object_tags": urlencode(sorted(how.tags.items())),
+        }
+
+
+class FleetTable(TableBackups):
+    """A further table of the account, backed up by the same function and schedule group."""
+
+    table_name: TableName = Field(description="DynamoDB table, made elsewhere.")
+    frequency: Literal["hourly", "daily", "weekly", "monthly"] | None = Field(
+        None, description="When, by name, each table a little after the one before; or say it by expression."
+    )
+    schedule_expression: ScheduleExpression | None = Field(None, description="cron(…), rate(…) or at(…).")
+    schedule_time_zone: TimeZone = Field("UTC", description="IANA zone in which the expression is read.")
+    schedule_name: ScheduleName | None = Field(None, description="Schedule; by default `Backup-<table>`.")
+    key_prefix: str | None = Field(
+        None, pattern=r"^[A-Za-z0-9!_.*'()/-]{1,512}$", description="What a key begins with; by default `<table>/`."
+    )
+
+    @model_validator(mode="after")
+    def _timed(self) -> Self:
+        if bool(self.frequency) == bool(self.schedule_expression):
+            raise ValueError("give either frequency or schedule_expression")
+        return self
+
+
+class Backups(TableBackups):
+    """The scheduled backup."""
+
+    bucket_name: BucketName = Field(description="Bucket of the backup documents.")
+    function_name: FunctionName = Field(description="Function that writes the backup.")
+    role_name: RoleName = Field(description="The function's execution role.")
+    memory_mb: int = Field(128, ge=128, le=10240, description="Memory, MB (Lambda: 128 to 10,240).")
+    ephemeral_storage_mb: int = Field(
+        512, ge=512, le=10240, description="Temporary storage, MB (Lambda: 512 to 10,240)."
+    )
+    timeout_seconds: int = Field(900, ge=1, le=900, description="Time limit, seconds (Lambda: up to 900).")
+    reserved_concurrency: int = Field(-1, ge=-1, le=1000, description="Executions at once kept for it; -1 for none.")
+    finish_function_name: FunctionName = Field(
+        "FinishStudentExport", description="Function that an export's manifest wakes."
+    )
+    history_table_name: TableName = Field("backup-executions", description="Table with one row per execution.")
+    history_days: int = Field(400, ge=1, le=3650, description="Days until a row of the history expires.")
+    key_prefix: str = Field(
+        "students-backup-", pattern=r"^[A-Za-z0-9!_.*'()/-]{0,512}$", description="What a backup's key begins with."
+    )
+    schedule_name: ScheduleName = Field(description="Schedule (up to 64 characters).")
+    schedule_group: ScheduleName = Field(description="Schedule group, this stack's own.")
+    schedule_role_name: RoleName = Field(description="Execution role of the schedule; may invoke the function only.")
+    schedule_expression: ScheduleExpression = Field(description="cron(…), rate(…) or at(…).")
+    schedule_time_zone: TimeZone = Field("UTC", description="IANA zone in which the expression is read.")
+    flexible_window_minutes: int = Field(
+        5, ge=0, le=1440, description="Minutes within which the run may start; 0 for on time (Scheduler: 1 to 1,440)."
+    )
+    retry_attempts: int = Field(5, ge=0, le=185, description="Times the Scheduler tries again (0 to 185).")
+    retry_hours: float = Field(2, ge=1 / 60, le=24, description="Hours for which it tries (60 seconds to 24 hours).")
+    dead_letter_queue_name: QueueName = Field(
+        "student-backup-dead-letters", description="Queue of the runs that the function failed."
+    )
+    schedule_dead_letter_queue_name: QueueName = Field(
+        "student-backup-schedule-dead-letters", description="Queue of the runs that the Scheduler could not start."
+    )
+    noncurrent_expire_days: int = Field(30, ge=1, description="Days that an overwritten or deleted version is kept.")
+    spread_minutes: int = Field(
+        60, ge=1, le=720, description="Minutes over which the tables whose frequency has a name are spread."
+    )
+    replica_bucket_prefix: str | None = Field(
+        None,
+        pattern=r"^[a-z0-9][a-z0-9.-]{2,46}$",
+        description="Bucket of a Region's copies is `<prefix>-<region>`; by default the prefix is this bucket's name.",
+    )
+    replication_role_name: RoleName = Field("BackupReplicationRole", description="Role under which S3 copies.")
+    tables: list[FleetTable] = Field(default_factory=list, description="Further tables of the account.")
+
+    @model_validator(mode="after")
+    def _fleet(self) -> Self:
+        check_window(self.schedule_expression, self.schedule_time_zone, self.flexible_window_minutes)
+        prefixes = [self.key_prefix, *(table.key_prefix or f"{table.table_name}/" for table in self.tables)]
+        for one, other in itertools.permutations(prefixes, 2):
+            if other.startswith(one):
+                raise ValueError(
+                    f"the key prefix {other!r} begins with {one!r} of another table, so the lifecycle of one would "
+                    "hold for the other; set key_prefix"
+                )
+        return self
+
+
+class Restores(Section):
+    """The functions that verify and restore backups."""
+
+    verify_function_name: FunctionName = Field("VerifyStudentBackup", description="Function that verifies, compares.")
+    restore_function_name: FunctionName = Field("RestoreStudentData", description="Function that restores.")
+    restored_suffix: Suffix = Field(
+        "restored", description="The function makes tables `<table>-<suffix>-<anything>` and no others."
+    )
+    memory_mb: int = Field(512, ge=128, le=10240, description="Memory of each, MB (Lambda: 128 to 10,240).")
+    ephemeral_storage_mb: int = Field(
+        512, ge=512, le=10240, description="For comparisons, MB: some 70 bytes for each item on each side."
+    )
+    timeout_seconds: int = Field(900, ge=1, le=900, description="Time limit, seconds (Lambda: up to 900).")
+
+
+class Drills(Section):
+    """The weekly drill, which restores the newest backup into a scratch table and compares it."""
+
+    enabled: bool = Field(True, description="Make drills.")
+    function_name: FunctionName = Field("DrillStudentBackup", description="Function that makes the drill.")
+    scratch_suffix: Suffix = Field("drill", description="Scratch tables are `<table>-<suffix>-<time>`.")
+    schedule_name: ScheduleName = Field("WeeklyRestoreDrill", description="Schedule, in the group of the backup's.")
+    schedule_role_name: RoleName = Field(
+        "WeeklyRestoreDrillRole", description="Execution role of the schedule; may invoke the drill only."
+    )
+    schedule_expression: ScheduleExpression = Field("cron(0 3 ? * SUN *)", description="cron(…), rate(…) or at(…).")
+    schedule_time_zone: TimeZone = Field("UTC", description="IANA zone in which the expression is read.")
+    flexible_window_minutes: int = Field(
+        15, ge=0, le=1440, description="Minutes within which a drill may start; 0 for on time (Scheduler: 1 to 1,440)."
+    )
+    memory_mb: int = Field(512, ge=128, le=10240, description="Memory, MB (Lambda: 128 to 10,240).")
+    ephemeral_storage_mb: int = Field(
+        512, ge=512, le=10240, description="For the comparison, MB: some 70 bytes for each item on each side."
+    )
+    timeout_seconds: int = Field(900, ge=1, le=900, description="Time limit, seconds (Lambda: up to 900).")
+    dead_letter_queue_name: QueueName = Field(
+        "student-drill-dead-letters", description="Queue of the drills that failed three times."
+    )
+    schedule_dead_letter_queue_name: QueueName = Field(
+        "student-drill-schedule-dead-letters", description="Queue of the drills that the Scheduler could not start."
+    )
+
+    @model_validator(mode="after")
+    def _window_fits(self) -> Self:
+        check_window(self.schedule_expression, self.schedule_time_zone, self.flexible_window_minutes)
+        return self
+
+
+def days_in_classes(infrequent: int | None, glacier: int | None, expire: int) -> dict[str, int]:
+    """Return the days that a backup is in each storage class."""
+    begins = {"STANDARD": 0, "STANDARD_IA": infrequent, "GLACIER": glacier}
+    steps = [(name, day) for name, day in begins.items() if day is not None]
+    ends = [*(day for _, day in steps[1:]), expire]
+    return {name: end - day for (name, day), end in zip(steps, ends, strict=True)}
+
+
+def spread(frequency: str, number: int, count: int, minutes: int) -> str:
+    """Return the expression of the number-th of so many tables, so that they do not begin at once."""
+    after = number * min(minutes, 60 if frequency == "hourly" else minutes) // count
+    hour, minute = divmod(after, 60)
+    return {
+        "hourly": f"cron({minute} * * * ? *)",
+        "daily": f"cron({minute} {hour} * * ? *)",
+        "weekly": f"cron({minute} {hour} ? * SUN *)",
+        "monthly": f"cron({minute} {hour} 1 * ? *)",
+    }[frequency]

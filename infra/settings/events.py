@@ -1,0 +1,84 @@
+"""The settings of the edges: the bus, the welcome of sign-ups, the copies of database snapshots."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from infra.settings.fields import (
+    KEY_ARN,
+    FunctionName,
+    QueueName,
+    Region,
+    RetentionDays,
+    ScheduleName,
+    Section,
+    TableName,
+)
+
+
+class Events(Section):
+    """The event bus."""
+
+    bus_name: str = Field(
+        "student-events", pattern=r"^[/.\-_A-Za-z0-9]{1,256}$", description="Bus on which everything is put."
+    )
+    log_retention_days: RetentionDays = Field(7, description="Days for which the bus's log group keeps every event.")
+    archive_days: int = Field(
+        30, ge=1, description="Days for which the archive keeps every event, to be replayed from."
+    )
+
+
+class SignUps(Section):
+    """The welcome of users who signed up to another application, which puts an event of it on the bus."""
+
+    enabled: bool = Field(True, description="Welcome them.")
+    source: str = Field("myapp.userservice", min_length=1, max_length=256, description="Source of the event.")
+    detail_type: str = Field("user_signup", min_length=1, max_length=128, description="Detail type of the event.")
+    function_name: FunctionName = Field("SendWelcomeEmail", description="Function that sends the mail.")
+    memory_mb: int = Field(128, ge=128, le=10240, description="Memory, MB (Lambda: 128 to 10,240).")
+    timeout_seconds: int = Field(30, ge=1, le=900, description="Time limit, seconds (Lambda: up to 900).")
+    idempotency_table_name: TableName = Field(
+        "welcomed-users", description="Table of the events whose mail was sent; a row expires after 31 days."
+    )
+    dead_letter_queue_name: QueueName = Field(
+        "user-signup-dead-letters", description="Queue of the sign-ups whose mail failed three times."
+    )
+    undelivered_queue_name: QueueName = Field(
+        "user-signup-undelivered", description="Queue of the sign-ups that EventBridge could not hand to the function."
+    )
+
+
+class Snapshots(Section):
+    """Copies of the account's database snapshots in another Region."""
+
+    destination_region: Region | None = Field(None, description="Region that they are copied to; leave out for none.")
+    retention_days: int = Field(35, ge=1, description="Days until a copy is deleted.")
+    copy_prefix: str = Field(
+        "rollbook", pattern=r"^[a-z][a-z0-9]{0,29}$", description="What a copy's name begins with."
+    )
+    kms_key_arn: str | None = Field(
+        None, pattern=KEY_ARN, description="Key of that Region for the copies; by default one is made."
+    )
+    source_key_arns: list[Annotated[str, Field(pattern=KEY_ARN)]] = Field(
+        default_factory=list, description="Customer-managed keys by which the databases are encrypted."
+    )
+    option_group_name: str | None = Field(
+        None, min_length=1, description="Option group of that Region, for databases that need their own to be restored."
+    )
+    function_name: FunctionName = Field("CopyDatabaseSnapshot", description="Function that copies.")
+    rule_name: ScheduleName = Field("database-snapshots", description="Rule on RDS's events, and its log group.")
+    log_retention_days: RetentionDays = Field(30, description="Days for which the log group keeps an event.")
+    dead_letter_queue_name: QueueName = Field(
+        "database-snapshot-dead-letters", description="Queue of the snapshots that could not be copied."
+    )
+    undelivered_queue_name: QueueName = Field(
+        "database-snapshot-undelivered", description="Queue of the events that EventBridge could not hand over."
+    )
+
+    @model_validator(mode="after")
+    def _key_is_there(self) -> Self:
+        if self.kms_key_arn and self.kms_key_arn.split(":")[3] != self.destination_region:
+            raise ValueError("kms_key_arn must be a key of destination_region; a key encrypts in its own Region only")
+        return self

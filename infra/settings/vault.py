@@ -1,0 +1,238 @@
+"""The settings of AWS Backup."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from handlers import schedules
+from infra.settings.fields import FunctionName, QueueName, Region, RoleName, ScheduleExpression, Section, TimeZone
+
+_FREQUENCIES = {
+    "hourly": "cron(0 * ? * * *)",
+    "daily": "cron(0 5 ? * * *)",
+    "weekly": "cron(0 5 ? * SUN *)",
+    "monthly": "cron(0 5 1 * ? *)",
+}
+
+
+def _check_cold(cold_days: int | None, delete_days: int) -> None:
+    # AWS Backup API reference, Lifecycle: what is moved stays there for 90 days or more.
+    if cold_days is not None and delete_days < cold_days + 90:
+        raise ValueError(
+            f"delete_after_days = {delete_days} must be 90 or more past cold_storage_after_days = {cold_days}: cold "
+            "storage is paid for 90 days, and AWS Backup refuses less"
+        )
+
+
+Notification = Literal[
+    "BACKUP_JOB_STARTED",
+    "BACKUP_JOB_COMPLETED",
+    "COPY_JOB_STARTED",
+    "COPY_JOB_SUCCESSFUL",
+    "COPY_JOB_FAILED",
+    "RESTORE_JOB_STARTED",
+    "RESTORE_JOB_COMPLETED",
+    "RECOVERY_POINT_MODIFIED",
+    "S3_BACKUP_OBJECT_FAILED",
+    "S3_RESTORE_OBJECT_FAILED",
+    "BACKUP_PLAN_CREATED",
+    "BACKUP_PLAN_MODIFIED",
+]
+
+
+class VaultCopy(Section):
+    """A copy of each recovery point of a rule, in another Region's vault of the same name."""
+
+    region: Region = Field(description="Region of the copy.")
+    delete_after_days: int = Field(35, ge=1, description="Days until the copy is deleted.")
+    cold_storage_after_days: int | None = Field(None, ge=1, description="Days until it moves to cold storage.")
+
+    @model_validator(mode="after")
+    def _cold_long_enough(self) -> Self:
+        _check_cold(self.cold_storage_after_days, self.delete_after_days)
+        return self
+
+
+class VaultRule(Section):
+    """A rule of the backup plan."""
+
+    name: str = Field("RuleForDailyBackups", pattern=r"^[a-zA-Z0-9_.-]{1,50}$", description="Rule.")
+    frequency: Literal["hourly", "daily", "weekly", "monthly"] | None = Field(
+        None, description="When, by name: at 05:00, weekly on Sunday, monthly on the first; or say it by expression."
+    )
+    schedule_expression: ScheduleExpression | None = Field(
+        None, description="cron(…), once an hour at most; by default cron(0 5 ? * * *)."
+    )
+    time_zone: TimeZone = Field("UTC", description="IANA zone in which the expression is read.")
+    start_window_minutes: int = Field(
+        60, ge=60, description="Minutes within which a job must start, or it expires (AWS Backup: 60 or more)."
+    )
+    completion_window_minutes: int = Field(
+        120, ge=120, description="Minutes from the schedule within which a job must end, or it is cancelled."
+    )
+    delete_after_days: int | None = Field(35, ge=1, description="Days until a recovery point is deleted.")
+    cold_storage_after_days: int | None = Field(
+        None, ge=1, description="Days until it moves to cold storage, where it stays for 90 days or more."
+    )
+    continuous: bool = Field(
+        False, description="Continuous backup, where the resource has it (Aurora, RDS, S3, SAP HANA; not DynamoDB)."
+    )
+    recovery_point_tags: dict[str, str] = Field(default_factory=dict, description="Tags of the recovery points.")
+    copies: list[VaultCopy] = Field(default_factory=list, description="Copies in other Regions.")
+
+    @property
+    def expression(self) -> str:
+        """Return the schedule as AWS Backup takes it."""
+        return self.schedule_expression or _FREQUENCIES[self.frequency or "daily"]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.frequency and self.schedule_expression:
+            raise ValueError("frequency and schedule_expression say the same thing; keep one")
+        if not self.expression.startswith("cron("):
+            raise ValueError(f"schedule_expression = {self.expression!r}: AWS Backup takes cron(…) only")
+        interval = schedules.shortest_interval(self.expression, self.time_zone)
+        if interval is not None and interval < timedelta(hours=1):
+            raise ValueError(f"schedule_expression runs every {interval}; AWS Backup runs a rule once an hour at most")
+        if interval is not None and timedelta(minutes=self.start_window_minutes) > interval:
+            raise ValueError(
+                f"start_window_minutes = {self.start_window_minutes} is longer than the {interval} between two runs; "
+                "make the window shorter or the interval longer"
+            )
+        if self.completion_window_minutes < self.start_window_minutes + 60:
+            raise ValueError(
+                f"completion_window_minutes = {self.completion_window_minutes} must be 60 or more past "
+                f"start_window_minutes = {self.start_window_minutes} (AWS Backup's minimum)"
+            )
+        if self.delete_after_days is not None:
+            _check_cold(self.cold_storage_after_days, self.delete_after_days)
+        if self.continuous and (self.cold_storage_after_days or not 1 <= (self.delete_after_days or 0) <= 35):
+            raise ValueError("continuous = true keeps 1 to 35 days and takes no cold storage; set delete_after_days so")
+        return self
+
+
+class VaultSelection(Section):
+    """What a plan backs up."""
+
+    name: str = Field("TagBasedBackupSelection", pattern=r"^[a-zA-Z0-9_.-]{1,50}$", description="Selection.")
+    any_tags: dict[str, str] = Field(default_factory=dict, description="Resources that have one of these tags.")
+    all_tags: dict[str, str] = Field(default_factory=dict, description="Resources that have all of these tags.")
+    resources: list[str] = Field(default_factory=list, description="Resources by ARN, `*` for any characters.")
+    not_resources: list[str] = Field(default_factory=list, description="Resources that are left out, by ARN.")
+
+    @model_validator(mode="after")
+    def _selects(self) -> Self:
+        if not (self.any_tags or self.all_tags or self.resources):
+            raise ValueError("selects nothing; give any_tags, all_tags or resources")
+        if self.any_tags and self.all_tags:
+            raise ValueError("any_tags and all_tags cannot be in one selection; write two")
+        return self
+
+
+class VaultLock(Section):
+    """A lock of the vault: nobody shortens or deletes what is in it before its time."""
+
+    mode: Literal["governance", "compliance"] = Field(
+        "governance", description="`governance`: who has the permission may take it off; `compliance`: nobody, ever."
+    )
+    min_retention_days: int = Field(1, ge=1, le=36_500, description="A recovery point is kept for these days at least.")
+    max_retention_days: int = Field(36_500, ge=1, le=36_500, description="And for these at most.")
+    changeable_for_days: int = Field(
+        3, ge=3, le=36_500, description="Compliance: days of grace until nobody can take the lock off (3 or more)."
+    )
+    confirm_compliance: str | None = Field(
+        None, description="Compliance: the vault's name once more, as this cannot be undone, not by AWS either."
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.max_retention_days < self.min_retention_days:
+            raise ValueError(
+                f"max_retention_days = {self.max_retention_days} is less than min_retention_days = "
+                f"{self.min_retention_days}"
+            )
+        return self
+
+
+class RestoreTesting(Section):
+    """Restores that AWS Backup makes to test, validated item by item."""
+
+    enabled: bool = Field(False, description="Make them. Each restores the whole table, and is paid for.")
+    plan_name: str = Field(
+        "student_restore_testing", pattern=r"^[a-zA-Z0-9_]{1,50}$", description="Plan; letters, digits, underscores."
+    )
+    selection_name: str = Field(
+        "student_records", pattern=r"^[a-zA-Z0-9_]{1,50}$", description="Selection; letters, digits, underscores."
+    )
+    schedule_expression: ScheduleExpression = Field("cron(0 7 ? * SUN *)", description="cron(…).")
+    schedule_time_zone: TimeZone = Field("UTC", description="IANA zone in which the expression is read.")
+    start_window_hours: int = Field(1, ge=1, le=168, description="Hours within which a restore may start (1 to 168).")
+    selection_window_days: int = Field(
+        7, ge=1, le=365, description="Days within which the newest recovery point is taken (1 to 365)."
+    )
+    validation_window_hours: int = Field(
+        4, ge=1, le=168, description="Hours that the table is kept for its validation (1 to 168)."
+    )
+    function_name: FunctionName = Field("ValidateRestoredTable", description="Function that validates.")
+    memory_mb: int = Field(512, ge=128, le=10240, description="Its memory, MB (Lambda: 128 to 10,240).")
+    dead_letter_queue_name: QueueName = Field(
+        "restore-validation-dead-letters", description="Queue of the restores that could not be validated."
+    )
+    undelivered_queue_name: QueueName = Field(
+        "restore-validation-undelivered", description="Queue of those that EventBridge could not hand over."
+    )
+
+
+class Vault(Section):
+    """AWS Backup: one plan for everything that carries a tag."""
+
+    enabled: bool = Field(True, description="Make vault, plan and selections.")
+    vault_name: str = Field("StudentBackupVault", pattern=r"^[a-zA-Z0-9_-]{2,50}$", description="Vault.")
+    plan_name: str = Field("StudentBackupPlan", pattern=r"^[a-zA-Z0-9_.-]{1,50}$", description="Plan.")
+    role_name: RoleName = Field("StudentAwsBackupRole", description="Role under which AWS Backup works.")
+    customer_key: bool = Field(
+        False, description="Encrypt each vault with a key of its own (1 dollar a month) instead of AWS Backup's."
+    )
+    rules: list[VaultRule] = Field(default_factory=lambda: [VaultRule()], description="When, how long, where to.")
+    selections: list[VaultSelection] = Field(
+        default_factory=lambda: [VaultSelection(any_tags={"backup": "daily"})], description="What."
+    )
+    lock: VaultLock | None = Field(None, description="Lock of the vault; leave out for none.")
+    notifications: list[Notification] = Field(
+        default=["RECOVERY_POINT_MODIFIED", "BACKUP_PLAN_MODIFIED"],
+        description="What the vault itself tells the alert topic; failed jobs come by rules.",
+    )
+    region_opt_in: dict[str, bool] = Field(
+        default_factory=dict,
+        description="AWS Backup's services by name, each on or off. They hold for the whole account and Region, so "
+        "list them all, as `aws backup describe-region-settings` shows them; leave out to touch none. DynamoDB's cold "
+        "storage and copies need `DynamoDB = true`.",
+    )
+    restore_testing: RestoreTesting = RestoreTesting()
+    audit_manager: bool = Field(False, description="Have Backup Audit Manager check it all, and report every day.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        names = [rule.name for rule in self.rules]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two rules are named {name}; AWS Backup wants each its own name")
+        lock = self.lock
+        if lock is None:
+            return self
+        if lock.mode == "compliance" and lock.confirm_compliance != self.vault_name:
+            raise ValueError(
+                "a compliance lock cannot be taken off, and what is in the vault cannot be deleted before its time, by "
+                f'nobody; if that is wanted, set lock.confirm_compliance = "{self.vault_name}"'
+            )
+        for rule in self.rules:
+            days = rule.delete_after_days
+            if days is None or not lock.min_retention_days <= days <= lock.max_retention_days:
+                raise ValueError(
+                    f"the rule {rule.name} deletes after {days} days, and the lock keeps from "
+                    f"{lock.min_retention_days} to {lock.max_retention_days}: every job would fail"
+                )
+        return self
