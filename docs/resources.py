@@ -38,7 +38,7 @@ def page(stack: dict[str, Any], environment: str, region: str) -> str:
             path = resource["//"]["metadata"]["path"].split("/")
             capabilities.setdefault(path[1], []).append((kind, "/".join(path[2:]), resource))
     total = sum(len(found) for found in capabilities.values())
-    monthly = sum(_idle(kind, known) for found in capabilities.values() for kind, _, _ in found)
+    monthly = sum(known.idle(kind) for found in capabilities.values() for kind, _, _ in found)
     head = (
         f"# Resources\n\nThe environment `{environment}` has {total} resources. While nothing happens they cost "
         f"{monthly:,.2f} dollars a month and all else is paid by use (prices of {known.region} as of {known.as_of}, "
@@ -46,7 +46,7 @@ def page(stack: dict[str, Any], environment: str, region: str) -> str:
         "| capability | resources | idle, dollars a month |\n| --- | ---: | ---: |\n"
     )
     table = "".join(
-        f"| [{name}](#{name}) | {len(found)} | {sum(_idle(kind, known) for kind, _, _ in found):,.2f} |\n"
+        f"| [{name}](#{name}) | {len(found)} | {sum(known.idle(kind) for kind, _, _ in found):,.2f} |\n"
         for name, found in sorted(capabilities.items())
     )
     sections = "".join(
@@ -66,10 +66,5 @@ def _rows(found: list[tuple[str, str, dict[str, Any]]], known: prices.Prices) ->
         name = next((str(resource[key]) for key in _NAMES if isinstance(resource.get(key), str)), "")
         shown = f"`{name}`" if name and "${" not in name else ""
         words = str(resource.get("alarm_description") or resource.get("description") or _WORDS["purpose"][kind])
-        idle = _idle(kind, known)
+        idle = known.idle(kind)
         yield f"| `{kind}`<br>{path} | {shown} | {words} | {f'{idle:,.2f}' if idle else '0'} |\n"
-
-
-def _idle(kind: str, known: prices.Prices) -> float:
-    price = _WORDS["idle"].get(kind)
-    return known[price] if price else 0.0

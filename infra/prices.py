@@ -28,6 +28,12 @@ class Prices:
     as_of: date
     region: str
     values: Mapping[str, float]
+    idle_names: Mapping[str, str]
+
+    def idle(self, kind: str) -> float:
+        """Return what a resource of a type costs in a month in which nothing happens, in dollars."""
+        name = self.idle_names.get(kind)
+        return self[name] if name else 0.0
 
     def __getitem__(self, name: str) -> float:
         if name not in self.values:
@@ -43,4 +49,6 @@ def of(region: str) -> Prices:
     unknown = set(own) - set(table["base"])
     if unknown:
         raise UnknownPrice(f"{_FILE.name}: [regions.{region}] has prices that nothing uses: {sorted(unknown)}")
-    return Prices(date.fromisoformat(table["as_of"]), region if own else table["base_region"], table["base"] | own)
+    return Prices(
+        date.fromisoformat(table["as_of"]), region if own else table["base_region"], table["base"] | own, table["idle"]
+    )

@@ -28,7 +28,7 @@ from infra.site import Site
 from infra.snapshots import Snapshots
 from infra.store import BackupStore
 from infra.students import Students
-from infra.vault import RestoreTesting, Vault, account_wide
+from infra.vault import RestoreTesting, Vault
 
 
 class RollbookStack(TerraformStack):
@@ -100,8 +100,8 @@ class RollbookStack(TerraformStack):
 
         for name, value in {"site_url": site.url, "api_url": api.url, "api_key_id": api.key_id}.items():
             TerraformOutput(self, name, value=value).override_logical_id(name)
-        if text := account_wide(settings):
-            TerraformOutput(self, "account_wide", value=text).override_logical_id("account_wide")
+        if settings.account_wide:
+            TerraformOutput(self, "account_wide", value=settings.account_wide).override_logical_id("account_wide")
         platform.finish()
 
     def _monitor(self, settings: Settings, alerts: Alerts, backups: Backups) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -308,9 +307,3 @@ class RestoreTesting(Construct):
             },
         )
         rule.invoke(function, undelivered_queue_name=testing.undelivered_queue_name)
-
-
-def account_wide(settings: Settings) -> str:
-    """Return in words what the stack changes for the whole account and Region, for the plan's summary; or nothing."""
-    opted = [name for name, wanted in sorted(settings.vault.region_opt_in.items()) if wanted]
-    return f"AWS Backup is opted in for {json.dumps(opted)}" if settings.vault.enabled and opted else ""

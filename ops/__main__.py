@@ -2,7 +2,7 @@
 
 import typer
 
-from ops import backups, cdktf, demo, events, local, report, schedule, state, students
+from ops import backups, cdktf, demo, events, local, plan, report, schedule, state, students
 
 app = typer.Typer(name="ops", help="Rollbook's commands.", no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(local.app, name="local")
@@ -11,6 +11,8 @@ app.add_typer(backups.app, name="backups")
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(events.app, name="events")
 app.add_typer(state.app, name="state")
+app.command("plan")(plan.plan)
+app.command("guard")(plan.guard)
 app.command("report")(report.report)
 app.command("demo")(demo.demo)
 app.command("terraform")(cdktf.check_terraform)

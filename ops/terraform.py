@@ -195,6 +195,15 @@ class Terraform:
         """Return whether a plan would change anything."""
         return self._run("plan", "-input=false", "-no-color", "-detailed-exitcode", codes=(0, 2)).returncode == 2
 
+    def plan_json(self, path: Path) -> bytes:
+        """Write a plan that can be applied to a file, and return it as JSON.
+
+        Raises:
+            OperatorError: with Terraform's own words.
+        """
+        self._run("plan", "-input=false", "-no-color", f"-out={path}")
+        return self._run("show", "-json", str(path)).stdout.encode()
+
     def plan(self) -> str:
         """Return a plan as text."""
         return self._run("plan", "-input=false", "-no-color").stdout

@@ -18,6 +18,8 @@ from infra.settings.school import Api, Functions, Mail, Records, Site
 from infra.settings.vault import Vault
 from infra.settings.watching import Alerts, Audit, Monitoring, Objectives, WeeklyReport
 
+# Of the guard of plans; it is no environment.
+EXCEPTIONS = "exceptions.toml"
 ENVIRONMENTS = Path(__file__).resolve().parents[2] / "environments"
 
 
@@ -81,6 +83,12 @@ class Settings(Section):
                     f"{self.replica_bucket_name(region)!r} is longer than S3's 63 characters; set "
                     "backups.replica_bucket_prefix"
                 )
+
+    @property
+    def account_wide(self) -> str:
+        """Return in words what the stack sets for the whole account and Region, or nothing."""
+        opted = [name for name, wanted in sorted(self.vault.region_opt_in.items()) if wanted]
+        return f"AWS Backup is opted in for {', '.join(opted)}" if self.vault.enabled and opted else ""
 
     @property
     def reported_tables(self) -> list[ReportedTable]:
@@ -195,7 +203,7 @@ def load_all(folder: Path = ENVIRONMENTS) -> list[Settings]:
     Raises:
         SettingsError: a file is not usable, or there is none.
     """
-    files = sorted(folder.glob("*.toml"))
+    files = sorted(path for path in folder.glob("*.toml") if path.name != EXCEPTIONS)
     if not files:
         raise SettingsError(f"{folder}: no environment here; copy environments/workshop.toml and change it")
     return [load(file) for file in files]

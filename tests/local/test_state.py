@@ -33,7 +33,8 @@ def settings(local: Local, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings
     yield changed
     s3 = local.cloud.client("s3")
     try:
-        for version in s3.list_object_versions(Bucket=bucket).get("Versions", []):
+        listed = s3.list_object_versions(Bucket=bucket)
+        for version in [*listed.get("Versions", []), *listed.get("DeleteMarkers", [])]:
             s3.delete_object(Bucket=bucket, Key=version["Key"], VersionId=version["VersionId"])
         s3.delete_bucket(Bucket=bucket)
     except s3.exceptions.NoSuchBucket:

@@ -1,0 +1,161 @@
+"""`ops plan` and `ops guard`: what an apply would do, for its reviewers, and whether it may."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from botocore.exceptions import BotoCoreError, ClientError
+
+from infra import prices
+from infra import settings as settings_of
+from infra.settings import ENVIRONMENTS, Settings, SettingsError, load
+from ops import local, state, terraform
+from ops.console import ROOT, OperatorError, command, err, out
+from ops.plans import guard as guards
+from ops.plans import summary
+from ops.plans.changes import Change, Plan, PlanError, parse
+from ops.plans.words import zip_changes
+
+# As `terraform plan -detailed-exitcode`: 0 for no changes, 1 for an error, 2 for changes.
+CHANGES = 2
+# The guard stopped the plan.
+STOPPED = 3
+EXCEPTIONS = ENVIRONMENTS / settings_of.EXCEPTIONS
+
+Env = Annotated[str, typer.Argument(metavar="ENV", help="Environment, as in environments/<name>.toml.")]
+Recorded = Annotated[
+    Path | None, typer.Option("--plan", metavar="FILE", help="A plan that `terraform show -json` printed; makes none.")
+]
+Json = Annotated[bool, typer.Option("--json", help="For machines.")]
+
+
+@command
+def plan(
+    env: Env,
+    folder: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Write plan.bin, plan.json and summary.md there.")
+    ] = None,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="For a pull request's comment.")] = False,
+    as_json: Json = False,
+    recorded: Recorded = None,
+) -> None:
+    """Show what an apply would do, what is lost by it first; ends with 0 for no changes and 2 for some."""
+    if as_markdown and as_json:
+        raise OperatorError("--markdown and --json are two forms of one thing; give one")
+    settings = _settings(env)
+    raw = _read(recorded) if recorded else _make(settings, folder)
+    found, context = _understand(raw, settings)
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "plan.json").write_bytes(raw)
+        (folder / "summary.md").write_text(summary.markdown(found, context))
+    if as_json:
+        print(json.dumps(summary.as_json(found, context)))
+    elif as_markdown:
+        print(summary.markdown(found, context))
+    else:
+        for line in summary.text(found, context):
+            out.print(line, markup=False, highlight=False, soft_wrap=True)
+    if not found.is_empty:
+        raise typer.Exit(CHANGES)
+
+
+@command
+def guard(env: Env, recorded: Recorded = None, as_json: Json = False) -> None:
+    """Stop a plan that loses data, opens access, shortens what is kept or looks away; ends with 3 if it does.
+
+    What is meant is let pass by an [[exception]] in environments/exceptions.toml, which has to say until when.
+    """
+    settings = _settings(env)
+    found, context = _understand(_read(recorded) if recorded else _make(settings, None), settings)
+    stopped = [finding for finding in context.findings if not finding.is_allowed]
+    if as_json:
+        print(json.dumps(summary.as_json(found, context)["findings"]))
+    else:
+        for finding in context.findings:
+            mark = "[green]allowed[/]" if finding.is_allowed else "[bold red]stopped[/]"
+            until = f" until {finding.exemption.expires}" if finding.exemption else ""
+            expired = f" (its exception expired on {finding.expired.expires})" if finding.expired else ""
+            line = f"{mark}{until} {finding.rule} {finding.address}: {finding.what}{expired}"
+            out.print(line, highlight=False, soft_wrap=True)
+        if not context.findings:
+            out.print(f"[green]✓[/] {summary.headline(found)}: nothing that needs an exception", highlight=False)
+    if stopped:
+        raise typer.Exit(STOPPED)
+
+
+def _settings(env: str) -> Settings:
+    try:
+        return load(ENVIRONMENTS / f"{env}.toml")
+    except SettingsError as error:
+        raise OperatorError(str(error)) from None
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise OperatorError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _make(settings: Settings, folder: Path | None) -> bytes:
+    """Synthesize and plan, and return the plan as JSON."""
+    with err.status(f"Planning {settings.name}"):
+        local.synthesize()
+        stack = ROOT / "cdktf.out" / "stacks" / settings.name
+        port = local.running_port() if settings.emulated else None
+        if settings.emulated and port is None:
+            raise OperatorError("the embedded AWS does not run; start it with: ops local up")
+        program = terraform.Terraform(stack, {"emulator_port": str(port)} if port else {})
+        program.init()
+        if folder:
+            folder.mkdir(parents=True, exist_ok=True)
+        return program.plan_json((folder or stack).resolve() / "plan.bin")
+
+
+def _understand(raw: bytes, settings: Settings) -> tuple[Plan, summary.Context]:
+    stack = ROOT / "cdktf.out" / "stacks" / settings.name
+    try:
+        found = parse(raw, _paths(stack / "cdk.tf.json"))
+        exemptions = guards.load(EXCEPTIONS)
+    except (PlanError, guards.ExceptionsError) as error:
+        raise OperatorError(str(error)) from None
+    now = datetime.now(UTC)
+    context = summary.Context(
+        environment=settings.name,
+        now=now,
+        prices=prices.of(settings.region),
+        code=lambda change: _code(change, settings, stack),
+        findings=guards.check(found, exemptions, now.date()),
+        account_wide=settings.account_wide,
+    )
+    return found, context
+
+
+def _paths(synthesized: Path) -> dict[str, str]:
+    """Return the construct's path of each address."""
+    if not synthesized.exists():
+        return {}
+    stack: dict[str, Any] = json.loads(synthesized.read_text("utf-8"))
+    return {
+        f"{kind}.{name}": resource["//"]["metadata"]["path"].partition("/")[2]
+        for kind, resources in stack.get("resource", {}).items()
+        for name, resource in resources.items()
+    }
+
+
+def _code(change: Change, settings: Settings, stack: Path) -> list[str]:
+    """Return what changed in a function's zip, from the one that is deployed."""
+    try:
+        deployed = state.client(settings, "lambda", settings.region).get_function(FunctionName=change.name)
+        with urllib.request.urlopen(deployed["Code"]["Location"], timeout=30) as answer:
+            old = answer.read()
+        return zip_changes(old, (stack / str(change.after["filename"])).read_bytes())
+    except (BotoCoreError, ClientError, OSError, KeyError, urllib.error.URLError, OperatorError) as error:
+        return [f"(the deployed code could not be compared: {error})"]

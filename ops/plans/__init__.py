@@ -1,0 +1,1 @@
+"""What a Terraform plan would do, in words, and what it may not do."""

@@ -1,0 +1,214 @@
+"""A plan for its reviewers: what is lost first, then what changes, then what is new; as Markdown or as plain text."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from infra.prices import Prices
+from ops.plans.changes import Action, Change, Plan
+from ops.plans.guard import Finding
+from ops.plans.words import lines, reversibility
+
+# GitHub takes so many characters in a comment.
+LONGEST = 65_536
+_HEADS = {
+    Action.DESTROY: "Destroyed",
+    Action.REPLACE: "Replaced: destroyed, and made anew",
+    Action.FORGET: "Forgotten",
+    Action.CHANGE: "Changed",
+    Action.ADD: "Added",
+}
+_SIGNS = {Action.DESTROY: "-", Action.REPLACE: "-/+", Action.FORGET: ".", Action.CHANGE: "~", Action.ADD: "+"}
+Code = Callable[[Change], list[str]]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a summary is made with.
+
+    Arguments:
+        environment: by name.
+        now: from when on firings are counted (aware).
+        code: returns the changed files of a function's zip.
+        account_wide: what the stack sets for the whole account, in words, or nothing.
+    """
+
+    environment: str
+    now: datetime
+    prices: Prices
+    code: Code
+    findings: Sequence[Finding] = ()
+    account_wide: str = ""
+
+
+def counts(plan: Plan) -> dict[str, int]:
+    """Return how many resources each action is for."""
+    found = Counter(change.action for change in plan.changes)
+    return {str(action): found[action] for action in Action}
+
+
+def monthly(plan: Plan, prices: Prices) -> float:
+    """Return by how much the bill of an idle month changes, in dollars."""
+    total = 0.0
+    for change in plan.changes:
+        total += {Action.ADD: 1, Action.DESTROY: -1}.get(change.action, 0) * prices.idle(change.kind)
+    return round(total, 2)
+
+
+def headline(plan: Plan) -> str:
+    """Return the plan in a line."""
+    if plan.is_empty:
+        return "no changes"
+    words = {"destroy": "destroyed", "replace": "replaced", "forget": "forgotten", "change": "changed", "add": "added"}
+    parts = [f"{count:,} {words[name]}" for name, count in counts(plan).items() if count]
+    if plan.outputs:
+        parts.append(f"{len(plan.outputs)} outputs changed")
+    return ", ".join(parts)
+
+
+def markdown(plan: Plan, context: Context) -> str:
+    """Return the plan as a comment that GitHub takes.
+
+    What does not fit is folded from the end: added resources to their number by capability, then the attributes of
+    changed ones. What is destroyed or replaced is never left out; if even that is too long, each keeps one line.
+    """
+    for detail in range(4):
+        text = _markdown(plan, context, detail)
+        if len(text) <= LONGEST:
+            return text
+    raise ValueError(f"{len(plan.changes):,} resources are destroyed or replaced: too many for one comment")
+
+
+def _markdown(plan: Plan, context: Context, detail: int) -> str:
+    """Return the comment; `detail` 0 has all, 1 has no list of what is added, 2 no attributes, 3 single lines."""
+    out = [f"## Plan of `{context.environment}`: {headline(plan)}\n"]
+    if context.account_wide:
+        out.append(f"> **For the whole account:** {context.account_wide}.\n")
+    difference = monthly(plan, context.prices)
+    if not plan.is_empty:
+        out.append(
+            f"An idle month costs {difference:+,.2f} dollars (prices of {context.prices.region} as of "
+            f"{context.prices.as_of}); use is paid besides.\n"
+        )
+    out += _findings(context.findings)
+    for action in (Action.DESTROY, Action.REPLACE, Action.FORGET):
+        found = [change for change in plan.changes if change.action is action]
+        if found:
+            out.append(f"### {'⛔ ' if action is not Action.FORGET else ''}{_HEADS[action]} ({len(found):,})\n")
+            for change in found:
+                out.append(f"- **`{change.address}`** {_named(change)} {reversibility(change)}")
+                if action is Action.REPLACE and detail < 3:
+                    out += _details(change, context, detail)
+            out.append("")
+    changed = [change for change in plan.changes if change.action is Action.CHANGE]
+    if changed:
+        out.append(f"### {_HEADS[Action.CHANGE]} ({len(changed):,})\n")
+        for change in changed:
+            out.append(f"- `{change.address}` {_named(change)}".rstrip())
+            if detail < 2:
+                out += _details(change, context, detail)
+        out.append("")
+    out += _added(plan, detail)
+    if plan.outputs:
+        out.append(f"Outputs that change: {', '.join(f'`{name}`' for name in plan.outputs)}\n")
+    if detail:
+        out.append("_Folded to fit a comment: `ops plan` shows all of it._\n")
+    return "\n".join(out)
+
+
+def _named(change: Change) -> str:
+    return f"({change.name})" if change.name and change.name not in change.address else ""
+
+
+def _details(change: Change, context: Context, detail: int) -> list[str]:
+    shown = list(lines(change, context.now, context.code))
+    if not shown:
+        return []
+    fence = "```diff"
+    body = [f"  {line}" for line in shown]
+    return [f"  {fence}", *body, "  ```"]
+
+
+def _findings(findings: Sequence[Finding]) -> Iterator[str]:
+    stopped = [finding for finding in findings if not finding.is_allowed]
+    if stopped:
+        yield f"### 🛑 The guard stops this plan ({len(stopped)})\n"
+        for finding in stopped:
+            expired = f"; its exception expired on {finding.expired.expires}" if finding.expired else ""
+            yield f"- **{finding.rule}** `{finding.address}`: {finding.what}{expired}"
+        yield ""
+    for finding in findings:
+        if finding.exemption:
+            yield (
+                f"- allowed until {finding.exemption.expires} by {finding.exemption.approved_by}: **{finding.rule}** "
+                f"`{finding.address}`: {finding.what} ({finding.exemption.reason})\n"
+            )
+
+
+def _added(plan: Plan, detail: int) -> Iterator[str]:
+    added = [change for change in plan.changes if change.action is Action.ADD]
+    if not added:
+        return
+    yield f"### {_HEADS[Action.ADD]} ({len(added):,})\n"
+    by_capability: dict[str, list[Change]] = {}
+    for change in added:
+        by_capability.setdefault(change.capability, []).append(change)
+    for capability, found in sorted(by_capability.items()):
+        if detail:
+            yield f"- {capability}: {len(found):,}"
+            continue
+        yield f"<details><summary>{capability}: {len(found):,}</summary>\n"
+        yield from (f"- `{change.address}` {_named(change)}".rstrip() for change in found)
+        yield "\n</details>\n"
+    yield ""
+
+
+def text(plan: Plan, context: Context) -> Iterator[str]:
+    """Yield the plan for a terminal, whole."""
+    yield f"Plan of {context.environment}: {headline(plan)}"
+    if context.account_wide:
+        yield f"For the whole account: {context.account_wide}."
+    for finding in context.findings:
+        word = "allowed" if finding.is_allowed else "STOPPED"
+        yield f"{word} {finding.rule} {finding.address}: {finding.what}"
+    for change in plan.changes:
+        tail = f"  {reversibility(change)}" if change.action in {Action.DESTROY, Action.REPLACE, Action.FORGET} else ""
+        yield f"{_SIGNS[change.action]:>3} {change.address} {_named(change)}{tail}".rstrip()
+        yield from (f"      {line}" for line in lines(change, context.now, context.code))
+    if not plan.is_empty:
+        yield f"An idle month costs {monthly(plan, context.prices):+,.2f} dollars."
+
+
+def as_json(plan: Plan, context: Context) -> dict[str, Any]:
+    """Return the plan for machines; sensitive values are left out."""
+    return {
+        "environment": context.environment,
+        "counts": counts(plan),
+        "monthlyDollars": monthly(plan, context.prices),
+        "changes": [
+            {
+                "address": change.address,
+                "action": str(change.action),
+                "capability": change.capability,
+                "name": change.name,
+                "reversibility": reversibility(change),
+                "lines": list(lines(change, context.now, context.code)),
+            }
+            for change in plan.changes
+        ],
+        "outputs": list(plan.outputs),
+        "findings": [
+            {
+                "rule": finding.rule,
+                "address": finding.address,
+                "what": finding.what,
+                "isAllowed": finding.is_allowed,
+                "until": finding.exemption.expires.isoformat() if finding.exemption else None,
+            }
+            for finding in context.findings
+        ],
+    }
