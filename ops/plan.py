@@ -51,14 +51,18 @@ def plan(
     settings = _settings(env)
     raw = _read(recorded) if recorded else _make(settings, folder)
     found, context = _understand(raw, settings)
+    try:
+        comment = summary.markdown(found, context) if folder or as_markdown else ""
+    except PlanError as error:
+        raise OperatorError(str(error)) from None
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "plan.json").write_bytes(raw)
-        (folder / "summary.md").write_text(summary.markdown(found, context))
+        (folder / "summary.md").write_text(comment)
     if as_json:
         print(json.dumps(summary.as_json(found, context)))
     elif as_markdown:
-        print(summary.markdown(found, context))
+        print(comment)
     else:
         for line in summary.text(found, context):
             out.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -72,7 +72,7 @@ class Change:
     @property
     def name(self) -> str:
         """Return the resource's own name in AWS, if the plan knows it."""
-        known = {**self.before, **self.after}
+        known = {**self.after, **self.before} if self.action is Action.REPLACE else {**self.before, **self.after}
         names = ("alarm_name", "function_name", "bucket", "table_name", "name", "email_identity", "alias", "id")
         return next((str(known[key]) for key in names if known.get(key)), "")
 

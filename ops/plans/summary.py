@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from infra.prices import Prices
-from ops.plans.changes import Action, Change, Plan
+from ops.plans.changes import Action, Change, Plan, PlanError
 from ops.plans.guard import Finding
 from ops.plans.words import lines, reversibility
 
@@ -56,7 +56,7 @@ def monthly(plan: Plan, prices: Prices) -> float:
     total = 0.0
     for change in plan.changes:
         total += {Action.ADD: 1, Action.DESTROY: -1}.get(change.action, 0) * prices.idle(change.kind)
-    return round(total, 2)
+    return round(total, 2) or 0.0  # not -0.0
 
 
 def headline(plan: Plan) -> str:
@@ -74,43 +74,54 @@ def markdown(plan: Plan, context: Context) -> str:
     """Return the plan as a comment that GitHub takes.
 
     What does not fit is folded from the end: added resources to their number by capability, then the attributes of
-    changed ones. What is destroyed or replaced is never left out; if even that is too long, each keeps one line.
+    changed ones, then the guard's findings to their number. What is destroyed or replaced is never left out; if even
+    that is too long, each keeps its address.
+
+    Raises:
+        PlanError: so much is destroyed that even the addresses do not fit.
     """
-    for detail in range(4):
+    for detail in range(5):
         text = _markdown(plan, context, detail)
         if len(text) <= LONGEST:
             return text
-    raise ValueError(f"{len(plan.changes):,} resources are destroyed or replaced: too many for one comment")
+    lost = sum(change.action in {Action.DESTROY, Action.REPLACE} for change in plan.changes)
+    raise PlanError(f"{lost:,} resources are destroyed or replaced: too many for one comment; split the change")
 
 
 def _markdown(plan: Plan, context: Context, detail: int) -> str:
-    """Return the comment; `detail` 0 has all, 1 has no list of what is added, 2 no attributes, 3 single lines."""
+    """Return the comment; `detail` 0 has all, each higher one leaves out more, as `markdown` says."""
     out = [f"## Plan of `{context.environment}`: {headline(plan)}\n"]
     if context.account_wide:
         out.append(f"> **For the whole account:** {context.account_wide}.\n")
     difference = monthly(plan, context.prices)
     if not plan.is_empty:
+        costs = f"costs {difference:+,.2f} dollars" if difference else "costs what it did"
         out.append(
-            f"An idle month costs {difference:+,.2f} dollars (prices of {context.prices.region} as of "
-            f"{context.prices.as_of}); use is paid besides.\n"
+            f"An idle month {costs} (prices of {context.prices.region} as of {context.prices.as_of}); use is paid "
+            "besides.\n"
         )
-    out += _findings(context.findings)
+    out += _findings(context.findings, detail)
     for action in (Action.DESTROY, Action.REPLACE, Action.FORGET):
         found = [change for change in plan.changes if change.action is action]
         if found:
             out.append(f"### {'⛔ ' if action is not Action.FORGET else ''}{_HEADS[action]} ({len(found):,})\n")
             for change in found:
+                if detail > 3:
+                    out.append(f"- {change.address}")
+                    continue
                 out.append(f"- **`{change.address}`** {_named(change)} {reversibility(change)}")
                 if action is Action.REPLACE and detail < 3:
-                    out += _details(change, context, detail)
+                    out += _details(change, context)
             out.append("")
     changed = [change for change in plan.changes if change.action is Action.CHANGE]
-    if changed:
+    if changed and detail > 3:
+        out.append(f"### {_HEADS[Action.CHANGE]} ({len(changed):,})\n")
+    elif changed:
         out.append(f"### {_HEADS[Action.CHANGE]} ({len(changed):,})\n")
         for change in changed:
             out.append(f"- `{change.address}` {_named(change)}".rstrip())
             if detail < 2:
-                out += _details(change, context, detail)
+                out += _details(change, context)
         out.append("")
     out += _added(plan, detail)
     if plan.outputs:
@@ -124,19 +135,19 @@ def _named(change: Change) -> str:
     return f"({change.name})" if change.name and change.name not in change.address else ""
 
 
-def _details(change: Change, context: Context, detail: int) -> list[str]:
-    shown = list(lines(change, context.now, context.code))
-    if not shown:
-        return []
-    fence = "```diff"
-    body = [f"  {line}" for line in shown]
-    return [f"  {fence}", *body, "  ```"]
+def _details(change: Change, context: Context) -> list[str]:
+    body = [f"  {line}" for line in lines(change, context.now, context.code)]
+    return ["  ```diff", *body, "  ```"] if body else []
 
 
-def _findings(findings: Sequence[Finding]) -> Iterator[str]:
+def _findings(findings: Sequence[Finding], detail: int) -> Iterator[str]:
     stopped = [finding for finding in findings if not finding.is_allowed]
     if stopped:
         yield f"### 🛑 The guard stops this plan ({len(stopped)})\n"
+        if detail > 2:
+            by_rule = Counter(finding.rule for finding in stopped)
+            yield from (f"- **{rule}**: {count:,}" for rule, count in by_rule.items())
+            stopped = []
         for finding in stopped:
             expired = f"; its exception expired on {finding.expired.expires}" if finding.expired else ""
             yield f"- **{finding.rule}** `{finding.address}`: {finding.what}{expired}"
@@ -180,7 +191,8 @@ def text(plan: Plan, context: Context) -> Iterator[str]:
         yield f"{_SIGNS[change.action]:>3} {change.address} {_named(change)}{tail}".rstrip()
         yield from (f"      {line}" for line in lines(change, context.now, context.code))
     if not plan.is_empty:
-        yield f"An idle month costs {monthly(plan, context.prices):+,.2f} dollars."
+        difference = monthly(plan, context.prices)
+        yield f"An idle month costs {difference:+,.2f} dollars." if difference else "An idle month costs what it did."
 
 
 def as_json(plan: Plan, context: Context) -> dict[str, Any]:
