@@ -226,7 +226,7 @@ class Api(Construct):
             [
                 [[route.method, route.path, route.schema] for route in routes],
                 _GATEWAY_RESPONSES,
-                sorted(resource.fqn for resource in self._deployed),
+                sorted(resource.node.path for resource in self._deployed),
             ]
         )
         deployment = ApiGatewayDeployment(

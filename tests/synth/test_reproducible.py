@@ -23,16 +23,21 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_a_synth_in_another_folder_zone_and_hash_seed_gives_the_same_files(stacks: Stacks, tmp_path: Path) -> None:
-    project = tmp_path / "another" / "place"
-    project.mkdir(parents=True)
+def copy_project(folder: Path) -> None:
+    """Copy what a synth needs, with what the zips vendor, so that nothing is fetched."""
     for name in SOURCES:
         source = ROOT / name
         if source.is_dir():
-            shutil.copytree(source, project / name, copy_function=shutil.copyfile)
+            shutil.copytree(source, folder / name, copy_function=shutil.copyfile)
         else:
-            shutil.copyfile(source, project / name)
-    shutil.copytree(ROOT / ".cache" / "lambda-packages", project / ".cache" / "lambda-packages")
+            shutil.copyfile(source, folder / name)
+    shutil.copytree(ROOT / ".cache" / "lambda-packages", folder / ".cache" / "lambda-packages")
+
+
+def test_a_synth_in_another_folder_zone_and_hash_seed_gives_the_same_files(stacks: Stacks, tmp_path: Path) -> None:
+    project = tmp_path / "another" / "place"
+    project.mkdir(parents=True)
+    copy_project(project)
     done = subprocess.run(
         [sys.executable, "main.py"],
         cwd=project,
@@ -90,3 +95,18 @@ def test_infra_imports_of_the_handlers_only_the_contract() -> None:
             line for line in path.read_text().splitlines() if line.startswith(("from handlers", "import handlers"))
         ]
         assert set(lines) <= allowed, path
+
+
+def test_a_setting_of_one_capability_leaves_the_others_as_they_are(stacks: Stacks, tmp_path: Path) -> None:
+    """A hash over references would change with every resource that comes before them."""
+    copy_project(tmp_path)
+    for environment in (tmp_path / "environments").glob("*.toml"):
+        if environment.name != "workshop.toml":
+            environment.unlink()
+    workshop = tmp_path / "environments" / "workshop.toml"
+    workshop.write_text(workshop.read_text().replace("[backups]\n", '[backups]\nengine = "scan"\n'))
+    done = subprocess.run([sys.executable, "main.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    changed = Stacks(tmp_path / "cdktf.out").resources("workshop", "aws_api_gateway_deployment")
+    assert len(changed) == 1
+    assert changed == stacks.resources("workshop", "aws_api_gateway_deployment")
