@@ -94,6 +94,23 @@ def guard(env: Env, recorded: Recorded = None, as_json: Json = False) -> None:
         raise typer.Exit(STOPPED)
 
 
+@command
+def drift(env: Env, as_json: Json = False) -> None:
+    """Show what was changed outside of Terraform since the last apply; ends with 0 for nothing and 2 for something."""
+    settings = _settings(env)
+    found, context = _understand(_make(settings, None, "-refresh-only"), settings, drift=True)
+    if as_json:
+        print(json.dumps(summary.as_json(found, context)))
+    elif found.is_empty:
+        out.print(f"[green]✓[/] {env} is as Terraform left it", highlight=False)
+    else:
+        out.print(f"Changed outside of Terraform: {summary.headline(found)}", highlight=False)
+        for line in summary.changes(found, context):
+            out.print(line, markup=False, highlight=False, soft_wrap=True)
+    if not found.is_empty:
+        raise typer.Exit(CHANGES)
+
+
 def _settings(env: str) -> Settings:
     try:
         return load(ENVIRONMENTS / f"{env}.toml")
@@ -108,7 +125,7 @@ def _read(path: Path) -> bytes:
         raise OperatorError(f"{path} cannot be read: {error.strerror}") from None
 
 
-def _make(settings: Settings, folder: Path | None) -> bytes:
+def _make(settings: Settings, folder: Path | None, *options: str) -> bytes:
     """Synthesize and plan, and return the plan as JSON."""
     with err.status(f"Planning {settings.name}"):
         local.synthesize()
@@ -120,13 +137,13 @@ def _make(settings: Settings, folder: Path | None) -> bytes:
         program.init()
         if folder:
             folder.mkdir(parents=True, exist_ok=True)
-        return program.plan_json((folder or stack).resolve() / "plan.bin")
+        return program.plan_json((folder or stack).resolve() / "plan.bin", *options)
 
 
-def _understand(raw: bytes, settings: Settings) -> tuple[Plan, summary.Context]:
+def _understand(raw: bytes, settings: Settings, *, drift: bool = False) -> tuple[Plan, summary.Context]:
     stack = ROOT / "cdktf.out" / "stacks" / settings.name
     try:
-        found = parse(raw, _paths(stack / "cdk.tf.json"))
+        found = parse(raw, _paths(stack / "cdk.tf.json"), drift=drift)
         exemptions = guards.load(EXCEPTIONS)
     except (PlanError, guards.ExceptionsError) as error:
         raise OperatorError(str(error)) from None

@@ -195,13 +195,16 @@ class Terraform:
         """Return whether a plan would change anything."""
         return self._run("plan", "-input=false", "-no-color", "-detailed-exitcode", codes=(0, 2)).returncode == 2
 
-    def plan_json(self, path: Path) -> bytes:
+    def plan_json(self, path: Path, *options: str) -> bytes:
         """Write a plan that can be applied to a file, and return it as JSON.
+
+        Arguments:
+            options: of `terraform plan`, such as `-refresh-only`.
 
         Raises:
             OperatorError: with Terraform's own words.
         """
-        self._run("plan", "-input=false", "-no-color", f"-out={path}")
+        self._run("plan", "-input=false", "-no-color", f"-out={path}", *options)
         return self._run("show", "-json", str(path)).stdout.encode()
 
     def plan(self) -> str:

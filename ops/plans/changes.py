@@ -90,11 +90,12 @@ class Plan:
         return not self.changes and not self.outputs
 
 
-def parse(raw: bytes | str, paths: Mapping[str, str] | None = None) -> Plan:
-    """Return a plan.
+def parse(raw: bytes | str, paths: Mapping[str, str] | None = None, *, drift: bool = False) -> Plan:
+    """Return a plan, or what its making found changed outside of Terraform.
 
     Arguments:
         raw: what `terraform show -json` printed.
+        drift: the latter.
         paths: address to the construct's path, from the synthesized stack; of what is not there the address tells.
 
     Raises:
@@ -102,7 +103,7 @@ def parse(raw: bytes | str, paths: Mapping[str, str] | None = None) -> Plan:
     """
     try:
         plan = json.loads(raw)
-        listed = plan.get("resource_changes", [])
+        listed = plan.get("resource_drift" if drift else "resource_changes", [])
     except (ValueError, AttributeError) as error:
         raise PlanError(f"this is no plan as `terraform show -json` prints it: {error}") from None
     if not isinstance(plan, dict) or "format_version" not in plan:
@@ -111,7 +112,11 @@ def parse(raw: bytes | str, paths: Mapping[str, str] | None = None) -> Plan:
         raise PlanError("the plan is incomplete, as planning failed; see what Terraform said, and plan again")
     found = [change for each in listed if (change := _change(each, paths or {}))]
     order = list(Action)
-    outputs = [name for name, output in plan.get("output_changes", {}).items() if output["actions"] != ["no-op"]]
+    outputs = (
+        []
+        if drift
+        else [name for name, output in plan.get("output_changes", {}).items() if output["actions"] != ["no-op"]]
+    )
     return Plan(
         tuple(sorted(found, key=lambda change: (order.index(change.action), change.address))), tuple(sorted(outputs))
     )

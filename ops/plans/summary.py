@@ -186,13 +186,18 @@ def text(plan: Plan, context: Context) -> Iterator[str]:
     for finding in context.findings:
         word = "allowed" if finding.is_allowed else "STOPPED"
         yield f"{word} {finding.rule} {finding.address}: {finding.what}"
+    yield from changes(plan, context)
+    if not plan.is_empty:
+        difference = monthly(plan, context.prices)
+        yield f"An idle month costs {difference:+,.2f} dollars." if difference else "An idle month costs what it did."
+
+
+def changes(plan: Plan, context: Context) -> Iterator[str]:
+    """Yield the changes alone, whole."""
     for change in plan.changes:
         tail = f"  {reversibility(change)}" if change.action in {Action.DESTROY, Action.REPLACE, Action.FORGET} else ""
         yield f"{_SIGNS[change.action]:>3} {change.address} {_named(change)}{tail}".rstrip()
         yield from (f"      {line}" for line in lines(change, context.now, context.code))
-    if not plan.is_empty:
-        difference = monthly(plan, context.prices)
-        yield f"An idle month costs {difference:+,.2f} dollars." if difference else "An idle month costs what it did."
 
 
 def as_json(plan: Plan, context: Context) -> dict[str, Any]:
