@@ -28,6 +28,7 @@ _ENTRIES = (
 _CLASSES = [found for found in vars(environment).values() if is_dataclass(found)]
 _VARIABLES = {field.name.upper(): "1" for each in _CLASSES for field in fields(each)} | {
     "TIME_ZONE": "UTC",
+    "DESTINATION_REGION": "us-east-1",
     "AWS_DEFAULT_REGION": "us-east-1",
 }
 

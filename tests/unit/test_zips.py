@@ -109,7 +109,7 @@ def test_a_handler_imports_from_its_zip_alone(entry: str, tmp_path: Path) -> Non
         program += "from isal import isal_zlib\nfrom backports.zstd import ZstdCompressor\n"
     classes = [found for found in vars(environment).values() if is_dataclass(found)]
     variables = {field.name.upper(): "1" for each in classes for field in fields(each)}
-    variables |= {"TIME_ZONE": "UTC", "AWS_DEFAULT_REGION": "us-east-1"}
+    variables |= {"TIME_ZONE": "UTC", "AWS_DEFAULT_REGION": "us-east-1", "DESTINATION_REGION": "us-east-1"}
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", program], env=variables, capture_output=True, text=True, check=False
     )
