@@ -52,18 +52,25 @@ class Alerts(Construct):
                 conditions={"ArnEquals": {"aws:SourceArn": self._rules}},
             )
         ]
-        of_account = {"StringEquals": {"aws:SourceAccount": self._account_id}}
         SnsTopicPolicy(
             self,
             "policy",
             arn=self.topic_arn,
             policy=policy.document(
                 policy.Statement(
-                    "AwsPublishes",
+                    "AlarmsPublish",
                     ["sns:Publish"],
                     [self.topic_arn],
-                    principals={"Service": ["cloudwatch.amazonaws.com", "backup.amazonaws.com"]},
-                    conditions=of_account,
+                    principals={"Service": ["cloudwatch.amazonaws.com"]},
+                    conditions={"StringEquals": {"aws:SourceAccount": self._account_id}},
+                ),
+                # That AWS Backup says whose vault it speaks for is not documented.
+                policy.Statement(
+                    "VaultsPublish",
+                    ["sns:Publish"],
+                    [self.topic_arn],
+                    principals={"Service": ["backup.amazonaws.com"]},
+                    conditions={"StringEqualsIfExists": {"aws:SourceAccount": self._account_id}},
                 ),
                 *(rules if self._rules else []),
                 policy.Statement(

@@ -84,7 +84,7 @@ class Vault(Construct):
                 self,
                 "region-settings",
                 resource_type_opt_in_preference=vault.region_opt_in,
-                resource_type_management_preference={"DynamoDB": True, "EFS": True},
+                resource_type_management_preference=vault.region_management,
             )
         if vault.audit_manager:
             self._audit_manager(settings, platform)
@@ -208,8 +208,12 @@ class Vault(Construct):
                     "BackupReports",
                     ["s3:PutObject"],
                     [f"{bucket.arn}/*"],
-                    principals={"AWS": [f"{reporter}/AWSServiceRoleForBackupReports"]},
-                    conditions={"StringEquals": {"s3:x-amz-acl": "bucket-owner-full-control"}},
+                    # S3 refuses a principal that does not exist yet, as this one before the first report plan.
+                    principals="*",
+                    conditions={
+                        "ArnEquals": {"aws:PrincipalArn": f"{reporter}/AWSServiceRoleForBackupReports"},
+                        "StringEquals": {"s3:x-amz-acl": "bucket-owner-full-control"},
+                    },
                 )
             ]
         )

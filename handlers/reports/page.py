@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta, tzinfo
 from typing import TypeVar
 
-from handlers.reports.report import Cost, Objective, Point, Report, TableReport, VaultReport, size, span
+from handlers.reports.report import Cost, Objective, Point, Report, TableReport, VaultReport, size_of, span
 
 T = TypeVar("T")
 _UNKNOWN = "unknown"
@@ -78,7 +78,7 @@ def facts_of(table: TableReport, zone: tzinfo) -> Iterator[tuple[str, str]]:
     yield "Executions", _or(table.executions, _counts)
     yield "Success rate", _or(table.success_rate, lambda rate: f"{rate:.0%}")
     yield "Items", _or(table.items, lambda count: f"{count:,}")
-    yield "Size", _or(table.bytes, lambda count: size(count) + _growth(table))
+    yield "Size", _or(table.bytes, lambda count: size_of(count) + _growth(table))
     yield (
         "Duration",
         _or(
@@ -95,7 +95,7 @@ def facts_of_vault(vault: VaultReport, zone: tzinfo) -> Iterator[tuple[str, str]
     yield "Jobs", _or(vault.jobs, _counts)
     yield (
         "In the vault",
-        _or(vault.recovery_points, lambda count: f"{count:,} recovery points, {size(vault.bytes or 0)}"),
+        _or(vault.recovery_points, lambda count: f"{count:,} recovery points, {size_of(vault.bytes or 0)}"),
     )
     if vault.recovery_points:
         yield "Newest", _or(vault.newest_at, lambda at: _time(at, zone))
@@ -139,7 +139,7 @@ def _table(table: TableReport, zone: tzinfo) -> str:
     charts = "".join(
         _chart(name, table.points, value, show)
         for name, value, show in (
-            ("Size", lambda point: float(point.bytes), size),
+            ("Size", lambda point: float(point.bytes), size_of),
             ("Items", lambda point: float(point.items), lambda count: f"{count:,.0f}"),
             ("Duration", lambda point: point.seconds, lambda seconds: f"{seconds:,.1f} s"),
         )
@@ -190,7 +190,7 @@ def _counts(counts: dict[str, int]) -> str:
 def _growth(table: TableReport) -> str:
     if table.growth_bytes is None:
         return ""
-    return f" ({'+' if table.growth_bytes >= 0 else '-'}{size(abs(table.growth_bytes))} in this time)"
+    return f" ({'+' if table.growth_bytes >= 0 else '-'}{size_of(abs(table.growth_bytes))} in this time)"
 
 
 def _reached(objective: Objective) -> str:

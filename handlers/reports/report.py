@@ -225,12 +225,12 @@ def _lateness(
     if last is not None and last.started_at >= due:
         return "on time", off, False
     if last is None:
-        return f"late by {_span(now - due)}", off or "a run was due, and there is no backup at all", True
+        return f"late by {span(now - due)}", off or "a run was due, and there is no backup at all", True
     missed = next(schedules.parse(table.expression, table.time_zone).after(last.started_at))
     # A run may begin anywhere in its window, and then it takes its time.
     if now - missed <= timedelta(minutes=table.window_minutes) + _LONGEST_RUN:
         return "on time", off or f"the run of {missed:%Y-%m-%d %H:%M}Z may still come", False
-    return f"late by {_span(now - missed)}", off or "a run that was due left no backup", True
+    return f"late by {span(now - missed)}", off or "a run that was due left no backup", True
 
 
 def _next(schedule: Schedule | Unknown, last: Execution | None, now: datetime) -> datetime | None:
@@ -285,7 +285,7 @@ def _costs(
         yield Cost(
             f"S3 {storage_class}",
             kept * billed / _GB * prices[_PRICE_OF_CLASS[storage_class]],
-            f"{kept:,.0f} backups of {_bytes(billed)}",
+            f"{kept:,.0f} backups of {size_of(billed)}",
         )
     puts = runs * (size // _PART_BYTES + 3)
     moves = runs * (len(table.days) - 1)
@@ -310,7 +310,7 @@ def _costs(
         yield Cost(
             "DynamoDB export",
             exports * table_bytes / _GB * prices["dynamodb_export_gb"],
-            f"{exports:,.0f} exports of {_bytes(table_bytes)}",
+            f"{exports:,.0f} exports of {size_of(table_bytes)}",
         )
     units = [each.read_units for each in seen if each.read_units is not None]
     if units:
@@ -320,7 +320,7 @@ def _costs(
         yield Cost(
             "DynamoDB point-in-time recovery",
             table_bytes / _GB * prices["dynamodb_pitr_gb_month"],
-            f"a table of {_bytes(table_bytes)}",
+            f"a table of {size_of(table_bytes)}",
         )
     if table.replicated_to:
         copied = runs * size / _GB
@@ -330,7 +330,7 @@ def _costs(
             copied * (prices["s3_replication_gb"] + prices["s3_replication_time_control_gb"])
             + runs * prices["s3_put_request"]
             + kept * size / _GB * prices["s3_standard_gb_month"],
-            f"{_bytes(copied * _GB)} a month, {kept:,.0f} backups kept",
+            f"{size_of(copied * _GB)} a month, {kept:,.0f} backups kept",
         )
 
 
@@ -345,7 +345,7 @@ def _advice(
     kept_days = sum(table.days.values())
     if "STANDARD_IA" in table.days and size < _SMALLEST_BILLED / 2:
         yield (
-            f"A backup has {_bytes(size)}, and Standard-IA bills {_bytes(_SMALLEST_BILLED)} at least: it is cheaper in "
+            f"A backup has {size_of(size)}, and Standard-IA bills {size_of(_SMALLEST_BILLED)} at least: it is cheaper in "
             "Standard; leave out infrequent_access_after_days."
         )
     if "GLACIER" not in table.days and kept_days > 180 and size > _SMALLEST_BILLED:
@@ -354,13 +354,14 @@ def _advice(
         yield f"Backups are kept for {kept_days} days: glacier_after_days = 90 would save {saved:,.2f} dollars a month."
     table_bytes = facts.table_bytes.get(table.table_name, Unknown(""))
     if last.engine == "export" and not isinstance(table_bytes, Unknown) and table_bytes < _GB:
-        yield f'The table has {_bytes(table_bytes)}: the engine scan is cheaper than an export; set engine = "auto".'
+        yield f'The table has {size_of(table_bytes)}: the engine scan is cheaper than an export; set engine = "auto".'
     if last.engine == "scan" and (last.seconds or 0) > 600:
-        yield f'The scan took {_span(timedelta(seconds=last.seconds or 0))} of 15 min: set engine = "auto" or "export".'
+        took = span(timedelta(seconds=last.seconds or 0))
+        yield f'The scan took {took} of 15 min: set engine = "auto" or "export".'
     interval = schedules.longest_interval(table.expression, table.time_zone)
     if interval and interval * 2 <= wanted.rpo:
         times = int(wanted.rpo / interval)
-        yield f"A backup every {_span(interval)} is {times} times as often as an RPO of {_span(wanted.rpo)} asks for."
+        yield f"A backup every {span(interval)} is {times} times as often as an RPO of {span(wanted.rpo)} asks for."
 
 
 def _vault(facts: Facts, wanted: Wanted, now: datetime) -> VaultReport:
@@ -377,7 +378,7 @@ def _vault(facts: Facts, wanted: Wanted, now: datetime) -> VaultReport:
         held = sum(point.bytes for point in points or [] if point.is_cold is is_cold)
         if held:
             word = "cold" if is_cold else "warm"
-            costs.append(Cost(f"AWS Backup, {word}", held / _GB * wanted.prices[name], _bytes(held)))
+            costs.append(Cost(f"AWS Backup, {word}", held / _GB * wanted.prices[name], size_of(held)))
     expiries = [point.expires_at for point in points or [] if point.expires_at]
     return VaultReport(
         jobs=None if jobs is None else dict(jobs),
@@ -406,7 +407,7 @@ def _unknown(facts: Facts, wanted: Wanted) -> Iterator[str]:
                 yield f"AWS Backup's {what} could not be read: {found.reason}"
 
 
-def _span(span: timedelta) -> str:
+def span(span: timedelta) -> str:
     """Return a time in words: `3 h`, `2 d 4 h`, `12 min`."""
     minutes = int(span.total_seconds() // 60)
     days, hours = minutes // 1440, minutes // 60 % 24
@@ -415,12 +416,10 @@ def _span(span: timedelta) -> str:
     return f"{hours} h" if hours else f"{minutes} min"
 
 
-def _bytes(size: float) -> str:
-    for unit in ("B", "KB", "MB", "GB"):
-        if size < 1000 or unit == "GB":
-            return f"{size:,.0f} {unit}" if unit == "B" else f"{size:,.1f} {unit}"
-        size /= 1000
-    raise AssertionError  # the last unit takes all
-
-
-span, size = _span, _bytes
+def size_of(count: float) -> str:
+    """Return a number of bytes in words: `18.5 KB`."""
+    units = ["B", "KB", "MB", "GB"]
+    while count >= 1000 and len(units) > 1:
+        count /= 1000
+        units.pop(0)
+    return f"{count:,.0f} B" if units[0] == "B" else f"{count:,.1f} {units[0]}"

@@ -211,8 +211,17 @@ class Vault(Section):
         "list them all, as `aws backup describe-region-settings` shows them; leave out to touch none. DynamoDB's cold "
         "storage and copies need `DynamoDB = true`.",
     )
+    region_management: dict[str, bool] = Field(
+        default={"CloudFormation": True, "DSQL": True, "DynamoDB": True, "EFS": True},
+        description="With `region_opt_in`: whose backups AWS Backup manages fully; DynamoDB's is what AWS calls its "
+        "advanced features.",
+    )
     restore_testing: RestoreTesting = RestoreTesting()
-    audit_manager: bool = Field(False, description="Have Backup Audit Manager check it all, and report every day.")
+    audit_manager: bool = Field(
+        False,
+        description="Have Backup Audit Manager check it all, and report every day. It needs AWS Config to record the "
+        "account's resources, which is not set up here and is paid for.",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -37,7 +37,7 @@ class Statement:
                 if isinstance(self.principals, str)
                 else {kind: _one(names) for kind, names in self.principals.items()}
             )
-        parts["Action"] = _one(self.actions)
+        parts["Action"] = _one(sorted(self.actions))
         if self.resources:
             parts["Resource"] = _one(self.resources)
         if self.conditions:
@@ -58,4 +58,4 @@ def trust(service: str, conditions: Mapping[str, Mapping[str, Any]] | None = Non
 
 
 def _one(values: Sequence[str]) -> str | list[str]:
-    return values[0] if len(values) == 1 else sorted(values)
+    return values[0] if len(values) == 1 else list(values)
