@@ -345,8 +345,8 @@ def _advice(
     kept_days = sum(table.days.values())
     if "STANDARD_IA" in table.days and size < _SMALLEST_BILLED / 2:
         yield (
-            f"A backup has {size_of(size)}, and Standard-IA bills {size_of(_SMALLEST_BILLED)} at least: it is cheaper in "
-            "Standard; leave out infrequent_access_after_days."
+            f"A backup has {size_of(size)}, and Standard-IA bills {size_of(_SMALLEST_BILLED)} at least: it is cheaper "
+            "in Standard; leave out infrequent_access_after_days."
         )
     if "GLACIER" not in table.days and kept_days > 180 and size > _SMALLEST_BILLED:
         moved = runs * (kept_days - 90) / 30.4 * size / _GB
