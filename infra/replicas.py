@@ -15,8 +15,8 @@ from infra.settings import Settings
 from infra.settings.backups import TablePlan
 from infra.shapes import policy
 from infra.shapes.bucket import PrivateBucket
-from infra.shapes.lifecycle import Ageing, expire
-from infra.store import BackupStore
+from infra.shapes.lifecycle import expire
+from infra.store import BackupStore, ageing_of
 
 # S3 Replication Time Control promises 99.9 % of objects within 15 minutes, and measures against it (S3 User Guide).
 _MINUTES = 15
@@ -94,7 +94,7 @@ class Replicas(Construct):
             provider=platform.provider_of(region),
         )
         bucket.restrict([])
-        ageings = [Ageing.of(plan, settings.backups.noncurrent_expire_days) for plan in plans]
+        ageings = [ageing_of(plan, settings.backups.noncurrent_expire_days) for plan in plans]
         expire(self, f"lifecycle-{region}", bucket, ageings, provider=platform.provider_of(region))
         return bucket
 

@@ -6,6 +6,7 @@ from cdktf_cdktf_provider_aws.dynamodb_table import DynamodbTable, DynamodbTable
 from constructs import Construct
 
 from infra.settings import Settings
+from infra.settings.backups import TablePlan
 from infra.shapes import policy
 from infra.shapes.bucket import PrivateBucket
 from infra.shapes.function import Function
@@ -40,7 +41,7 @@ class BackupStore(Construct):
         self.bucket_id = self._bucket.bucket.id
         self.history_table_name = self._history.name
         self.versioning = self._bucket.versioning
-        ageings = [Ageing.of(plan, backups.noncurrent_expire_days) for plan in settings.backed_up_tables]
+        ageings = [ageing_of(plan, backups.noncurrent_expire_days) for plan in settings.backed_up_tables]
         expire(self, "lifecycle", self._bucket, ageings)
 
     def grant_write(self, function: Function) -> None:
@@ -85,3 +86,10 @@ class BackupStore(Construct):
             conditions={"ArnNotEquals": {"aws:PrincipalArn": self._writers}},
         )
         self._bucket.restrict([only_the_backup])
+
+
+def ageing_of(plan: TablePlan, noncurrent_days: int) -> Ageing:
+    """Return how a table's backups age."""
+    steps = {"STANDARD_IA": plan.how.infrequent_access_after_days, "GLACIER": plan.how.glacier_after_days}
+    classes = {name: days for name, days in steps.items() if days is not None}
+    return Ageing(f"backups-{plan.table_name}", plan.key_prefix, plan.how.expire_after_days, noncurrent_days, classes)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from cdktf import TerraformProvider
 from cdktf_cdktf_provider_aws.s3_bucket_lifecycle_configuration import (
@@ -19,28 +18,6 @@ from cdktf_cdktf_provider_aws.s3_bucket_lifecycle_configuration import (
 from constructs import Construct
 
 from infra.shapes.bucket import PrivateBucket
-
-
-class _Kept(Protocol):
-    """What says how long something is kept."""
-
-    @property
-    def infrequent_access_after_days(self) -> int | None: ...
-    @property
-    def glacier_after_days(self) -> int | None: ...
-    @property
-    def expire_after_days(self) -> int: ...
-
-
-class _Plan(Protocol):
-    """What is kept under a prefix."""
-
-    @property
-    def table_name(self) -> str: ...
-    @property
-    def key_prefix(self) -> str: ...
-    @property
-    def how(self) -> _Kept: ...
 
 
 @dataclass(frozen=True)
@@ -58,13 +35,6 @@ class Ageing:
     expire_days: int
     noncurrent_days: int
     classes: dict[str, int] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, plan: _Plan, noncurrent_days: int) -> Ageing:
-        """Return the ageing of a table's backups."""
-        steps = {"STANDARD_IA": plan.how.infrequent_access_after_days, "GLACIER": plan.how.glacier_after_days}
-        classes = {name: days for name, days in steps.items() if days is not None}
-        return cls(f"backups-{plan.table_name}", plan.key_prefix, plan.how.expire_after_days, noncurrent_days, classes)
 
 
 def expire(
