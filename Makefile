@@ -1,6 +1,6 @@
 # Needed beforehand: Python 3.11 or newer as python3, and make. Terraform is fetched if it is not there.
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test terraform check format plan deploy bench docs lock clean
+.PHONY: help setup demo test terraform check format plan deploy bench prove-iam docs lock clean
 
 ENV ?= workshop
 BIN := .venv/bin
@@ -10,7 +10,7 @@ PIPENV_VERSION := 2026.10.3
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 help: ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
 
 setup: .venv/ready ## Install everything into the project's folder
 
@@ -53,6 +53,9 @@ deploy: setup node_modules/ready ## Deploy one environment: make deploy ENV=work
 
 bench: setup ## Measure, and write docs/benchmarks.md
 	$(PYTHON) -m bench
+
+prove-iam: setup terraform ## Show that every action of every role is needed, by taking it away
+	$(PYTHON) -m tests.local.prove_iam
 
 docs: setup ## Write the generated pages of docs/
 	$(PYTHON) -m docs.generate

@@ -120,7 +120,7 @@ def iam_page(stack: dict[str, Any]) -> str:
         f"{NOTE}# Who may do what\n\nThe roles of the environment `{ENVIRONMENT}`: each statement is a policy by "
         "itself, named for its purpose, and no statement has a wildcard action or is for every resource "
         "(`tests/synth/test_stacks.py`). That each is enough, and what each role is refused, is shown with IAM on "
-        "(`tests/local/test_iam.py`).\n\n"
+        "(`tests/local/test_iam.py`); that each action is needed, by taking it away (`make prove-iam`).\n\n"
         "| role | for | may | on | if |\n| --- | --- | --- | --- | --- |\n" + "".join(lines) + "\n"
         "## Who may assume them\n\n| role | service | if |\n| --- | --- | --- |\n" + "".join(sorted(trusts))
     )
