@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from cdktf_cdktf_provider_aws.dynamodb_table import DynamodbTable, DynamodbTableAttribute
 from constructs import Construct
 
 from infra.settings.school import Records as RecordSettings
 from infra.shapes.function import Function
+from infra.shapes.table import table
 
 _PARTITION_KEY = "studentid"
 
@@ -16,16 +16,12 @@ class Records(Construct):
 
     def __init__(self, scope: Construct, id_: str, records: RecordSettings) -> None:
         super().__init__(scope, id_)
-        self._table = DynamodbTable(
+        self._table = table(
             self,
             "table",
             name=records.table_name,
-            billing_mode="PAY_PER_REQUEST",
-            hash_key=_PARTITION_KEY,
-            attribute=[DynamodbTableAttribute(name=_PARTITION_KEY, type="S")],
-            point_in_time_recovery={"enabled": True},
-            server_side_encryption={"enabled": True},
-            deletion_protection_enabled=records.deletion_protection,
+            key=_PARTITION_KEY,
+            is_protected=records.deletion_protection,
             tags={"backup": records.backup_tag},
         )
         self.table_name = self._table.name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from cdktf_cdktf_provider_aws.dynamodb_table import DynamodbTable, DynamodbTableAttribute
 from constructs import Construct
 
 from handlers import environment
@@ -13,6 +12,7 @@ from infra.settings import Settings
 from infra.shapes.function import Function, Limits
 from infra.shapes.queue import DeadLetterQueue
 from infra.shapes.rule import Rule, Transformer
+from infra.shapes.table import table
 
 
 class SignUps(Construct):
@@ -23,17 +23,7 @@ class SignUps(Construct):
     ) -> None:
         super().__init__(scope, id_)
         signups = settings.signups
-        welcomed = DynamodbTable(
-            self,
-            "welcomed",
-            name=signups.idempotency_table_name,
-            billing_mode="PAY_PER_REQUEST",
-            hash_key="id",
-            attribute=[DynamodbTableAttribute(name="id", type="S")],
-            ttl={"attribute_name": "expiration", "enabled": True},
-            point_in_time_recovery={"enabled": True},
-            server_side_encryption={"enabled": True},
-        )
+        welcomed = table(self, "welcomed", name=signups.idempotency_table_name, key="id", expires_by="expiration")
         function = Function(
             self,
             "function",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from cdktf_cdktf_provider_aws.dynamodb_table import DynamodbTable, DynamodbTableAttribute
 from constructs import Construct
 
 from infra.settings import Settings
@@ -11,6 +10,7 @@ from infra.shapes import policy
 from infra.shapes.bucket import PrivateBucket
 from infra.shapes.function import Function
 from infra.shapes.lifecycle import Ageing, expire
+from infra.shapes.table import table
 
 
 class BackupStore(Construct):
@@ -20,17 +20,13 @@ class BackupStore(Construct):
         super().__init__(scope, id_)
         backups = settings.backups
         self._bucket = PrivateBucket(self, "bucket", name=backups.bucket_name, force_destroy=settings.force_destroy)
-        self._history = DynamodbTable(
+        self._history = table(
             self,
             "history",
             name=backups.history_table_name,
-            billing_mode="PAY_PER_REQUEST",
-            hash_key="id",
-            attribute=[DynamodbTableAttribute(name="id", type="S")],
-            ttl={"attribute_name": "expiresAt", "enabled": True},
-            point_in_time_recovery={"enabled": True},
-            server_side_encryption={"enabled": True},
-            deletion_protection_enabled=settings.records.deletion_protection,
+            key="id",
+            expires_by="expiresAt",
+            is_protected=settings.records.deletion_protection,
         )
         self._objects = [f"{self._bucket.arn}/{plan.key_prefix}*" for plan in settings.backed_up_tables]
         self._tags = any(plan.how.tags for plan in settings.backed_up_tables)
