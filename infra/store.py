@@ -34,7 +34,7 @@ class BackupStore(Construct):
         self._readers: list[str] = []
         self.bucket_name = self._bucket.name
         self.bucket_arn = self._bucket.arn
-        self.bucket_id = self._bucket.bucket.id
+        self.bucket_id = self._bucket.id
         self.history_table_name = self._history.name
         self.versioning = self._bucket.versioning
         ageings = [ageing_of(plan, backups.noncurrent_expire_days) for plan in settings.backed_up_tables]

@@ -41,29 +41,30 @@ class PrivateBucket(Construct):
         super().__init__(scope, id_)
         self._provider = provider
         self.bucket = S3Bucket(self, "bucket", bucket=name, force_destroy=force_destroy, provider=provider)
+        self.id = self.bucket.id
         self.name = self.bucket.bucket
         self.arn = self.bucket.arn
         self.versioning = S3BucketVersioningA(
-            self, "versioning", bucket=self.bucket.id, versioning_configuration={"status": "Enabled"}, provider=provider
+            self, "versioning", bucket=self.id, versioning_configuration={"status": "Enabled"}, provider=provider
         )
         S3BucketOwnershipControls(
             self,
             "ownership",
-            bucket=self.bucket.id,
+            bucket=self.id,
             rule={"object_ownership": "BucketOwnerEnforced"},
             provider=provider,
         )
         S3BucketServerSideEncryptionConfigurationA(
             self,
             "encryption",
-            bucket=self.bucket.id,
+            bucket=self.id,
             rule=[_SSE_S3],
             provider=provider,
         )
         self._public_access_block = S3BucketPublicAccessBlock(
             self,
             "public-access-block",
-            bucket=self.bucket.id,
+            bucket=self.id,
             block_public_acls=True,
             block_public_policy=True,
             ignore_public_acls=True,
@@ -84,7 +85,7 @@ class PrivateBucket(Construct):
         return S3BucketPolicy(
             self,
             "policy",
-            bucket=self.bucket.id,
+            bucket=self.id,
             policy=policy.document(*statements, tls_only),
             provider=self._provider,
             # S3 refuses two changes to a bucket's access at once.

@@ -63,6 +63,7 @@ class Function(Construct):
         self.role = IamRole(
             self, "role", name=role_name or f"{name}Role", assume_role_policy=policy.trust("lambda.amazonaws.com")
         )
+        self._role_id = self.role.id  # asked once: every reference is a call into another process
         log_group = CloudwatchLogGroup(
             self, "log-group", name=f"/aws/lambda/{name}", retention_in_days=log_retention_days
         )
@@ -118,4 +119,4 @@ class Function(Construct):
     ) -> IamRolePolicy:
         """Allow the function's role some actions, as a policy of that name."""
         statement = policy.Statement(sid, actions, resources, conditions=conditions or {})
-        return IamRolePolicy(self, sid, name=sid, role=self.role.id, policy=policy.document(statement))
+        return IamRolePolicy(self, sid, name=sid, role=self._role_id, policy=policy.document(statement))

@@ -48,7 +48,7 @@ def expire(
     S3BucketLifecycleConfiguration(
         scope,
         id_,
-        bucket=bucket.bucket.id,
+        bucket=bucket.id,
         rule=[_rule(ageing) for ageing in ageings],
         depends_on=[bucket.versioning],
         provider=provider,

@@ -23,7 +23,7 @@ from rich.table import Table
 from infra.settings import ENVIRONMENTS, load
 from ops.cloud import Cloud, fetch
 from ops.console import ROOT, out
-from ops.local import Emulator
+from ops.local import Emulator, mails
 from ops.terraform import Terraform
 from tests.conftest import _free_port, synthesize
 
@@ -66,6 +66,7 @@ class Flows:
     """What the roles are for, each run to its end."""
 
     cloud: Cloud
+    port: int
 
     def of(self, role: str) -> Callable[[], None] | None:
         """Return the flow of a role, or None if there is none."""
@@ -102,7 +103,7 @@ class Flows:
         [plan] = self.cloud.settings.backed_up_tables[1:]
         self._invoke("BackupDynamoDBAndSendEmail", {"table": plan.message()})
         # Once more what was uploaded while its row was lost: the backup reads it back.
-        moment = f"20{uuid.uuid4().int % 80 + 10}-01-01T00:{uuid.uuid4().int % 60:02}:00Z"
+        moment = f"{2100 + uuid.uuid4().int % 7000}-01-01T00:00:00Z"
         event = {"source": "schedule", "scheduledTime": moment}
         self._invoke("BackupDynamoDBAndSendEmail", event)
         table = self.cloud.settings.records.table_name
@@ -143,8 +144,7 @@ class Flows:
 
     def report(self) -> None:
         self._invoke("SendBackupReport", {})
-        mails = fetch(f"http://127.0.0.1:{self.cloud._port}/_ministack/ses/messages").json()
-        newest = [mail for mail in mails["messages"] if mail["Subject"].startswith("Backups:")][-1]
+        newest = [mail for mail in mails(self.port) if mail["Subject"].startswith("Backups:")][-1]
         if "could not be read" in newest["BodyText"]:
             raise Failed(newest["BodyText"])
 
@@ -173,9 +173,9 @@ def without_each_action(document: dict[str, Any]) -> Iterator[tuple[str, dict[st
             yield action, changed if changed["Statement"] else None
 
 
-def prove(cloud: Cloud) -> int:
+def prove(cloud: Cloud, port: int) -> int:
     """Take away every action once, print what became of it, and return how many were not needed."""
-    iam, flows = cloud.client("iam"), Flows(cloud)
+    iam, flows = cloud.client("iam"), Flows(cloud, port)
     table = Table("Role", "Policy", "Action", "Without it", box=None)
     spare = 0
     for role in sorted(found["RoleName"] for found in iam.list_roles()["Roles"]):
@@ -230,7 +230,7 @@ def main() -> None:
         terraform = Terraform(stacks.path("local"), {"emulator_port": str(emulator.port)})
         terraform.init()
         terraform.apply()
-        spare = prove(Cloud(load(ENVIRONMENTS / "local.toml"), terraform.outputs(), emulator.port))
+        spare = prove(Cloud(load(ENVIRONMENTS / "local.toml"), terraform.outputs(), emulator.port), emulator.port)
     finally:
         emulator.stop()
         shutil.rmtree(folder)
