@@ -76,7 +76,7 @@ class Flows:
             "DynamoDBBackupRoleStudent": self.back_up,
             "VerifyStudentBackupRole": self.verify,
             "RestoreStudentDataRole": self.restore,
-            "DrillStudentBackupRole": lambda: self._invoke("DrillStudentBackup", {}),
+            "DrillStudentBackupRole": self.drill,
             "SendWelcomeEmailRole": self.welcome,
             "AuditBackupAccessRole": self.audit,
             "SendBackupReportRole": self.report,
@@ -127,6 +127,10 @@ class Flows:
             dynamodb = self.cloud.client("dynamodb")
             if new in dynamodb.list_tables()["TableNames"]:
                 dynamodb.delete_table(TableName=new)
+
+    def drill(self) -> None:
+        self._backup()
+        self._invoke("DrillStudentBackup", {})
 
     def welcome(self) -> None:
         event = {"id": str(uuid.uuid4()), "detail": {"name": "An", "email": "an@a.example"}}

@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from handlers import events
+from handlers.bus import Bus
 from ops import backups
 from ops import events as command
 from ops.cloud import Cloud, fetch
@@ -213,3 +214,39 @@ def test_a_snapshot_that_cannot_be_copied_is_dead_and_the_operator_is_told(
     assert letter["function"] == "CopyDatabaseSnapshot"
     assert "shared by the account 444455556666" in letter["reason"]
     assert logged(local.cloud, "/aws/events/database-snapshots", name)
+
+
+class Flaky:
+    """EventBridge, which at first does not take the third, the seventh and the last entry of each call."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self.calls = 0
+
+    def put_events(self, Entries: list[dict[str, Any]]) -> dict[str, Any]:
+        self.calls += 1
+        failing = {2, 6, len(Entries) - 1} if len(Entries) > 3 else set()
+        taken = [entry for number, entry in enumerate(Entries) if number not in failing]
+        answers = iter(self._client.put_events(Entries=taken)["Entries"])
+        failure = {"ErrorCode": "InternalFailure", "ErrorMessage": "try again"}
+        return {"Entries": [failure if number in failing else next(answers) for number in range(len(Entries))]}
+
+
+def test_twenty_five_events_of_one_call_arrive_as_twenty_five(local: Local) -> None:
+    cloud = local.cloud
+    client, run = Flaky(cloud.client("events")), str(uuid.uuid4())
+    published = [
+        events.StudentSaved(correlation_id=run, table="t", studentid=f"EV-{number:02}", created=True)
+        for number in range(25)
+    ]
+    ids = Bus(client, cloud.settings.events.bus_name, sleep=lambda _: None).put(*published)
+    assert len(set(ids)) == 25
+    assert client.calls > 3  # three batches, and what was not taken again
+
+    def arrived() -> list[str]:
+        return sorted(
+            event["detail"]["studentid"] for event in on_the_bus(cloud, events.StudentSaved, correlationId=run)
+        )
+
+    found = wait_for(lambda: arrived() if len(arrived()) >= 25 else [])
+    assert found == [f"EV-{number:02}" for number in range(25)]
