@@ -139,7 +139,7 @@ class Flows:
         try:
             self._invoke("SendWelcomeEmail", {"id": str(uuid.uuid4()), "detail": {}})
         except Failed as malformed:
-            if "Malformed" not in str(malformed):
+            if "is malformed" not in str(malformed):
                 raise
 
     def audit(self) -> None:
