@@ -19,7 +19,7 @@ from ops import local, state, terraform
 from ops.console import ROOT, OperatorError, command, err, out
 from ops.plans import guard as guards
 from ops.plans import summary
-from ops.plans.changes import Change, Plan, PlanError, parse
+from ops.plans.changes import Change, Plan, PlanError, drift_of, parse
 from ops.plans.words import zip_changes
 
 # As `terraform plan -detailed-exitcode`: 0 for no changes, 1 for an error, 2 for changes.
@@ -129,7 +129,7 @@ def _make(settings: Settings, folder: Path | None, *options: str) -> bytes:
     """Synthesize and plan, and return the plan as JSON."""
     with err.status(f"Planning {settings.name}"):
         local.synthesize()
-        stack = ROOT / "cdktf.out" / "stacks" / settings.name
+        stack = _stack(settings)
         port = local.running_port() if settings.emulated else None
         if settings.emulated and port is None:
             raise OperatorError("the embedded AWS does not run; start it with: ops local up")
@@ -140,10 +140,16 @@ def _make(settings: Settings, folder: Path | None, *options: str) -> bytes:
         return program.plan_json((folder or stack).resolve() / "plan.bin", *options)
 
 
+def _stack(settings: Settings) -> Path:
+    return ROOT / "cdktf.out" / "stacks" / settings.name
+
+
 def _understand(raw: bytes, settings: Settings, *, drift: bool = False) -> tuple[Plan, summary.Context]:
-    stack = ROOT / "cdktf.out" / "stacks" / settings.name
+    stack = _stack(settings)
+    synthesized = _synthesized(stack / "cdk.tf.json")
+    paths = {address: resource["//"]["metadata"]["path"].partition("/")[2] for address, resource in synthesized.items()}
     try:
-        found = parse(raw, _paths(stack / "cdk.tf.json"), drift=drift)
+        found = drift_of(raw, paths, synthesized) if drift else parse(raw, paths)
         exemptions = guards.load(EXCEPTIONS)
     except (PlanError, guards.ExceptionsError) as error:
         raise OperatorError(str(error)) from None
@@ -159,13 +165,13 @@ def _understand(raw: bytes, settings: Settings, *, drift: bool = False) -> tuple
     return found, context
 
 
-def _paths(synthesized: Path) -> dict[str, str]:
-    """Return the construct's path of each address."""
-    if not synthesized.exists():
+def _synthesized(path: Path) -> dict[str, dict[str, Any]]:
+    """Return the synthesized resources by address."""
+    if not path.exists():
         return {}
-    stack: dict[str, Any] = json.loads(synthesized.read_text("utf-8"))
+    stack: dict[str, Any] = json.loads(path.read_text("utf-8"))
     return {
-        f"{kind}.{name}": resource["//"]["metadata"]["path"].partition("/")[2]
+        f"{kind}.{name}": resource
         for kind, resources in stack.get("resource", {}).items()
         for name, resource in resources.items()
     }

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -90,12 +91,37 @@ class Plan:
         return not self.changes and not self.outputs
 
 
+def drift_of(raw: bytes | str, paths: Mapping[str, str], configured: Mapping[str, Mapping[str, Any]]) -> Plan:
+    """Return what the making of a plan found changed outside of Terraform.
+
+    Only of what is configured: a bucket, for one, echoes the policy that another resource gives it.
+
+    Arguments:
+        raw, paths: as of `parse`.
+        configured: the synthesized resources by address.
+
+    Raises:
+        PlanError: see `parse`.
+    """
+    changes = []
+    for change in parse(raw, paths, drift=True).changes:
+        known = configured.get(change.address)
+        kept = tuple(
+            attribute
+            for attribute in change.attributes
+            if known is None or re.split(r"[.\[]", attribute.path)[0] in {*known, "tags_all"}
+        )
+        if kept or change.action is not Action.CHANGE:
+            changes.append(replace(change, attributes=kept))
+    return Plan(tuple(changes), ())
+
+
 def parse(raw: bytes | str, paths: Mapping[str, str] | None = None, *, drift: bool = False) -> Plan:
-    """Return a plan, or what its making found changed outside of Terraform.
+    """Return a plan.
 
     Arguments:
         raw: what `terraform show -json` printed.
-        drift: the latter.
+        drift: what its making found changed, instead of what it would change.
         paths: address to the construct's path, from the synthesized stack; of what is not there the address tells.
 
     Raises:

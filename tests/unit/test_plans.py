@@ -17,7 +17,7 @@ from infra import prices
 from ops import plan as command
 from ops.__main__ import app
 from ops.plans import guard, summary
-from ops.plans.changes import Action, Plan, PlanError, parse
+from ops.plans.changes import Action, Plan, PlanError, drift_of, parse
 from ops.plans.words import zip_changes
 
 FOLDER = Path(__file__).parent / "plans"
@@ -249,3 +249,17 @@ def test_what_is_lost_is_told_first() -> None:
     assert actions == sorted(actions, key=list(Action).index)
     text = summary.markdown(plan, context(plan))
     assert text.index("Replaced") < text.index("Changed")
+
+
+def test_drift_is_of_what_is_configured() -> None:
+    change = {"actions": ["update"], "before": {"policy": "", "name": "a"}, "after": {"policy": "x", "name": "b"}}
+    resource = {"address": "aws_x.y", "mode": "managed", "type": "aws_x", "name": "y", "change": change}
+    gone = resource | {"address": "aws_x.z", "change": {"actions": ["delete"], "before": {"name": "z"}, "after": None}}
+    raw = json.dumps({"format_version": "1.2", "resource_drift": [resource, gone]})
+    found = drift_of(raw, {}, {"aws_x.y": {"name": "a"}, "aws_x.z": {"name": "z"}})
+    assert [(each.action, [part.path for part in each.attributes]) for each in found.changes] == [
+        (Action.DESTROY, []),
+        (Action.CHANGE, ["name"]),
+    ]
+    echo = drift_of(raw, {}, {"aws_x.y": {"id": "1"}, "aws_x.z": {}})
+    assert [each.address for each in echo.changes] == ["aws_x.z"]
