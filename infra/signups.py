@@ -40,7 +40,7 @@ class SignUps(Construct):
         mail.grant_send_to_anyone(function)
         function.allow(
             "KeepIdempotency",
-            ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"],
+            ["dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"],
             [welcomed.arn],
         )
         rule = Rule(
