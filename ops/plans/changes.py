@@ -109,7 +109,9 @@ def drift_of(raw: bytes | str, paths: Mapping[str, str], configured: Mapping[str
         kept = tuple(
             attribute
             for attribute in change.attributes
-            if known is None or re.split(r"[.\[]", attribute.path)[0] in {*known, "tags_all"}
+            if (known is None or re.split(r"[.\[]", attribute.path)[0] in {*known, "tags_all"})
+            # What was not set and is off: the provider says it only when it has read it back.
+            and not (attribute.before is None and attribute.after is False)
         )
         if kept or change.action is not Action.CHANGE:
             changes.append(replace(change, attributes=kept))
@@ -205,8 +207,19 @@ def _differences(path: str, before: Any, after: Any, unknown: Any) -> Iterator[t
             yield from _differences(f"{path}[{number}]", sides[0], sides[1], part)
         return
     # To the provider an empty value and none are mostly the same, and it says now this and now that.
-    if before != after and not (before in _EMPTY and after in _EMPTY):
+    if before != after and not (before in _EMPTY and after in _EMPTY) and not _is_same_document(before, after):
         yield path, before, after
+
+
+def _is_same_document(*sides: Any) -> bool:
+    """Return whether both are JSON in a text, and only written differently."""
+    if not all(isinstance(side, str) and side.lstrip().startswith(("{", "[")) for side in sides):
+        return False
+    try:
+        before, after = map(json.loads, sides)
+    except ValueError:
+        return False
+    return bool(before == after)
 
 
 def _is_block(*sides: list[Any]) -> bool:

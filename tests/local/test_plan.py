@@ -34,7 +34,8 @@ def ops(local: Local, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ops:
 
 
 def test_what_is_changed_by_hand_is_shown_as_drift_and_as_a_plan(ops: Ops, local: Local) -> None:
-    assert ops("drift", "local").exit_code == 0
+    untouched = ops("drift", "local")
+    assert untouched.exit_code == 0, untouched.output
     logs, group = local.cloud.client("logs"), "/aws/lambda/getStudentData"
     logs.put_retention_policy(logGroupName=group, retentionInDays=1)
     try:
@@ -47,7 +48,8 @@ def test_what_is_changed_by_hand_is_shown_as_drift_and_as_a_plan(ops: Ops, local
     assert (change["action"], change["lines"]) == ("change", ["retention_in_days: 30 → 1"])
     [change] = json.loads(planned.stdout)["changes"]
     assert change["lines"] == ["retention_in_days: 1 → 30"]
-    assert ops("drift", "local").exit_code == 0
+    mended = ops("drift", "local")
+    assert mended.exit_code == 0, mended.output
 
 
 def test_the_guard_stops_a_table_from_being_deleted_until_an_exception_lets_it(
