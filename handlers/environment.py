@@ -166,12 +166,10 @@ class ReportedTable:
     """
 
     table_name: str
-    key_prefix: str
     schedule_name: str
     expression: str
     time_zone: str
     window_minutes: int
-    engine: str
     days: dict[str, int]
     replicated_to: str
     memory_mb: int
@@ -180,18 +178,19 @@ class ReportedTable:
 
 @dataclass(frozen=True)
 class Report(Environment):
-    """Of the function that mails the weekly report. `TABLES` and `PRICES` are JSON."""
+    """Of the function that mails the weekly report. `PRICES` is JSON; the tables come with the event.
+
+    A function's variables have 4 KB together (Lambda quotas), and there may be any number of tables.
+    """
 
     s3_bucket_name: str
     history_table_name: str
     schedule_group: str
     sender_email: str
     recipient_email: str
-    tables: str
     prices: str
     prices_as_of: str
     prices_region: str
-    region: str
     time_zone: str
     rpo_hours: str
     rto_minutes: str

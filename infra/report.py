@@ -2,44 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
-
 from cdktf_cdktf_provider_aws.scheduler_schedule_group import SchedulerScheduleGroup
 from constructs import Construct
 
-from handlers import environment
-from infra import prices
+from infra import reported
 from infra.platform import Aws
 from infra.reporting import Reporting
-from infra.settings import Settings
 from infra.shapes.function import Function, Limits
 from infra.shapes.queue import DeadLetterQueue
 from infra.shapes.schedule import InvokeSchedule, Timing
-
-
-def variables(settings: Settings) -> environment.Report:
-    """Return what a report needs to know of an environment."""
-    backups, vault = settings.backups, settings.vault
-    known = prices.of(settings.region)
-    return environment.Report(
-        s3_bucket_name=backups.bucket_name,
-        history_table_name=backups.history_table_name,
-        schedule_group=backups.schedule_group,
-        sender_email=settings.mail.sender,
-        recipient_email=settings.mail.recipient,
-        tables=json.dumps([asdict(table) for table in settings.reported_tables], separators=(",", ":")),
-        prices=json.dumps(dict(known.values), separators=(",", ":")),
-        prices_as_of=known.as_of.isoformat(),
-        prices_region=known.region,
-        region=settings.region,
-        time_zone=settings.time_zone,
-        rpo_hours=f"{settings.objectives.rpo_hours:g}",
-        rto_minutes=f"{settings.objectives.rto_minutes:g}",
-        days=str(settings.weekly_report.days),
-        vault_name=vault.vault_name if vault.enabled else "",
-        plan_name=vault.plan_name if vault.enabled else "",
-    )
 
 
 class WeeklyReport(Construct):
@@ -57,7 +28,7 @@ class WeeklyReport(Construct):
             platform=platform,
             name=weekly.function_name,
             entry="handlers.reports.weekly.handler",
-            environment=variables(settings),
+            environment=reported.variables(settings),
             limits=Limits(weekly.memory_mb, timeout_seconds=120),
             log_retention_days=settings.functions.log_retention_days,
             dead_letters=DeadLetterQueue.of_function(self, "dead-letters", name=weekly.dead_letter_queue_name),
@@ -90,4 +61,5 @@ class WeeklyReport(Construct):
             dead_letter_queue_name=weekly.schedule_dead_letter_queue_name,
             function=function,
             timing=Timing(weekly.schedule_expression, weekly.schedule_time_zone, 15),
+            message=reported.message(settings),
         )

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from handlers.reports import ask, page
 from handlers.reports.report import Report, TableReport
-from infra import report as environment
+from infra import reported
 from ops.cloud import Cloud
 from ops.console import OperatorError, command, out
 
@@ -36,7 +36,8 @@ def report(
         raise OperatorError("--json prints and --html writes; give one")
     cloud = Cloud.of(env)
     period = timedelta(hours=hours) if hours else timedelta(days=days or 7)
-    found = ask.ask(environment.variables(cloud.settings), cloud.client, now=datetime.now(UTC), period=period)
+    variables, tables = reported.variables(cloud.settings), cloud.settings.reported_tables
+    found = ask.ask(variables, tables, cloud.client, now=datetime.now(UTC), period=period)
     zone = ZoneInfo(cloud.settings.time_zone)
     if as_json:
         print(msgspec.json.encode(found).decode())

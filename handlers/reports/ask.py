@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import fields
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,19 +13,20 @@ from handlers.reports import facts, report
 
 
 def ask(
-    environment: ReportEnvironment, client: Callable[[str], Any], *, now: datetime, period: timedelta
+    environment: ReportEnvironment,
+    tables: Sequence[ReportedTable],
+    client: Callable[[str], Any],
+    *,
+    now: datetime,
+    period: timedelta,
 ) -> report.Report:
     """Return the report of the time up to now.
 
     Arguments:
+        tables: all that are backed up, the records first.
         client: returns a boto3 client of a service.
         now: aware.
     """
-    known = {field.name for field in fields(ReportedTable)}
-    tables = [
-        ReportedTable(**{name: value for name, value in table.items() if name in known})
-        for table in json.loads(environment.tables)
-    ]
     since = now - period
     gathered = facts.gather(
         client,

@@ -1,4 +1,4 @@
-"""`SendBackupReport`: by its weekly schedule, or invoked by hand with `{}`, mails the report."""
+"""`SendBackupReport`: by its weekly schedule, or by hand with the schedule's own `tables`, mails the report."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import boto3
 from aws_lambda_powertools import Logger
 
 from handlers import mail, schedules
-from handlers.environment import Report
+from handlers.environment import Report, ReportedTable
 from handlers.reports import ask, page
 
 environment = Report.read()
@@ -20,7 +20,12 @@ logger = Logger(service="reports")
 @logger.inject_lambda_context
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     """Send one report; what cannot be read is in it as unknown, and a mail that cannot be sent raises."""
-    found = ask.ask(environment, boto3.client, now=datetime.now(UTC), period=timedelta(days=int(environment.days)))
+    if not event.get("tables"):
+        raise ValueError('the event names no tables; send {"tables": […]} as the schedule of this function has it')
+    tables = [ReportedTable(**table) for table in event["tables"]]
+    found = ask.ask(
+        environment, tables, boto3.client, now=datetime.now(UTC), period=timedelta(days=int(environment.days))
+    )
     zone = schedules.zone_of(environment.time_zone)
     verdict = page.verdict(found)
     mail.send(

@@ -96,12 +96,10 @@ class Settings(Section):
         return [
             ReportedTable(
                 table_name=plan.table_name,
-                key_prefix=plan.key_prefix,
                 schedule_name=plan.schedule_name,
                 expression=plan.expression,
                 time_zone=plan.time_zone,
                 window_minutes=plan.window_minutes,
-                engine=plan.how.engine,
                 days=days_in_classes(
                     plan.how.infrequent_access_after_days, plan.how.glacier_after_days, plan.how.expire_after_days
                 ),

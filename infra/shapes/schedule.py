@@ -54,6 +54,7 @@ class InvokeSchedule(Construct):
         account_id: str,
         function: Function,
         timing: Timing,
+        message: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(scope, id_)
         self._group = group
@@ -83,7 +84,7 @@ class InvokeSchedule(Construct):
         # The queue admits the role, so that the role's own policy says one thing: invoke the function.
         self._dead_letters = DeadLetterQueue(self, "dead-letters", name=dead_letter_queue_name)
         self._dead_letters.allow_role(role.arn)
-        self.add("schedule", name=name, timing=timing)
+        self.add("schedule", name=name, timing=timing, message=message)
 
     def add(self, id_: str, *, name: str, timing: Timing, message: Mapping[str, Any] | None = None) -> None:
         """Add a schedule that invokes the same function under the same role.

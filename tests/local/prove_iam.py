@@ -20,6 +20,7 @@ from typing import Any
 
 from rich.table import Table
 
+from infra.reported import message
 from infra.settings import ENVIRONMENTS, load
 from ops.cloud import Cloud, fetch
 from ops.console import ROOT, out
@@ -157,7 +158,7 @@ class Flows:
         self._invoke("AuditBackupAccess", {"id": "1", "detail": records["IAM user reads"]["record"]})
 
     def report(self) -> None:
-        self._invoke("SendBackupReport", {})
+        self._invoke("SendBackupReport", message(self.cloud.settings))
         newest = [mail for mail in mails(self.port) if mail["Subject"].startswith("Backups:")][-1]
         if "could not be read" in newest["BodyText"]:
             raise Failed(newest["BodyText"])

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from infra.reported import message
 from ops import report as command
 from ops import schedule
 from ops.__main__ import app
@@ -53,7 +54,9 @@ def test_a_schedule_that_is_off_is_said_to_be(backed_up: str, local: Local) -> N
 
 def test_the_weekly_mail_is_sent_by_a_role_that_may_read_it_all(backed_up: str, local: Local) -> None:
     function = local.cloud.settings.weekly_report.function_name
-    answer = local.cloud.client("lambda").invoke(FunctionName=function, Payload="{}")
+    answer = local.cloud.client("lambda").invoke(
+        FunctionName=function, Payload=json.dumps(message(local.cloud.settings))
+    )
     told = json.loads(answer["Payload"].read())
     assert "FunctionError" not in answer, told
     mail = wait_for(lambda: mails(local, f"Backups: {told['message']}"))[-1]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,17 +15,17 @@ import pytest
 from botocore.exceptions import ClientError
 
 from handlers.backups import run
+from handlers.environment import ReportedTable
 from handlers.reports import ask, facts, page
 from handlers.reports.report import Report
-from infra import report as environments
+from infra import reported
 from infra.settings import ENVIRONMENTS, load
+from tests.unit.aws import Context
 from tests.unit.engine import ENVIRONMENT, KEY, MIDNIGHT, Clock, put, scheduled, soon
 
 DAY = timedelta(days=1)
 SETTINGS = load(ENVIRONMENTS / "workshop.toml")
-ASKED = replace(
-    environments.variables(SETTINGS), s3_bucket_name=ENVIRONMENT.s3_bucket_name, vault_name="", plan_name=""
-)
+ASKED = replace(reported.variables(SETTINGS), s3_bucket_name=ENVIRONMENT.s3_bucket_name, vault_name="", plan_name="")
 
 
 @pytest.fixture
@@ -50,8 +51,13 @@ def set_schedule(call: str, state: str) -> None:
     )
 
 
-def seen(now: datetime, client: Callable[[str], Any] = boto3.client, **changes: str) -> Report:
-    return ask.ask(replace(ASKED, **changes), client, now=now, period=timedelta(days=7))
+def seen(
+    now: datetime,
+    client: Callable[[str], Any] = boto3.client,
+    tables: Sequence[ReportedTable] = SETTINGS.reported_tables,
+    **changes: str,
+) -> Report:
+    return ask.ask(replace(ASKED, **changes), tables, client, now=now, period=timedelta(days=7))
 
 
 def made(backup: run.Backup) -> None:
@@ -210,10 +216,9 @@ def test_the_page_needs_nothing_else_and_holds_what_is_known_as_text(schedule: N
 
 def test_a_schedule_by_rate_is_counted_from_its_last_run(schedule: None, backup: run.Backup) -> None:
     made(backup)
-    tables = json.loads(ASKED.tables)
-    tables[0]["expression"] = "rate(6 hours)"
-    assert seen(MIDNIGHT + timedelta(hours=6, minutes=10), tables=json.dumps(tables)).tables[0].state == "on time"
-    assert seen(MIDNIGHT + timedelta(hours=9), tables=json.dumps(tables)).tables[0].state == "late by 2 h"
+    tables = [replace(SETTINGS.reported_tables[0], expression="rate(6 hours)")]
+    assert seen(MIDNIGHT + timedelta(hours=6, minutes=10), tables=tables).tables[0].state == "on time"
+    assert seen(MIDNIGHT + timedelta(hours=9), tables=tables).tables[0].state == "late by 2 h"
 
 
 def test_an_unknown_client_error_of_one_service_leaves_the_others_alone() -> None:
@@ -221,3 +226,20 @@ def test_an_unknown_client_error_of_one_service_leaves_the_others_alone() -> Non
         raise ClientError({"Error": {"Code": "Throttling", "Message": "slow down"}}, "Call")
 
     assert isinstance(facts._try(broken), facts.Unknown)
+
+
+def test_however_many_tables_there_are_the_variables_stay_within_lambdas_four_kilobytes() -> None:
+    many = [{"table_name": f"table-number-{number}", "frequency": "daily"} for number in range(100)]
+    backups = SETTINGS.backups.model_dump() | {"tables": many}
+    fleet = SETTINGS.model_copy(update={"backups": type(SETTINGS.backups).model_validate(backups)})
+    assert len(fleet.reported_tables) == 101
+    assert len(json.dumps(reported.variables(fleet).variables())) < 4096
+    assert len(json.dumps(reported.message(fleet))) < 256 * 1024
+
+
+def test_an_event_without_tables_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in ASKED.variables().items():
+        monkeypatch.setenv(name, value)
+    weekly = importlib.reload(importlib.import_module("handlers.reports.weekly"))
+    with pytest.raises(ValueError, match="the event names no tables"):
+        weekly.handler({}, Context())
