@@ -110,3 +110,10 @@ def test_a_setting_of_one_capability_leaves_the_others_as_they_are(stacks: Stack
     changed = Stacks(tmp_path / "cdktf.out").resources("workshop", "aws_api_gateway_deployment")
     assert len(changed) == 1
     assert changed == stacks.resources("workshop", "aws_api_gateway_deployment")
+
+
+def test_no_command_loads_cdktf() -> None:
+    """It starts Node, which takes seconds; only a synth, in a process of its own, needs it."""
+    program = "import sys, ops.__main__; print({'jsii', 'cdktf'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "set()"), done.stdout + done.stderr
