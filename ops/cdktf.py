@@ -35,8 +35,6 @@ def environment() -> dict[str, str]:
     values = terraform.environment(terraform.cli_configuration(ROOT / ".cache"))
     values |= {
         "CDKTF_HOME": str(ROOT / ".cache" / "cdktf"),
-        # `terraform providers lock` asks the registry, whatever mirror there is.
-        "CDKTF_SKIP_PROVIDER_LOCK": "true",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         "TERRAFORM_BINARY_NAME": str(terraform.find()),
     }

@@ -172,8 +172,8 @@ class Terraform:
         self._environment |= {f"TF_VAR_{name}": value for name, value in self.variables.items()}
 
     def init(self) -> None:
-        """Install the provider, unless that was done."""
-        self._run("init", "-input=false", "-no-color")
+        """Install the provider, unless that was done; only the locked one."""
+        self._run("init", "-input=false", "-no-color", "-lockfile=readonly")
 
     def apply(self) -> int:
         """Apply the stack with live progress and return the number of resources changed.
