@@ -2,7 +2,7 @@
 
 import typer
 
-from ops import backups, cdktf, demo, events, local, plan, report, schedule, state, students
+from ops import adopt, backups, cdktf, demo, events, local, plan, report, schedule, state, students
 
 app = typer.Typer(name="ops", help="Rollbook's commands.", no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(local.app, name="local")
@@ -14,6 +14,7 @@ app.add_typer(state.app, name="state")
 app.command("plan")(plan.plan)
 app.command("guard")(plan.guard)
 app.command("drift")(plan.drift)
+app.command("adopt")(adopt.adopt)
 app.command("report")(report.report)
 app.command("demo")(demo.demo)
 app.command("terraform")(cdktf.check_terraform)

@@ -13,9 +13,10 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from handlers.backups import wire
-from infra.settings import ENVIRONMENTS, Settings, SettingsError, load
+from infra.settings import Settings
 from ops import local, terraform
-from ops.console import ROOT, OperatorError
+from ops.console import OperatorError
+from ops.environment import settings_of, stack_of
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,8 @@ class Cloud:
         Raises:
             OperatorError: there is no such environment, it is not deployed, or it does not run.
         """
-        try:
-            settings = load(ENVIRONMENTS / f"{name}.toml")
-        except SettingsError as error:
-            raise OperatorError(str(error)) from None
-        folder = ROOT / "cdktf.out" / "stacks" / name
+        settings = settings_of(name)
+        folder = stack_of(settings)
         port = local.running_port() if settings.emulated else None
         if settings.emulated and port is None:
             raise OperatorError("the embedded AWS does not run; start it with: ops local up")

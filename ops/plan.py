@@ -13,10 +13,11 @@ import typer
 from botocore.exceptions import BotoCoreError, ClientError
 
 from infra import prices
-from infra import settings as settings_of
-from infra.settings import ENVIRONMENTS, Settings, SettingsError, load
-from ops import local, state, terraform
-from ops.console import ROOT, OperatorError, command, err, out
+from infra.settings import ENVIRONMENTS, Settings
+from infra.settings import EXCEPTIONS as EXCEPTIONS_FILE
+from ops import environment, local, terraform
+from ops.console import OperatorError, command, err, out
+from ops.environment import Env, settings_of, stack_of
 from ops.plans import guard as guards
 from ops.plans import summary
 from ops.plans.changes import Change, Plan, PlanError, drift_of, parse
@@ -26,9 +27,8 @@ from ops.plans.words import zip_changes
 CHANGES = 2
 # The guard stopped the plan.
 STOPPED = 3
-EXCEPTIONS = ENVIRONMENTS / settings_of.EXCEPTIONS
+EXCEPTIONS = ENVIRONMENTS / EXCEPTIONS_FILE
 
-Env = Annotated[str, typer.Argument(metavar="ENV", help="Environment, as in environments/<name>.toml.")]
 Recorded = Annotated[
     Path | None, typer.Option("--plan", metavar="FILE", help="A plan that `terraform show -json` printed; makes none.")
 ]
@@ -48,9 +48,9 @@ def plan(
     """Show what an apply would do, what is lost by it first; ends with 0 for no changes and 2 for some."""
     if as_markdown and as_json:
         raise OperatorError("--markdown and --json are two forms of one thing; give one")
-    settings = _settings(env)
+    settings = settings_of(env)
     raw = _read(recorded) if recorded else _make(settings, folder)
-    found, context = _understand(raw, settings)
+    found, context = understand(raw, settings)
     try:
         comment = summary.markdown(found, context) if folder or as_markdown else ""
     except PlanError as error:
@@ -76,8 +76,8 @@ def guard(env: Env, recorded: Recorded = None, as_json: Json = False) -> None:
 
     What is meant is let pass by an [[exception]] in environments/exceptions.toml, which has to say until when.
     """
-    settings = _settings(env)
-    found, context = _understand(_read(recorded) if recorded else _make(settings, None), settings)
+    settings = settings_of(env)
+    found, context = understand(_read(recorded) if recorded else _make(settings, None), settings)
     stopped = [finding for finding in context.findings if not finding.is_allowed]
     if as_json:
         print(json.dumps(summary.as_json(found, context)["findings"]))
@@ -97,8 +97,8 @@ def guard(env: Env, recorded: Recorded = None, as_json: Json = False) -> None:
 @command
 def drift(env: Env, as_json: Json = False) -> None:
     """Show what was changed outside of Terraform since the last apply; ends with 0 for nothing and 2 for something."""
-    settings = _settings(env)
-    found, context = _understand(_make(settings, None, "-refresh-only"), settings, drift=True)
+    settings = settings_of(env)
+    found, context = understand(_make(settings, None, "-refresh-only"), settings, drift=True)
     if as_json:
         print(json.dumps(summary.as_json(found, context)))
     elif found.is_empty:
@@ -109,13 +109,6 @@ def drift(env: Env, as_json: Json = False) -> None:
             out.print(line, markup=False, highlight=False, soft_wrap=True)
     if not found.is_empty:
         raise typer.Exit(CHANGES)
-
-
-def _settings(env: str) -> Settings:
-    try:
-        return load(ENVIRONMENTS / f"{env}.toml")
-    except SettingsError as error:
-        raise OperatorError(str(error)) from None
 
 
 def _read(path: Path) -> bytes:
@@ -129,23 +122,25 @@ def _make(settings: Settings, folder: Path | None, *options: str) -> bytes:
     """Synthesize and plan, and return the plan as JSON."""
     with err.status(f"Planning {settings.name}"):
         local.synthesize()
-        stack = _stack(settings)
-        port = local.running_port() if settings.emulated else None
-        if settings.emulated and port is None:
-            raise OperatorError("the embedded AWS does not run; start it with: ops local up")
-        program = terraform.Terraform(stack, {"emulator_port": str(port)} if port else {})
+        stack = stack_of(settings)
+        program = terraform.Terraform(stack, environment.variables_of(settings))
         program.init()
         if folder:
             folder.mkdir(parents=True, exist_ok=True)
         return program.plan_json((folder or stack).resolve() / "plan.bin", *options)
 
 
-def _stack(settings: Settings) -> Path:
-    return ROOT / "cdktf.out" / "stacks" / settings.name
+def understand(raw: bytes, settings: Settings, *, drift: bool = False) -> tuple[Plan, summary.Context]:
+    """Return a plan and what a summary of it is made with, the guard's findings among it.
 
+    Arguments:
+        raw: as `terraform show -json` prints it.
+        drift: what its making found changed, instead of what it would change.
 
-def _understand(raw: bytes, settings: Settings, *, drift: bool = False) -> tuple[Plan, summary.Context]:
-    stack = _stack(settings)
+    Raises:
+        OperatorError: it is no plan, or the exceptions cannot be read.
+    """
+    stack = stack_of(settings)
     synthesized = _synthesized(stack / "cdk.tf.json")
     paths = {address: resource["//"]["metadata"]["path"].partition("/")[2] for address, resource in synthesized.items()}
     try:
@@ -180,7 +175,7 @@ def _synthesized(path: Path) -> dict[str, dict[str, Any]]:
 def _code(change: Change, settings: Settings, stack: Path) -> list[str]:
     """Return what changed in a function's zip, from the one that is deployed."""
     try:
-        deployed = state.client(settings, "lambda", settings.region).get_function(FunctionName=change.name)
+        deployed = environment.client(settings, "lambda", settings.region).get_function(FunctionName=change.name)
         with urllib.request.urlopen(deployed["Code"]["Location"], timeout=30) as answer:
             old = answer.read()
         return zip_changes(old, (stack / str(change.after["filename"])).read_bytes())

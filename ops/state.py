@@ -8,17 +8,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-import boto3
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.table import Table
 
-from infra.settings import ENVIRONMENTS, Settings, SettingsError, load, load_all
-from ops import local
+from infra.settings import Settings, load_all
 from ops.console import ROOT, OperatorError, command, out
+from ops.environment import Env, client, settings_of
 
 app = typer.Typer(help="Terraform's state.", no_args_is_help=True)
-Name = Annotated[str, typer.Argument(metavar="ENV", help="Environment, as in environments/<name>.toml.")]
 # A state is small and is wanted back for as long as anybody might notice that it is wrong.
 _OLD_VERSION_DAYS = 365
 
@@ -40,9 +38,9 @@ class Step:
 
 @app.command()
 @command
-def bootstrap(env: Name, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
+def bootstrap(env: Env, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
     """Make the bucket of an environment's state, or check it; says first what it will do, and does nothing twice."""
-    settings = _settings(env)
+    settings = settings_of(env)
     bucket = settings.state.bucket
     if bucket is None:
         raise OperatorError(f'environments/{env}.toml names no bucket; add [state] with bucket = "…"')
@@ -248,24 +246,3 @@ def _check_owner(s3: Any, bucket: str, account: str, region: str) -> bool:
     if there != region:
         raise OperatorError(f"s3://{bucket} is in {there}, not in {region}; set state.region")
     return True
-
-
-def client(settings: Settings, service: str, region: str) -> Any:
-    """Return a boto3 client of an environment that need not be deployed.
-
-    Raises:
-        OperatorError: it is emulated, and the embedded AWS does not run.
-    """
-    if not settings.emulated:
-        return boto3.client(service, region_name=region)
-    port = local.running_port()
-    if port is None:
-        raise OperatorError("the embedded AWS does not run; start it with: ops local up")
-    return local.client(service, port, region)
-
-
-def _settings(env: str) -> Settings:
-    try:
-        return load(ENVIRONMENTS / f"{env}.toml")
-    except SettingsError as error:
-        raise OperatorError(str(error)) from None

@@ -175,8 +175,11 @@ class Terraform:
         """Install the provider, unless that was done; only the locked one."""
         self._run("init", "-input=false", "-no-color", "-lockfile=readonly")
 
-    def apply(self) -> int:
+    def apply(self, plan: Path | None = None) -> int:
         """Apply the stack with live progress and return the number of resources changed.
+
+        Arguments:
+            plan: one that was made before; without it, whatever there is to do.
 
         Raises:
             OperatorError: with Terraform's own words.
@@ -189,7 +192,7 @@ class Terraform:
             TimeElapsedColumn(),
         )
         with Progress(*columns, console=out, transient=True) as progress:
-            return self._apply(progress)
+            return self._apply(progress, plan)
 
     def has_changes(self) -> bool:
         """Return whether a plan would change anything."""
@@ -211,13 +214,21 @@ class Terraform:
         """Return a plan as text."""
         return self._run("plan", "-input=false", "-no-color").stdout
 
+    def managed(self) -> set[str]:
+        """Return the addresses that the state has; none before the first apply."""
+        done = self._run("state", "list", codes=(0, 1))
+        if done.returncode and "No state file was found" not in done.stderr:
+            raise OperatorError(f"terraform state list failed:\n{done.stderr.strip()}")
+        return {line for line in done.stdout.splitlines() if not line.startswith("data.")}
+
     def outputs(self) -> dict[str, Any]:
         """Return the outputs' values; empty before the first apply."""
         outputs = json.loads(self._run("output", "-json", "-no-color").stdout)
         return {name: output["value"] for name, output in outputs.items()}
 
-    def _apply(self, progress: Progress) -> int:
-        command = [str(self._program), "apply", "-json", "-input=false", "-auto-approve"]
+    def _apply(self, progress: Progress, plan: Path | None) -> int:
+        what = [str(plan)] if plan else ["-auto-approve"]
+        command = [str(self._program), "apply", "-json", "-input=false", *what]
         task = progress.add_task("Reading what is there", total=None)
         faults: list[str] = []
         changed = 0
@@ -255,8 +266,18 @@ class Terraform:
             command, cwd=self.folder, env=self._environment, capture_output=True, text=True, check=False
         )
         if done.returncode not in codes:
-            raise OperatorError(f"terraform {arguments[0]} failed:\n{(done.stderr or done.stdout).strip()}")
+            raise OperatorError(f"terraform {arguments[0]} failed:\n{_reason(done.stderr or done.stdout)}")
         return done
+
+
+def _reason(said: str) -> str:
+    """Return what Terraform said; of a provider that crashed only where, as every resource then fails with it."""
+    crash = re.search(r"^panic: .*$", said, re.MULTILINE)
+    if crash is None:
+        return said.strip()
+    place = re.search(r"^\t(\S+\.go:\d+)", said[crash.end() :], re.MULTILINE)
+    where = place[1].rpartition("terraform-provider-aws/")[2] if place else "an unknown place"
+    return f"the provider itself crashed: {crash[0].removeprefix('panic: ')}, in {where}"
 
 
 def _event(line: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import Any
 import hypothesis
 import pytest
 
-from infra.settings import ENVIRONMENTS, load
+from infra.settings import ENVIRONMENTS, Settings, load
 from ops.cloud import Cloud
 from ops.console import ROOT
 from ops.local import Emulator
@@ -70,6 +70,24 @@ def synthesize(folder: Path, *program: str) -> Stacks:
         [sys.executable, *(program or ("main.py",))],
         cwd=ROOT,
         env={**os.environ, "CDKTF_OUTDIR": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return Stacks(folder)
+
+
+def synthesize_settings(settings: Settings, folder: Path) -> Stacks:
+    """Synthesize an environment that has no file in environments/."""
+    program = (
+        "import pathlib, sys\nfrom infra.app import synthesize\nfrom infra.settings import Settings\n"
+        "synthesize([Settings.model_validate_json(sys.stdin.read())], pathlib.Path(sys.argv[1]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(folder)],
+        input=settings.model_dump_json(),
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,

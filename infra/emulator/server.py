@@ -26,6 +26,7 @@ from ministack import app
 from ministack.core import iam_actions, iam_evaluator, responses
 from ministack.core.responses import get_account_id, json_response
 from ministack.services import (
+    apigateway_v1,
     cloudtrail,
     cloudwatch,
     cloudwatch_logs,
@@ -42,6 +43,7 @@ _SWEEP_SECONDS = 1
 # Where a test puts what AWS's own services put on the default bus; PutEvents refuses their names, as on AWS.
 SERVICE_EVENTS = "/_rollbook/service-events"
 _logger = logging.getLogger("ministack")
+_update_usage_plan = apigateway_v1._update_usage_plan
 _invoke_target = eventbridge._invoke_target
 _put_permission = eventbridge._put_permission
 _create_schedule = scheduler._create_schedule
@@ -339,6 +341,15 @@ def create_trail(body: dict[str, Any]) -> Any:
     return answer
 
 
+def update_usage_plan(plan_id: str, body: dict[str, Any]) -> Any:
+    """Change a usage plan; a patch has every value as a text, and limits and rates are numbers."""
+    for operation in body.get("patchOperations", []):
+        if re.fullmatch(r"/(throttle|quota)/(burstLimit|rateLimit|limit|offset)", operation.get("path", "")):
+            number = float(operation["value"])
+            operation["value"] = int(number) if number.is_integer() else number
+    return _update_usage_plan(plan_id, body)
+
+
 def fill_in(text: str, *, schedule_arn: str, scheduled_time: datetime, execution_id: str, attempt: int) -> str:
     """Return a target's input with the context attributes filled in.
 
@@ -475,6 +486,7 @@ def main() -> None:
     """Run MiniStack with the additions, until it is told to stop."""
     eventbridge._invoke_target = invoke_target
     eventbridge._put_permission = put_permission
+    apigateway_v1._update_usage_plan = update_usage_plan
     cloudtrail._DISPATCH["CreateTrail"] = create_trail
     cloudwatch._describe_alarms = describe_alarms
     lambda_svc._emit_lambda_logs = emit_lambda_logs

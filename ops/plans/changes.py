@@ -24,6 +24,7 @@ class Action(StrEnum):
     REPLACE = "replace"
     FORGET = "forget"
     CHANGE = "change"
+    ADOPT = "adopt"
     ADD = "add"
 
 
@@ -59,7 +60,12 @@ class Attribute:
 
 @dataclass(frozen=True)
 class Change:
-    """A resource that changes; `before` is empty for a new one, `after` for one that goes."""
+    """A resource that changes; `before` is empty for a new one, `after` for one that goes.
+
+    Arguments:
+        moved_from: its address until now, if that was another one.
+        adopted_from: its id in the account, if it is imported from there.
+    """
 
     address: str
     kind: str
@@ -69,6 +75,7 @@ class Change:
     after: Mapping[str, Any]
     attributes: tuple[Attribute, ...]
     moved_from: str = ""
+    adopted_from: str = ""
 
     @property
     def name(self) -> str:
@@ -110,8 +117,7 @@ def drift_of(raw: bytes | str, paths: Mapping[str, str], configured: Mapping[str
             attribute
             for attribute in change.attributes
             if (known is None or re.split(r"[.\[]", attribute.path)[0] in {*known, "tags_all"})
-            # What was not set and is off: the provider says it only when it has read it back.
-            and not (attribute.before is None and attribute.after is False)
+            and not _is_still_off(attribute)
         )
         if kept or change.action is not Action.CHANGE:
             changes.append(replace(change, attributes=kept))
@@ -155,11 +161,17 @@ def _change(found: dict[str, Any], paths: Mapping[str, str]) -> Change | None:
         return None
     change = found["change"]
     moved_from = found.get("previous_address", "")
+    adopted_from = str((change.get("importing") or {}).get("id", ""))
     action = _ACTIONS.get(tuple(change["actions"]))
+    if action is None and adopted_from:
+        action = Action.ADOPT
     if action is None and not moved_from:
         return None
     before, after = change.get("before") or {}, change.get("after") or {}
-    attributes = _attributes(change, before, after) if action in {Action.CHANGE, Action.REPLACE} else iter(())
+    attributes = tuple(_attributes(change, before, after) if action in {Action.CHANGE, Action.REPLACE} else ())
+    if adopted_from:
+        attributes = tuple(attribute for attribute in attributes if not _is_still_off(attribute))
+        action = Action.ADOPT if action is Action.CHANGE and not attributes else action
     address = found["address"]
     path = paths.get(address, "")
     return Change(
@@ -169,8 +181,9 @@ def _change(found: dict[str, Any], paths: Mapping[str, str]) -> Change | None:
         action=action or Action.CHANGE,
         before=before,
         after=after,
-        attributes=tuple(attributes),
+        attributes=attributes,
         moved_from=moved_from,
+        adopted_from=adopted_from,
     )
 
 
@@ -187,6 +200,11 @@ def _attributes(change: dict[str, Any], before: dict[str, Any], after: dict[str,
             is_unknown=new is _UNKNOWN,
             forces_replacement=any(path == force or path.startswith((f"{force}.", f"{force}[")) for force in forcing),
         )
+
+
+def _is_still_off(attribute: Attribute) -> bool:
+    """Return whether it was not set and is off: the provider says so only when it has read it back."""
+    return attribute.before is None and attribute.after is False and not attribute.is_unknown
 
 
 def _differences(path: str, before: Any, after: Any, unknown: Any) -> Iterator[tuple[str, Any, Any]]:

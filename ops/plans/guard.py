@@ -205,13 +205,33 @@ def _unlocks(change: Change) -> Iterator[str]:
 
 
 def _shortens(change: Change) -> Iterator[str]:
+    if change.kind == "aws_s3_bucket_lifecycle_configuration" and change.action is Action.ADD:
+        # The name of a bucket that is made with it is not known yet.
+        if bucket := change.after.get("bucket"):
+            for name, what, days in _expirations(change.after):
+                yield f"{name} begins to delete {what} that {bucket} holds already, after {days} days"
+        return
     for attribute in change.attributes:
+        if change.kind == "aws_kms_key" and attribute.before is None:
+            continue  # an adopted key's window is not known: AWS tells it only of a key that is being deleted
         known = (change.kind, attribute.path) in _RETENTIONS
         if not known and not attribute.path.endswith(_RETAINING_LEAVES):
             continue
         before, after = _days(attribute.before), _days(attribute.after)
         if after < before:
             yield f"{attribute.path}: {attribute.before or 'for ever'} → {attribute.after}"
+
+
+def _expirations(lifecycle: Mapping[str, Any]) -> Iterator[tuple[str, str, int]]:
+    parts = (
+        ("objects", "expiration", "days"),
+        ("older versions", "noncurrent_version_expiration", "noncurrent_days"),
+    )
+    for rule in lifecycle.get("rule") or []:
+        for what, part, leaf in parts:
+            for block in rule.get(part) or []:
+                if block.get(leaf):
+                    yield str(rule["id"]), what, int(block[leaf])
 
 
 def _days(value: Any) -> float:

@@ -20,9 +20,17 @@ _HEADS = {
     Action.REPLACE: "Replaced: destroyed, and made anew",
     Action.FORGET: "Forgotten",
     Action.CHANGE: "Changed",
+    Action.ADOPT: "Adopted as it is",
     Action.ADD: "Added",
 }
-_SIGNS = {Action.DESTROY: "-", Action.REPLACE: "-/+", Action.FORGET: ".", Action.CHANGE: "~", Action.ADD: "+"}
+_SIGNS = {
+    Action.DESTROY: "-",
+    Action.REPLACE: "-/+",
+    Action.FORGET: ".",
+    Action.CHANGE: "~",
+    Action.ADOPT: "=",
+    Action.ADD: "+",
+}
 Code = Callable[[Change], list[str]]
 
 
@@ -63,7 +71,14 @@ def headline(plan: Plan) -> str:
     """Return the plan in a line."""
     if plan.is_empty:
         return "no changes"
-    words = {"destroy": "destroyed", "replace": "replaced", "forget": "forgotten", "change": "changed", "add": "added"}
+    words = {
+        "destroy": "destroyed",
+        "replace": "replaced",
+        "forget": "forgotten",
+        "change": "changed",
+        "adopt": "adopted as they are",
+        "add": "added",
+    }
     parts = [f"{count:,} {words[name]}" for name, count in counts(plan).items() if count]
     if plan.outputs:
         parts.append(f"{len(plan.outputs)} outputs changed")
@@ -123,7 +138,8 @@ def _markdown(plan: Plan, context: Context, detail: int) -> str:
             if detail < 2:
                 out += _details(change, context)
         out.append("")
-    out += _added(plan, detail)
+    out += _by_capability(plan, Action.ADOPT, detail)
+    out += _by_capability(plan, Action.ADD, detail)
     if plan.outputs:
         out.append(f"Outputs that change: {', '.join(f'`{name}`' for name in plan.outputs)}\n")
     if detail:
@@ -160,13 +176,13 @@ def _findings(findings: Sequence[Finding], detail: int) -> Iterator[str]:
             )
 
 
-def _added(plan: Plan, detail: int) -> Iterator[str]:
-    added = [change for change in plan.changes if change.action is Action.ADD]
-    if not added:
+def _by_capability(plan: Plan, action: Action, detail: int) -> Iterator[str]:
+    fitting = [change for change in plan.changes if change.action is action]
+    if not fitting:
         return
-    yield f"### {_HEADS[Action.ADD]} ({len(added):,})\n"
+    yield f"### {_HEADS[action]} ({len(fitting):,})\n"
     by_capability: dict[str, list[Change]] = {}
-    for change in added:
+    for change in fitting:
         by_capability.setdefault(change.capability, []).append(change)
     for capability, found in sorted(by_capability.items()):
         if detail:

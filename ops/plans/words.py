@@ -46,10 +46,13 @@ def lines(change: Change, now: datetime, code: Callable[[Change], list[str]]) ->
     """
     if change.moved_from:
         yield f"moved from {change.moved_from}; nothing in AWS changes by that"
+    if change.adopted_from:
+        yield f"adopted from {change.adopted_from}"
     is_code = {"source_code_hash", "filename", "last_modified", "code_sha256", "qualified_arn", "version"}
     if change.kind == "aws_lambda_function" and any(part.path == "source_code_hash" for part in change.attributes):
-        yield "code:"
-        yield from (f"  {line}" for line in code(change))
+        files = code(change)
+        yield "code:" if files else "code: the same files"
+        yield from (f"  {line}" for line in files)
     for attribute in change.attributes:
         if change.kind == "aws_lambda_function" and attribute.path in is_code:
             continue

@@ -28,7 +28,7 @@ def ops(local: Local, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ops:
         return local.terraform.plan_json((folder or tmp_path) / "plan.bin", *options)
 
     monkeypatch.setattr(command, "_make", make)
-    monkeypatch.setattr(command, "_stack", lambda _: local.terraform.folder)
+    monkeypatch.setattr(command, "stack_of", lambda _: local.terraform.folder)
     monkeypatch.setattr(command, "EXCEPTIONS", tmp_path / "exceptions.toml")
     return lambda *arguments: CliRunner().invoke(app, list(arguments))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import threading
 import uuid
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from typer.testing import CliRunner, Result
 from infra.settings import Settings, State
 from ops import state, terraform
 from ops.console import ROOT
-from tests.conftest import Local
+from tests.conftest import Local, synthesize_settings
 from tests.local.aws import wait_for
 
 
@@ -27,7 +26,7 @@ def settings(local: Local, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings
     """The local environment with a state in a bucket of its own."""
     bucket = f"state-{uuid.uuid4()}"
     changed = local.cloud.settings.model_copy(update={"state": State(bucket=bucket)})
-    monkeypatch.setattr(state, "_settings", lambda _: changed)
+    monkeypatch.setattr(state, "settings_of", lambda _: changed)
     monkeypatch.setattr(state, "load_all", lambda: [changed])
     monkeypatch.setattr(state, "client", lambda _, service, __: local.cloud.client(service))
     yield changed
@@ -108,28 +107,14 @@ class Person:
         return str(json.loads((self._folder / "main.tf.json").read_text())["terraform"]["backend"])
 
 
-def s3_backend(settings: Settings) -> dict[str, Any]:
+def s3_backend(settings: Settings, folder: Path) -> dict[str, Any]:
     """The backend as the constructs synthesize it for such an environment."""
-    program = (
-        "import json, sys, cdktf\nfrom infra.settings import Settings\nfrom infra.stack import RollbookStack\n"
-        "settings = Settings.model_validate_json(sys.stdin.read())\napp = cdktf.Testing.app()\n"
-        "stack = RollbookStack(app, settings)\nprint(json.dumps(stack.to_terraform()['terraform']['backend']))\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        input=settings.model_dump_json(),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+    return dict(synthesize_settings(settings, folder).json(settings.name)["terraform"]["backend"])
 
 
 def test_a_state_in_s3_is_shared_locked_and_can_be_moved(settings: Settings, local: Local, tmp_path: Path) -> None:
     assert bootstrap("--yes").exit_code == 0
-    remote, here = s3_backend(settings), {"local": {"path": "terraform.tfstate"}}
+    remote, here = s3_backend(settings, tmp_path / "synth"), {"local": {"path": "terraform.tfstate"}}
     assert remote["s3"]["use_lockfile"] is True
     first = Person(tmp_path / "first", here, local.port)
     first.init()

@@ -12,7 +12,17 @@ import pytest
 from ops.console import ROOT
 from tests.conftest import Stacks, synthesize
 
-SOURCES = ("main.py", "cdktf.json", "Pipfile", "Pipfile.lock", "environments", "handlers", "infra", "site", "terraform.lock.hcl")
+SOURCES = (
+    "main.py",
+    "cdktf.json",
+    "Pipfile",
+    "Pipfile.lock",
+    "environments",
+    "handlers",
+    "infra",
+    "site",
+    "terraform.lock.hcl",
+)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

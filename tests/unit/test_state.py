@@ -19,7 +19,7 @@ from tests.unit.aws import REGION
 @pytest.fixture
 def settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     settings = load(ENVIRONMENTS / "workshop.toml").model_copy(update={"state": State(bucket="state-of-somebody")})
-    monkeypatch.setattr(state, "_settings", lambda _: settings)
+    monkeypatch.setattr(state, "settings_of", lambda _: settings)
     with mock_aws():
         yield
 
@@ -37,7 +37,7 @@ def test_a_bucket_of_another_account_is_refused(settings: None, monkeypatch: pyt
 
     monkeypatch.setattr(s3, "head_bucket", forbidden)
     real = boto3.client
-    monkeypatch.setattr(state.boto3, "client", lambda name, **given: s3 if name == "s3" else real(name, **given))
+    monkeypatch.setattr(boto3, "client", lambda name, **given: s3 if name == "s3" else real(name, **given))
     refused = bootstrap()
     assert refused.exit_code == 1
     assert "is not the account 123456789012's" in " ".join(refused.stderr.split())
