@@ -12,7 +12,7 @@ import typer
 from rich.progress import Progress
 
 from infra.settings import Settings
-from ops import environment, local, terraform
+from ops import environment, local
 from ops.adoption.finders import AdoptionError
 from ops.adoption.leftovers import Leftover, leftovers
 from ops.adoption.search import Search
@@ -92,7 +92,7 @@ class Adoption:
         self.folder.mkdir(parents=True)
         for part in (*stack.glob("*.tf.json"), *stack.glob("assets"), stack / ".terraform.lock.hcl"):
             (self.folder / part.name).symlink_to(part)
-        self._terraform = terraform.Terraform(self.folder, environment.variables_of(settings))
+        self._terraform = environment.terraform_of(settings, self.folder)
         region = settings.region
         try:
             account = str(environment.client(settings, "sts", region).get_caller_identity()["Account"])

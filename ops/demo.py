@@ -11,7 +11,7 @@ import typer
 
 from handlers.backups import verify
 from infra.settings import ENVIRONMENTS, load
-from ops import backups, local, sample, schedule, students, terraform
+from ops import backups, local, sample, schedule, students
 from ops.cloud import Cloud, fetch
 from ops.console import OperatorError, command, out
 
@@ -90,7 +90,7 @@ def _steps(cloud: Cloud, port: int) -> Iterator[str]:
         f"{drill['items']} records and deleted that table"
     )
 
-    changes = terraform.Terraform(local.STACK, {"emulator_port": str(port)})
+    changes = local.terraform_in(local.STACK, port)
     _expect(not changes.has_changes(), "a plan of the unchanged stack is not empty", changes.plan)
     yield "a plan of the unchanged stack is empty"
 

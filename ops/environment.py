@@ -11,6 +11,7 @@ import typer
 from infra.settings import ENVIRONMENTS, Settings, SettingsError, load
 from ops import local
 from ops.console import ROOT, OperatorError
+from ops.terraform import Terraform
 
 Env = Annotated[str, typer.Argument(metavar="ENV", help="Environment, as in environments/<name>.toml.")]
 
@@ -32,13 +33,13 @@ def stack_of(settings: Settings) -> Path:
     return ROOT / "cdktf.out" / "stacks" / settings.name
 
 
-def variables_of(settings: Settings) -> dict[str, str]:
-    """Return the values of its stack's Terraform variables.
+def terraform_of(settings: Settings, folder: Path) -> Terraform:
+    """Return Terraform in a folder with its synthesized stack.
 
     Raises:
         OperatorError: it is emulated, and the embedded AWS does not run.
     """
-    return {"emulator_port": str(_port())} if settings.emulated else {}
+    return local.terraform_in(folder, _port()) if settings.emulated else Terraform(folder)
 
 
 def client(settings: Settings, service: str, region: str) -> Any:

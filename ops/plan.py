@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from infra import prices
 from infra.settings import ENVIRONMENTS, Settings
 from infra.settings import EXCEPTIONS as EXCEPTIONS_FILE
-from ops import environment, local, terraform
+from ops import environment, local
 from ops.console import OperatorError, command, err, out
 from ops.environment import Env, settings_of, stack_of
 from ops.plans import guard as guards
@@ -123,7 +123,7 @@ def _make(settings: Settings, folder: Path | None, *options: str) -> bytes:
     with err.status(f"Planning {settings.name}"):
         local.synthesize()
         stack = stack_of(settings)
-        program = terraform.Terraform(stack, environment.variables_of(settings))
+        program = environment.terraform_of(settings, stack)
         program.init()
         if folder:
             folder.mkdir(parents=True, exist_ok=True)

@@ -161,10 +161,12 @@ class Terraform:
     Arguments:
         folder: the synthesized stack.
         variables: values of its Terraform variables.
+        parallelism: resources that are worked on at a time; 10 is Terraform's own.
     """
 
     folder: Path
     variables: Mapping[str, str] = field(default_factory=dict)
+    parallelism: int = 10
 
     def __post_init__(self) -> None:
         self._program = find()
@@ -228,7 +230,7 @@ class Terraform:
 
     def _apply(self, progress: Progress, plan: Path | None) -> int:
         what = [str(plan)] if plan else ["-auto-approve"]
-        command = [str(self._program), "apply", "-json", "-input=false", *what]
+        command = [str(self._program), "apply", "-json", "-input=false", f"-parallelism={self.parallelism}", *what]
         task = progress.add_task("Reading what is there", total=None)
         faults: list[str] = []
         changed = 0

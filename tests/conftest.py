@@ -20,7 +20,7 @@ import pytest
 from infra.settings import ENVIRONMENTS, Settings, load
 from ops.cloud import Cloud
 from ops.console import ROOT
-from ops.local import Emulator
+from ops.local import Emulator, terraform_in
 from ops.terraform import Terraform
 
 # The same examples in every run, however slow the machine.
@@ -151,7 +151,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _raise(emulator: Emulator, synth: Future[Stacks], folder: Path) -> Local:
     emulator.start()
-    terraform = Terraform(synth.result().path("local"), {"emulator_port": str(emulator.port)})
+    terraform = terraform_in(synth.result().path("local"), emulator.port)
     terraform.init()
     terraform.apply()
     cloud = Cloud(load(ENVIRONMENTS / "local.toml"), terraform.outputs(), emulator.port)

@@ -25,7 +25,8 @@ In the process (`server.py`, which runs MiniStack and adds what it leaves out):
 - *Lambda*: a dead letter is the event itself, with the error in its attributes, and a destination is told besides.
 - *CloudWatch*: metrics that are embedded in a function's log are put; an alarm is described with all that it has. No
   alarm is evaluated on missing data.
-- *API Gateway*: the limits and rates of a usage plan stay numbers when it is changed.
+- *API Gateway*: a patch may name what has a slash in its name, the limits and rates of a usage plan stay numbers, and
+  tags that are put on later are shown with what they are on.
 - *CloudTrail*: a trail keeps the tags that it is made with.
 - *CloudFront*: an object that is missing is a 404 to a distribution that may list the bucket.
 - *Sweep*: schedules are looked at every second instead of every ten.

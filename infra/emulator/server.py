@@ -43,7 +43,9 @@ _SWEEP_SECONDS = 1
 # Where a test puts what AWS's own services put on the default bus; PutEvents refuses their names, as on AWS.
 SERVICE_EVENTS = "/_rollbook/service-events"
 _logger = logging.getLogger("ministack")
-_update_usage_plan = apigateway_v1._update_usage_plan
+_apply_patch = apigateway_v1._apply_patch
+_tag_v1_resource = apigateway_v1._tag_v1_resource
+_untag_v1_resource = apigateway_v1._untag_v1_resource
 _invoke_target = eventbridge._invoke_target
 _put_permission = eventbridge._put_permission
 _create_schedule = scheduler._create_schedule
@@ -341,13 +343,55 @@ def create_trail(body: dict[str, Any]) -> Any:
     return answer
 
 
-def update_usage_plan(plan_id: str, body: dict[str, Any]) -> Any:
-    """Change a usage plan; a patch has every value as a text, and limits and rates are numbers."""
-    for operation in body.get("patchOperations", []):
-        if re.fullmatch(r"/(throttle|quota)/(burstLimit|rateLimit|limit|offset)", operation.get("path", "")):
+def apply_patch(part: dict[str, Any], operations: list[dict[str, Any]]) -> Any:
+    """Patch a part of an API: a path may be escaped (RFC 6901), and a limit that is sent as a text is a number."""
+    for operation in operations:
+        path = operation.get("path", "")
+        if re.fullmatch(r"/(throttle|quota)/(burstLimit|rateLimit|limit|offset)", path):
             number = float(operation["value"])
             operation["value"] = int(number) if number.is_integer() else number
-    return _update_usage_plan(plan_id, body)
+        if "~" in path:
+            *parents, name = (key.replace("~1", "/").replace("~0", "~") for key in path.lstrip("/").split("/"))
+            target = part
+            for key in parents:
+                target = target.setdefault(key, {})
+            if operation["op"] == "remove":
+                target.pop(name, None)
+            else:
+                target[name] = operation.get("value")
+        else:
+            _apply_patch(part, [operation])
+    return part
+
+
+def tag_api(resource_arn: str, body: dict[str, Any]) -> Any:
+    """Tag a part of an API, so that asking for the part shows it."""
+    answer = _tag_v1_resource(resource_arn, body)
+    if answer[0] < 300:
+        _api_part(resource_arn).setdefault("tags", {}).update(body.get("tags", {}))
+    return answer
+
+
+def untag_api(resource_arn: str, names: list[str]) -> Any:
+    """Take tags off a part of an API."""
+    answer = _untag_v1_resource(resource_arn, names)
+    if answer[0] < 300:
+        for name in names:
+            _api_part(resource_arn).get("tags", {}).pop(name, None)
+    return answer
+
+
+def _api_part(resource_arn: str) -> dict[str, Any]:
+    _, kind, id_, *stage = resource_arn.split(":", 5)[5].split("/")
+    if stage:
+        return apigateway_v1._stages_v1[id_][stage[1]]  # type: ignore[no-any-return]
+    parts = {
+        "restapis": apigateway_v1._rest_apis,
+        "apikeys": apigateway_v1._api_keys,
+        "usageplans": apigateway_v1._usage_plans,
+        "domainnames": apigateway_v1._domain_names,
+    }
+    return parts[kind][id_]  # type: ignore[no-any-return]
 
 
 def fill_in(text: str, *, schedule_arn: str, scheduled_time: datetime, execution_id: str, attempt: int) -> str:
@@ -486,7 +530,9 @@ def main() -> None:
     """Run MiniStack with the additions, until it is told to stop."""
     eventbridge._invoke_target = invoke_target
     eventbridge._put_permission = put_permission
-    apigateway_v1._update_usage_plan = update_usage_plan
+    apigateway_v1._apply_patch = apply_patch
+    apigateway_v1._tag_v1_resource = tag_api
+    apigateway_v1._untag_v1_resource = untag_api
     cloudtrail._DISPATCH["CreateTrail"] = create_trail
     cloudwatch._describe_alarms = describe_alarms
     lambda_svc._emit_lambda_logs = emit_lambda_logs

@@ -24,8 +24,7 @@ from infra.reported import message
 from infra.settings import ENVIRONMENTS, load
 from ops.cloud import Cloud, fetch
 from ops.console import ROOT, out
-from ops.local import Emulator, mails
-from ops.terraform import Terraform
+from ops.local import Emulator, mails, terraform_in
 from tests.conftest import _free_port, synthesize
 
 # Policies that no flow on the embedded AWS can show to be needed, and why.
@@ -244,7 +243,7 @@ def main() -> None:
     try:
         stacks = synthesize(folder / "cdktf.out")
         emulator.start()
-        terraform = Terraform(stacks.path("local"), {"emulator_port": str(emulator.port)})
+        terraform = terraform_in(stacks.path("local"), emulator.port)
         terraform.init()
         terraform.apply()
         spare = prove(Cloud(load(ENVIRONMENTS / "local.toml"), terraform.outputs(), emulator.port), emulator.port)
