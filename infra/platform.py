@@ -28,11 +28,16 @@ class Origin:
 
 
 class Aws:
-    """AWS as it is."""
+    """AWS as it is.
 
-    def __init__(self, stack: TerraformStack, settings: Settings) -> None:
+    Arguments:
+        name: of the stack, where it is not the environment's own.
+    """
+
+    def __init__(self, stack: TerraformStack, settings: Settings, name: str = "") -> None:
         self.stack = stack
         self.settings = settings
+        self._name = name or settings.name
         self._providers: dict[str, AwsProvider] = {}
 
     @cached_property
@@ -51,12 +56,12 @@ class Aws:
         state = self.settings.state
         if state.bucket is None:
             # From cdktf.out/stacks/<name>; cdktf's default would put a path of this machine into the JSON.
-            LocalBackend(self.stack, path=f"../../../terraform.{self.settings.name}.tfstate")
+            LocalBackend(self.stack, path=f"../../../terraform.{self._name}.tfstate")
             return
         backend = S3Backend(
             self.stack,
             bucket=state.bucket,
-            key=f"{self.settings.name}/terraform.tfstate",
+            key=f"{self._name}/terraform.tfstate",
             region=state.region or self.settings.region,
             encrypt=True,
             **self.backend_options(),

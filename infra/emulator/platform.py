@@ -55,8 +55,8 @@ _NEWEST_RUNTIME = 13
 class EmulatedAws(Aws):
     """The embedded AWS on a port of this machine, named by the Terraform variable `emulator_port`."""
 
-    def __init__(self, stack: TerraformStack, settings: Settings) -> None:
-        super().__init__(stack, settings)
+    def __init__(self, stack: TerraformStack, settings: Settings, name: str = "") -> None:
+        super().__init__(stack, settings, name)
         self._port = TerraformVariable(
             stack, "emulator_port", type="number", default=4566, description="Port of the embedded AWS."
         )

@@ -14,6 +14,7 @@ from handlers.environment import ReportedTable
 from infra.settings.backups import Backups, Drills, Restores, TablePlan, days_in_classes, spread
 from infra.settings.events import Events, SignUps, Snapshots
 from infra.settings.fields import BucketName, Region, Section, TimeZone, check_window
+from infra.settings.github import GitHub
 from infra.settings.school import Api, Functions, Mail, Records, Site
 from infra.settings.vault import Vault
 from infra.settings.watching import Alerts, Audit, Monitoring, Objectives, WeeklyReport
@@ -63,6 +64,7 @@ class Settings(Section):
     objectives: Objectives = Objectives()
     weekly_report: WeeklyReport = WeeklyReport()
     state: State = State()
+    github: GitHub = GitHub()
 
     def _check_fleet(self) -> None:
         plans = self.backed_up_tables
@@ -156,6 +158,11 @@ class Settings(Section):
         if any(copy.region == self.region for rule in self.vault.rules for copy in rule.copies):
             raise ValueError(
                 f"[vault] rules.copies.region: {self.region} is where the vault is; a copy there protects from nothing"
+            )
+        if self.github.repository and self.state.bucket is None:
+            raise ValueError(
+                f"[github] repository: a workflow in {self.github.repository} would start without a state each time; "
+                "name a bucket in [state]"
             )
         self._check_fleet()
         if self.monitoring.enabled:

@@ -1,0 +1,303 @@
+"""The access of GitHub's workflows: a small stack of its own, applied once by a person, with two roles.
+
+A workflow proves who it is by a token of GitHub's (OpenID Connect), so that no key is kept anywhere. Neither role can
+read a record, a backup or a dead letter. What the deploying role may make is named after the environment's own stack.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from cdktf import TerraformOutput, TerraformStack
+from cdktf_cdktf_provider_aws.cloudtrail import Cloudtrail
+from cdktf_cdktf_provider_aws.dynamodb_table import DynamodbTable
+from cdktf_cdktf_provider_aws.iam_openid_connect_provider import IamOpenidConnectProvider
+from cdktf_cdktf_provider_aws.iam_role import IamRole
+from cdktf_cdktf_provider_aws.iam_role_policy import IamRolePolicy
+from cdktf_cdktf_provider_aws.lambda_function import LambdaFunction
+from cdktf_cdktf_provider_aws.s3_bucket import S3Bucket
+from cdktf_cdktf_provider_aws.scheduler_schedule_group import SchedulerScheduleGroup
+from cdktf_cdktf_provider_aws.sns_topic import SnsTopic
+from cdktf_cdktf_provider_aws.sqs_queue import SqsQueue
+from constructs import Construct
+
+from infra.emulator.platform import EmulatedAws
+from infra.platform import Aws
+from infra.settings import Settings
+from infra.shapes import policy
+from infra.shapes.policy import Statement
+
+ISSUER = "token.actions.githubusercontent.com"
+AUDIENCE = "sts.amazonaws.com"
+# Characters of all inline policies of a role, without white space (IAM User Guide, "IAM and AWS STS quotas"), less
+# what the account's 12 digits need in each ARN.
+_LARGEST = 10_240 - 100 * 12
+# What the provider reads to compare a resource with its configuration. Source: Service Authorization Reference.
+READS = (
+    "apigateway:GET",
+    "backup:Describe*",
+    "backup:Get*",
+    "backup:List*",
+    "cloudfront:Get*",
+    "cloudfront:List*",
+    "cloudtrail:DescribeTrails",
+    "cloudtrail:Get*",
+    "cloudtrail:ListTags",
+    "cloudwatch:DescribeAlarms",
+    "cloudwatch:GetDashboard",
+    "cloudwatch:ListTagsForResource",
+    "dynamodb:Describe*",
+    "dynamodb:List*",
+    "events:Describe*",
+    "events:List*",
+    "iam:Get*",
+    "iam:List*",
+    "kms:DescribeKey",
+    "kms:GetKeyPolicy",
+    "kms:GetKeyRotationStatus",
+    "kms:List*",
+    "lambda:Get*",
+    "lambda:List*",
+    "logs:Describe*",
+    "logs:ListTagsForResource",
+    "s3:GetAccelerateConfiguration",
+    "s3:GetBucket*",
+    "s3:GetEncryptionConfiguration",
+    "s3:GetLifecycleConfiguration",
+    "s3:GetReplicationConfiguration",
+    "s3:ListBucket",
+    "scheduler:Get*",
+    "scheduler:List*",
+    "ses:Get*",
+    "ses:List*",
+    "sns:Get*",
+    "sns:List*",
+    "sqs:GetQueueAttributes",
+    "sqs:GetQueueUrl",
+    "sqs:ListQueueTags",
+)
+# What reads or changes records, and whatever came of them; neither role may, whatever else it is given.
+RECORDS = (
+    "dynamodb:BatchGetItem",
+    "dynamodb:BatchWriteItem",
+    "dynamodb:DeleteItem",
+    "dynamodb:ExportTableToPointInTime",
+    "dynamodb:GetItem",
+    "dynamodb:GetRecords",
+    "dynamodb:PartiQL*",
+    "dynamodb:PutItem",
+    "dynamodb:Query",
+    "dynamodb:Scan",
+    "dynamodb:UpdateItem",
+    "lambda:InvokeFunction",
+    "logs:FilterLogEvents",
+    "logs:GetLogEvents",
+    "logs:StartQuery",
+    "sqs:DeleteMessage",
+    "sqs:PurgeQueue",
+    "sqs:ReceiveMessage",
+    "ses:SendEmail",
+)
+OBJECTS = ("s3:DeleteObject*", "s3:GetObject*", "s3:PutObject*", "s3:ReplicateObject", "s3:RestoreObject")
+# Services that name what they make by ids of their own; a policy cannot know them.
+UNNAMED = (
+    "apigateway:*",
+    "backup:*",
+    "backup-storage:MountCapsule",
+    "cloudfront:*",
+    "cloudwatch:DeleteAlarms",
+    "cloudwatch:DeleteDashboards",
+    "cloudwatch:PutDashboard",
+    "cloudwatch:PutMetricAlarm",
+    "cloudwatch:TagResource",
+    "cloudwatch:UntagResource",
+    "events:*",
+    "kms:CreateAlias",
+    "kms:CreateKey",
+    "kms:DeleteAlias",
+    "kms:EnableKeyRotation",
+    "kms:PutKeyPolicy",
+    "kms:ScheduleKeyDeletion",
+    "kms:TagResource",
+    "kms:UntagResource",
+    "kms:UpdateAlias",
+    "kms:UpdateKeyDescription",
+    "logs:AssociateKmsKey",
+    "logs:CreateLogDelivery",
+    "logs:CreateLogGroup",
+    "logs:DeleteLogGroup",
+    "logs:DeleteResourcePolicy",
+    "logs:DeleteRetentionPolicy",
+    "logs:PutResourcePolicy",
+    "logs:PutRetentionPolicy",
+    "logs:TagResource",
+    "logs:UntagResource",
+    "ses:CreateEmailIdentity",
+    "ses:DeleteEmailIdentity",
+    "ses:PutEmailIdentity*",
+    "ses:TagResource",
+    "ses:UntagResource",
+)
+# The type, the attribute that has its name, the ARNs over that name, and the service's actions.
+NAMED = (
+    (DynamodbTable, "name_input", ("arn:aws:dynamodb:*:{account}:table/{name}",), "dynamodb:*"),
+    (LambdaFunction, "function_name_input", ("arn:aws:lambda:{region}:{account}:function:{name}",), "lambda:*"),
+    (S3Bucket, "bucket_input", ("arn:aws:s3:::{name}",), "s3:*"),
+    (SqsQueue, "name_input", ("arn:aws:sqs:{region}:{account}:{name}",), "sqs:*"),
+    (SnsTopic, "name_input", ("arn:aws:sns:{region}:{account}:{name}",), "sns:*"),
+    (Cloudtrail, "name_input", ("arn:aws:cloudtrail:{region}:{account}:trail/{name}",), "cloudtrail:*"),
+    (
+        SchedulerScheduleGroup,
+        "name_input",
+        (
+            "arn:aws:scheduler:{region}:{account}:schedule-group/{name}",
+            "arn:aws:scheduler:{region}:{account}:schedule/{name}/*",
+        ),
+        "scheduler:*",
+    ),
+)
+_ROLE_ACTIONS = (
+    "iam:AttachRolePolicy",
+    "iam:CreateRole",
+    "iam:DeleteRole",
+    "iam:DeleteRolePolicy",
+    "iam:DetachRolePolicy",
+    "iam:PutRolePolicy",
+    "iam:TagRole",
+    "iam:UntagRole",
+    "iam:UpdateAssumeRolePolicy",
+    "iam:UpdateRole",
+    "iam:UpdateRoleDescription",
+)
+# Who the stack's roles are passed to.
+_PASSED_TO = (
+    "apigateway.amazonaws.com",
+    "backup.amazonaws.com",
+    "lambda.amazonaws.com",
+    "s3.amazonaws.com",
+    "scheduler.amazonaws.com",
+)
+
+
+class GitHubStack(TerraformStack):
+    """The OpenID Connect provider of GitHub and the roles of one environment."""
+
+    def __init__(self, scope: Construct, settings: Settings, target: TerraformStack) -> None:
+        name = f"{settings.name}-github"
+        super().__init__(scope, name)
+        platform = (EmulatedAws if settings.emulated else Aws)(self, settings, name)
+        platform.configure()
+        github, account = settings.github, platform.account_id
+        provider = (
+            f"arn:aws:iam::{account}:oidc-provider/{ISSUER}"
+            if github.provider_exists
+            else IamOpenidConnectProvider(self, "provider", url=f"https://{ISSUER}", client_id_list=[AUDIENCE]).arn
+        )
+        of_repository = f"repo:{github.repository}"
+        reads = [
+            Statement("ReadConfiguration", READS, ["*"]),
+            Statement(
+                "ReadSite", ["s3:GetObject", "s3:GetObjectTagging"], [f"arn:aws:s3:::{settings.site.bucket_name}/*"]
+            ),
+        ]
+        plan = self._role(
+            "plan",
+            github.plan_role_name,
+            provider,
+            [f"{of_repository}:pull_request", f"{of_repository}:ref:refs/heads/{github.branch}"],
+            {"Read": [*reads, *_state(settings, write=False)], "Never": _never(settings)},
+        )
+        deploy = self._role(
+            "deploy",
+            github.deploy_role_name,
+            provider,
+            [f"{of_repository}:environment:{github.environment or settings.name}"],
+            {
+                "Read": [*reads, *_state(settings, write=True)],
+                "Deploy": list(_writes(settings, target, account)),
+                "Never": _never(settings),
+            },
+        )
+        for output, role in {"plan_role_arn": plan, "deploy_role_arn": deploy}.items():
+            TerraformOutput(self, output, value=role.arn).override_logical_id(output)
+
+    def _role(
+        self,
+        id_: str,
+        name: str,
+        provider: str,
+        subjects: Sequence[str],
+        policies: Mapping[str, Sequence[Statement]],
+    ) -> IamRole:
+        trust = Statement(
+            "Trust",
+            ["sts:AssumeRoleWithWebIdentity"],
+            principals={"Federated": [provider]},
+            conditions={"StringEquals": {f"{ISSUER}:aud": AUDIENCE, f"{ISSUER}:sub": list(subjects)}},
+        )
+        role = IamRole(self, id_, name=name, assume_role_policy=policy.document(trust), max_session_duration=3600)
+        documents = {name: policy.document(*statements) for name, statements in policies.items()}
+        size = len(re.sub(r"\s|\$\{[^}]*\}", "", "".join(documents.values())))
+        if size > _LARGEST:
+            raise ValueError(
+                f"the policies of {name} have {size:,} characters, and IAM takes {_LARGEST:,}: the environment names "
+                "too many resources; split it into two"
+            )
+        for policy_name, document in documents.items():
+            IamRolePolicy(self, f"{id_}-{policy_name}", name=policy_name, role=role.id, policy=document)
+        return role
+
+
+def _site(settings: Settings) -> str:
+    return f"arn:aws:s3:::{settings.site.bucket_name}/*"
+
+
+def _state(settings: Settings, *, write: bool) -> Iterator[Statement]:
+    """Yield what a plan needs of the state: to read it and to hold its lock."""
+    bucket = settings.state.bucket
+    if bucket is None:
+        return
+    state = f"arn:aws:s3:::{bucket}/{settings.name}/terraform.tfstate"
+    yield Statement("FindState", ["s3:ListBucket"], [f"arn:aws:s3:::{bucket}"])
+    yield Statement(
+        "WriteState" if write else "ReadState", ["s3:GetObject", *(["s3:PutObject"] if write else [])], [state]
+    )
+    yield Statement("LockState", ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"], [f"{state}.tflock"])
+
+
+def _never(settings: Settings) -> list[Statement]:
+    """Return what holds whatever else a role is given some day."""
+    kept = [f"arn:aws:s3:::{bucket}/*" for bucket in (settings.backups.bucket_name, settings.audit_bucket_name)]
+    return [
+        Statement("NeverRecords", RECORDS, ["*"], effect="Deny"),
+        Statement("NeverBackups", OBJECTS, kept, effect="Deny"),
+    ]
+
+
+def _writes(settings: Settings, target: TerraformStack, account: str) -> Iterator[Statement]:
+    """Yield what making and changing the environment's stack needs, as narrow as the services' names allow."""
+    parts = target.node.find_all()
+    for kind, attribute, forms, actions in NAMED:
+        names = sorted(str(getattr(part, attribute)) for part in parts if isinstance(part, kind))
+        resources = [
+            form.format(region=settings.region, account=account, name=name) for form in forms for name in names
+        ]
+        if resources:
+            yield Statement(kind.__name__, [actions], resources)
+    roles = [
+        f"arn:aws:iam::{account}:role/{name}"
+        for name in sorted(str(part.name_input) for part in parts if isinstance(part, IamRole))
+    ]
+    yield Statement("Roles", _ROLE_ACTIONS, roles)
+    yield Statement(
+        "PassRoles", ["iam:PassRole"], roles, conditions={"StringEquals": {"iam:PassedToService": list(_PASSED_TO)}}
+    )
+    yield Statement("Site", ["s3:DeleteObject", "s3:PutObject"], [_site(settings)])
+    yield Statement("Unnamed", UNNAMED, ["*"])
+    yield Statement(
+        "VaultKeys",
+        ["kms:CreateGrant", "kms:Decrypt", "kms:GenerateDataKey"],
+        ["*"],
+        conditions={"StringLike": {"kms:ViaService": "backup.*.amazonaws.com"}},
+    )
