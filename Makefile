@@ -34,12 +34,13 @@ test: terraform check node_modules/ready ## Lint, types and all tests, on a mach
 terraform: setup ## Find Terraform, or fetch it
 	@$(PYTHON) -m ops terraform
 
-check: setup ## Lint, format, types, and that the generated docs are fresh
+check: setup terraform ## Lint, format, types, policy, and that the generated docs are fresh
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(PIPENV) verify
 	$(PYTHON) -m docs.generate --check
+	$(PYTHON) -m tests.checks
 
 format: setup ## Bring the code into form
 	$(BIN)/ruff check --fix .

@@ -1,4 +1,4 @@
-"""The programs of others that are measured, and what draws the plot: in an environment of their own."""
+"""The programs of others that measure or check: each set in an environment of its own."""
 
 from __future__ import annotations
 
@@ -13,13 +13,17 @@ from bench.measure import ROOT
 _REQUIREMENTS = ROOT / "bench" / "requirements.txt"
 
 
-def folder() -> Path:
-    """Return the folder with the programs, and install them if they are not there."""
-    digest = hashlib.sha256(_REQUIREMENTS.read_bytes() + sys.version.encode()).hexdigest()[:12]
-    home = ROOT / ".cache" / "bench" / digest
+def folder(requirements: Path = _REQUIREMENTS) -> Path:
+    """Return the folder with some programs, and install them if they are not there.
+
+    Arguments:
+        requirements: what to install, locked with hashes.
+    """
+    digest = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()[:12]
+    home = ROOT / ".cache" / "tools" / digest
     if not (home / "ready").exists():
         venv.create(home, with_pip=True, clear=True)
         pip = [str(home / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, "--require-hashes", "--requirement", str(_REQUIREMENTS)], check=True)
+        subprocess.run([*pip, "--require-hashes", "--requirement", str(requirements)], check=True)
         (home / "ready").touch()
     return home / "bin"

@@ -14,12 +14,34 @@ from infra.alerts import Alerts
 from infra.platform import Aws
 from infra.settings import Settings
 from infra.shapes import policy
+from infra.shapes.accepted import accept
 from infra.shapes.bucket import PrivateBucket
 from infra.shapes.function import Function, Limits
 from infra.shapes.lifecycle import Ageing, expire
 from infra.shapes.queue import DeadLetterQueue
 from infra.shapes.rule import Rule
 from infra.store import BackupStore
+
+accept(
+    "aws_cloudtrail",
+    {
+        "CKV2_AWS_10": "EventBridge has its events within minutes, and alerts; a copy in CloudWatch is paid by size",
+        "CKV_AWS_252": "the alert tells of accesses, not of each file that the trail writes",
+        "CKV_AWS_35": "S3's own key, as of the bucket",
+        "CKV_AWS_67": "it records one bucket's data events, and the bucket is in one Region",
+    },
+)
+accept(
+    "aws_s3_bucket",
+    {"CKV_AWS_144": "the trail tells of the backups here", "CKV2_AWS_62": "nobody waits for a trail's file"},
+    path="audit/*",
+)
+accept(
+    "aws_cloudwatch_log_group",
+    {"CKV_AWS_338": "the trail's files are kept longer; the log is for looking"},
+    path="audit/*",
+)
+
 
 _DETAIL_TYPE = "AWS API Call via CloudTrail"
 

@@ -10,8 +10,16 @@ from constructs import Construct
 from infra.platform import Aws
 from infra.settings.events import Events as EventSettings
 from infra.shapes import policy
+from infra.shapes.accepted import accept
 from infra.shapes.function import Function
 from infra.shapes.rule import Rule
+
+accept(
+    "aws_cloudwatch_log_group",
+    {"CKV_AWS_338": "events name students; the log is for looking what just happened, the archive for replaying"},
+    path="events/*",
+)
+
 
 # Every event has a source.
 _EVERYTHING = {"source": [{"prefix": ""}]}

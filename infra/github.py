@@ -26,7 +26,22 @@ from infra.emulator.platform import EmulatedAws
 from infra.platform import Aws
 from infra.settings import Settings
 from infra.shapes import policy
+from infra.shapes.accepted import accept
 from infra.shapes.policy import Statement
+
+accept(
+    "aws_iam_role_policy",
+    {"CKV_AWS_355": "what the provider reads of a configuration is named by ids that a policy cannot know"},
+)
+accept(
+    "aws_iam_role_policy",
+    {
+        "CKV_AWS_289": "what services name by ids of their own: the statement `Unnamed`; roles are by name",
+        "CKV_AWS_290": "the same; records, backups and dead letters are denied",
+    },
+    path="deploy-Deploy",
+)
+
 
 ISSUER = "token.actions.githubusercontent.com"
 AUDIENCE = "sts.amazonaws.com"

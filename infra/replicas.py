@@ -14,9 +14,13 @@ from infra.platform import Aws
 from infra.settings import Settings
 from infra.settings.backups import TablePlan
 from infra.shapes import policy
+from infra.shapes.accepted import accept
 from infra.shapes.bucket import PrivateBucket
 from infra.shapes.lifecycle import expire
 from infra.store import BackupStore, ageing_of
+
+accept("aws_s3_bucket", {"CKV2_AWS_62": "what comes here was told of at its source"}, path="replicas/*")
+
 
 # S3 Replication Time Control promises 99.9 % of objects within 15 minutes, and measures against it (S3 User Guide).
 _MINUTES = 15

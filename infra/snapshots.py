@@ -10,9 +10,16 @@ from handlers import environment
 from infra.alerts import Alerts
 from infra.platform import Aws
 from infra.settings import Settings
+from infra.shapes.accepted import accept
 from infra.shapes.function import Function, Limits
 from infra.shapes.queue import DeadLetterQueue
 from infra.shapes.rule import Rule
+
+accept(
+    "aws_cloudwatch_log_group",
+    {"CKV_AWS_338": "it has what RDS tells of snapshots, which a copy shows for itself"},
+    path="snapshots/*",
+)
 
 # A manual and an automated snapshot of an instance was made, and of a cluster.
 # Source: RDS User Guide and Aurora User Guide, "Amazon RDS event categories and event messages".

@@ -37,12 +37,24 @@ from infra.records import Records
 from infra.settings import Settings
 from infra.settings import vault as models
 from infra.shapes import policy
+from infra.shapes.accepted import accept
 from infra.shapes.bucket import PrivateBucket
 from infra.shapes.function import Function, Limits
 from infra.shapes.lifecycle import Ageing, expire
 from infra.shapes.queue import DeadLetterQueue
 from infra.shapes.rule import Rule
 from infra.store import BackupStore
+
+accept(
+    "aws_kms_key",
+    {"CKV2_AWS_64": "KMS's default policy: this account's IAM decides, and neither its root nor AWS is shut out"},
+)
+accept(
+    "aws_s3_bucket",
+    {"CKV_AWS_144": "AWS Backup writes its reports daily", "CKV2_AWS_62": "nobody waits for a report's file"},
+    path="vault/*",
+)
+
 
 _AWS_POLICIES = "arn:aws:iam::aws:policy/service-role"
 # What AWS Backup calls the tables of its restore tests (AWS Backup Developer Guide, "Restore testing").

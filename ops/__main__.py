@@ -2,7 +2,7 @@
 
 import typer
 
-from ops import adopt, backups, cdktf, demo, events, local, plan, report, schedule, state, students
+from ops import adopt, backups, cdktf, demo, deploy, events, local, plan, report, schedule, state, students
 
 app = typer.Typer(name="ops", help="Rollbook's commands.", no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(local.app, name="local")
@@ -13,6 +13,7 @@ app.add_typer(events.app, name="events")
 app.add_typer(state.app, name="state")
 app.command("plan")(plan.plan)
 app.command("guard")(plan.guard)
+app.command("deploy")(deploy.deploy)
 app.command("drift")(plan.drift)
 app.command("adopt")(adopt.adopt)
 app.command("report")(report.report)

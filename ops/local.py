@@ -196,6 +196,13 @@ def synthesize() -> None:
         raise OperatorError(f"the synth failed:\n{(done.stderr or done.stdout).strip()}")
 
 
+def free_port() -> int:
+    """Return a port of the loopback interface that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def terraform_in(folder: Path, port: int) -> terraform.Terraform:
     """Return Terraform in a stack that stands on the embedded AWS."""
     return terraform.Terraform(folder, {"emulator_port": str(port)}, _PARALLELISM)

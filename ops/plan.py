@@ -19,7 +19,7 @@ from ops import environment, local
 from ops.console import OperatorError, command, err, out
 from ops.environment import Env, settings_of, stack_of
 from ops.plans import guard as guards
-from ops.plans import summary
+from ops.plans import review, summary
 from ops.plans.changes import Change, Plan, PlanError, drift_of, parse
 from ops.plans.words import zip_changes
 
@@ -39,7 +39,8 @@ Json = Annotated[bool, typer.Option("--json", help="For machines.")]
 def plan(
     env: Env,
     folder: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Write plan.bin, plan.json and summary.md there.")
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Write plan.bin, plan.json, summary.md and review.json."),
     ] = None,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="For a pull request's comment.")] = False,
     as_json: Json = False,
@@ -59,6 +60,9 @@ def plan(
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "plan.json").write_bytes(raw)
         (folder / "summary.md").write_text(comment)
+        if not recorded:
+            identity = environment.terraform_of(settings, stack_of(settings)).identity()
+            (folder / "review.json").write_text(review.of(raw, env, identity).dumps())
     if as_json:
         print(json.dumps(summary.as_json(found, context)))
     elif as_markdown:

@@ -223,6 +223,12 @@ class Terraform:
             raise OperatorError(f"terraform state list failed:\n{done.stderr.strip()}")
         return {line for line in done.stdout.splitlines() if not line.startswith("data.")}
 
+    def identity(self) -> tuple[str, int]:
+        """Return the state's lineage and serial; an empty text and 0 before the first apply."""
+        pulled = self._run("state", "pull").stdout
+        state = json.loads(pulled) if pulled.strip() else {}
+        return str(state.get("lineage", "")), int(state.get("serial", 0))
+
     def outputs(self) -> dict[str, Any]:
         """Return the outputs' values; empty before the first apply."""
         outputs = json.loads(self._run("output", "-json", "-no-color").stdout)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ import pytest
 from infra.settings import ENVIRONMENTS, Settings, load
 from ops.cloud import Cloud
 from ops.console import ROOT
-from ops.local import Emulator, terraform_in
+from ops.local import Emulator, free_port, terraform_in
 from ops.terraform import Terraform
 
 # The same examples in every run, however slow the machine.
@@ -128,7 +127,7 @@ def _early(
     """Begin what takes long before the first test, so that the quick tests run meanwhile."""
     wanted = {name for item in request.session.items for name in getattr(item, "fixturenames", ())}
     folder = tmp_path_factory.mktemp("rollbook")
-    emulator = Emulator(folder / "emulator", _free_port())
+    emulator = Emulator(folder / "emulator", free_port())
     with ThreadPoolExecutor(max_workers=2) as pool:
         futures: dict[str, Future[Any]] = {}
         try:
@@ -156,9 +155,3 @@ def _raise(emulator: Emulator, synth: Future[Stacks], folder: Path) -> Local:
     terraform.apply()
     cloud = Cloud(load(ENVIRONMENTS / "local.toml"), terraform.outputs(), emulator.port)
     return Local(cloud, emulator.port, terraform, folder)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

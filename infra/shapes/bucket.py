@@ -18,6 +18,16 @@ from cdktf_cdktf_provider_aws.s3_bucket_versioning import S3BucketVersioningA
 from constructs import Construct
 
 from infra.shapes import policy
+from infra.shapes.accepted import accept
+
+accept(
+    "aws_s3_bucket",
+    {
+        "CKV_AWS_145": "S3's own key; a customer key would be one more thing that a restore can fail on",
+        "CKV_AWS_18": "CloudTrail records who touches the backups, with more than an access log has",
+    },
+)
+
 
 _SSE_S3 = S3BucketServerSideEncryptionConfigurationRuleA(
     apply_server_side_encryption_by_default=(

@@ -18,7 +18,24 @@ from handlers.environment import Environment
 from infra import zips
 from infra.platform import Aws
 from infra.shapes import policy
+from infra.shapes.accepted import accept
 from infra.shapes.queue import DeadLetterQueue
+
+accept(
+    "aws_lambda_function",
+    {
+        "CKV_AWS_117": "it calls AWS's own services only; a VPC would add endpoints to pay for and no protection",
+        "CKV_AWS_272": "the plan shows each zip's files and Terraform holds its hash; there is no second way to deploy",
+        "CKV_AWS_50": "a backup is one function; its log line has the durations that a trace would have",
+    },
+)
+accept(
+    "aws_lambda_function",
+    {"CKV_AWS_116": "it is invoked by a caller that waits for the answer; a dead letter is for what nobody waits for"},
+    path="restores/*",
+)
+accept("aws_cloudwatch_log_group", {"CKV_AWS_158": "logs have no records; CloudWatch encrypts them with its own key"})
+
 
 # Lambda's default and longest: six hours (Lambda API reference, PutFunctionEventInvokeConfig).
 _EVENT_AGE_SECONDS = 6 * 3600

@@ -7,6 +7,13 @@ from collections.abc import Mapping
 from cdktf_cdktf_provider_aws.dynamodb_table import DynamodbTable, DynamodbTableAttribute
 from constructs import Construct
 
+from infra.shapes.accepted import accept
+
+accept(
+    "aws_dynamodb_table",
+    {"CKV_AWS_119": "encrypted with DynamoDB's own key in KMS, which nobody can schedule for deletion"},
+)
+
 
 def table(
     scope: Construct,

@@ -24,8 +24,8 @@ from infra.reported import message
 from infra.settings import ENVIRONMENTS, load
 from ops.cloud import Cloud, fetch
 from ops.console import ROOT, out
-from ops.local import Emulator, mails, terraform_in
-from tests.conftest import _free_port, synthesize
+from ops.local import Emulator, free_port, mails, terraform_in
+from tests.conftest import synthesize
 
 # Policies that no flow on the embedded AWS can show to be needed, and why.
 NOT_SHOWN = {
@@ -239,7 +239,7 @@ def _fails_without(
 def main() -> None:
     """Raise the local stack on an embedded AWS of its own, and prove."""
     folder = Path(tempfile.mkdtemp(prefix="rollbook-"))
-    emulator = Emulator(folder / "emulator", _free_port())
+    emulator = Emulator(folder / "emulator", free_port())
     try:
         stacks = synthesize(folder / "cdktf.out")
         emulator.start()

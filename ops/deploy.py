@@ -1,0 +1,58 @@
+"""`ops deploy`: applies a plan that was reviewed, and no other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ops import environment, local
+from ops.console import OperatorError, command, err, out
+from ops.environment import Env, settings_of, stack_of
+from ops.plan import STOPPED, understand
+from ops.plans import review, summary
+
+# What would be applied is not what was reviewed.
+MOVED = 4
+
+
+@command
+def deploy(
+    env: Env,
+    reviewed: Annotated[Path, typer.Option(metavar="DIR", help="What `ops plan --out` wrote when it was reviewed.")],
+) -> None:
+    """Plan anew, and apply it if it is what was reviewed; with a reviewed plan.bin, exactly that file.
+
+    Ends with 3 if the guard stops it, and with 4 if the state moved or the plan is another one. Then nothing was done.
+    """
+    settings = settings_of(env)
+    try:
+        wanted = review.loads((reviewed / "review.json").read_text("utf-8"))
+    except (OSError, review.ReviewError) as error:
+        raise OperatorError(f"{reviewed / 'review.json'}: {error}; make it with: ops plan {env} --out DIR") from None
+    with err.status(f"Planning {env}"):
+        local.synthesize()
+        terraform = environment.terraform_of(settings, stack_of(settings))
+        terraform.init()
+        made = stack_of(settings) / "plan.bin"
+        raw = terraform.plan_json(made)
+    found, context = understand(raw, settings)
+    differences = wanted.differences(review.of(raw, env, terraform.identity()))
+    if differences:
+        err.print(f"[bold red]refused:[/] {'; '.join(differences)}", highlight=False)
+        err.print("Plan and review it again. It would be:", highlight=False)
+        for line in summary.text(found, context):
+            err.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(MOVED)
+    stopped = [finding for finding in context.findings if not finding.is_allowed]
+    if stopped:
+        for finding in stopped:
+            err.print(f"[bold red]stopped[/] {finding.rule} {finding.address}: {finding.what}", highlight=False)
+        raise typer.Exit(STOPPED)
+    if found.is_empty:
+        out.print("[green]✓[/] no changes, as reviewed", highlight=False)
+        return
+    kept = reviewed / "plan.bin"
+    changed = terraform.apply(kept.resolve() if kept.exists() else made)
+    out.print(f"[green]✓[/] applied as reviewed: {changed} resources changed", highlight=False)

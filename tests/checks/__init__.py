@@ -1,0 +1,1 @@
+"""Checks by the programs of others, in an environment of their own."""
