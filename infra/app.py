@@ -27,12 +27,6 @@ def synthesize(environments: Sequence[Settings], folder: Path | None = None) -> 
         if settings.github.repository:
             GitHubStack(app, settings, stack)
     app.synth()
-    for name in stack_names(environments):
+    for name in (name for settings in environments for name in settings.stack_names):
         # Beside the stack is where Terraform looks for it; there it has a dot.
         shutil.copyfile(LOCK, Path(app.outdir, "stacks", name, ".terraform.lock.hcl"))
-
-
-def stack_names(environments: Sequence[Settings]) -> list[str]:
-    """Return the names of the stacks of some environments."""
-    with_github = [settings for settings in environments if settings.github.repository]
-    return [settings.name for settings in environments] + [f"{settings.name}-github" for settings in with_github]

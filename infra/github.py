@@ -199,9 +199,8 @@ class GitHubStack(TerraformStack):
     """The OpenID Connect provider of GitHub and the roles of one environment."""
 
     def __init__(self, scope: Construct, settings: Settings, target: TerraformStack) -> None:
-        name = f"{settings.name}-github"
-        super().__init__(scope, name)
-        platform = (EmulatedAws if settings.emulated else Aws)(self, settings, name)
+        super().__init__(scope, settings.github_stack_name)
+        platform = (EmulatedAws if settings.emulated else Aws)(self, settings, settings.github_stack_name)
         platform.configure()
         github, account = settings.github, platform.account_id
         provider = (

@@ -87,6 +87,16 @@ class Settings(Section):
                 )
 
     @property
+    def stack_names(self) -> list[str]:
+        """Return the names of its stacks: its own, and the one of its access from GitHub."""
+        return [self.name, self.github_stack_name] if self.github.repository else [self.name]
+
+    @property
+    def github_stack_name(self) -> str:
+        """Return the name of the stack of its access from GitHub."""
+        return f"{self.name}-github"
+
+    @property
     def account_wide(self) -> str:
         """Return in words what the stack sets for the whole account and Region, or nothing."""
         opted = [name for name, wanted in sorted(self.vault.region_opt_in.items()) if wanted]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from io import BytesIO
@@ -27,6 +28,7 @@ KEEPS = {
 }
 _FIRINGS = 5
 _LONGEST = 120
+_MOST_FILES = 24
 
 
 def reversibility(change: Change) -> str:
@@ -174,14 +176,18 @@ def _schedule(values: Mapping[str, Any], now: datetime) -> str:
 
 
 def zip_changes(old: bytes, new: bytes) -> list[str]:
-    """Return what changed from one zip to another, file by file."""
+    """Return what changed from one zip to another, file by file; of very many, each top folder with their number."""
     sides = [_files(raw) for raw in (old, new)]
     found = []
     for name in sorted({*sides[0], *sides[1]}):
         before, after = sides[0].get(name), sides[1].get(name)
         if before != after:
-            found.append(f"{'+' if before is None else '-' if after is None else '~'} {name}")
-    return found
+            found.append(("+" if before is None else "-" if after is None else "~", name))
+    if len(found) > _MOST_FILES:
+        folders = Counter((sign, name.partition("/")[0]) for sign, name in found if "/" in name)
+        found = [each for each in found if "/" not in each[1]]
+        found += [(sign, f"{folder}/ ({count:,} files)") for (sign, folder), count in folders.items()]
+    return [f"{sign} {name}" for sign, name in found]
 
 
 def _files(raw: bytes) -> dict[str, int]:

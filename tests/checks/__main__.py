@@ -50,14 +50,16 @@ def _zizmor(programs: Path) -> int:
 
 def _checkov(programs: Path, folder: Path) -> int:
     production = load(ENVIRONMENTS / "production.toml")
-    names = app.stack_names([production])
     app.synthesize([production], folder / "cdktf.out")
     emulator = Emulator(folder / "emulator", free_port())
     emulator.start()
     try:
         with ThreadPoolExecutor() as pool:
             found = list(
-                pool.map(lambda name: _findings(programs, folder / "cdktf.out" / "stacks" / name, emulator.port), names)
+                pool.map(
+                    lambda name: _findings(programs, folder / "cdktf.out" / "stacks" / name, emulator.port),
+                    production.stack_names,
+                )
             )
     finally:
         emulator.stop()

@@ -1,4 +1,4 @@
-"""A team's day on the embedded AWS: the workshop, made by hand, is taken over into a state in S3, and then kept as code.
+"""A team's day on the embedded AWS: the workshop, made by hand, is taken over into S3's state and kept as code.
 
 One school in an account of its own; every command is the one that people type.
 """

@@ -17,11 +17,12 @@ from typing import Any
 import pytest
 
 from infra.settings import load_all
+from ops.adoption.finders import unknown
 from ops.console import ROOT
 from tests.conftest import Stacks
 
 LISTS = Path(__file__).parent / "addresses"
-ENVIRONMENTS = [settings.name for settings in load_all()]
+STACKS = [name for settings in load_all() for name in settings.stack_names]
 
 
 def addresses(stack: dict[str, Any]) -> list[str]:
@@ -46,14 +47,19 @@ def advice(gone: set[str], new: set[str]) -> str:
     return "\n".join(lines)
 
 
-@pytest.mark.parametrize("env", ENVIRONMENTS)
-def test_no_resource_is_renamed_or_removed_unnoticed(stacks: Stacks, env: str) -> None:
-    listed = set((LISTS / f"{env}.txt").read_text().split())
-    found = set(addresses(stacks.json(env)))
-    moved = {block["from"] for block in stacks.json(env).get("moved", [])}
+@pytest.mark.parametrize("name", STACKS)
+def test_no_resource_is_renamed_or_removed_unnoticed(stacks: Stacks, name: str) -> None:
+    listed = set((LISTS / f"{name}.txt").read_text().split())
+    found = set(addresses(stacks.json(name)))
+    moved = {block["from"] for block in stacks.json(name).get("moved", [])}
     gone = listed - found - moved
     assert not gone, advice(gone, found - listed)
-    assert listed >= found, f"new, to be added to tests/synth/addresses/{env}.txt: {sorted(found - listed)}"
+    assert listed >= found, f"new, to be added to tests/synth/addresses/{name}.txt: {sorted(found - listed)}"
+
+
+def test_adoption_can_find_every_type_of_every_environment(stacks: Stacks) -> None:
+    for settings in load_all():
+        assert unknown(list(stacks.json(settings.name)["resource"])) == set()
 
 
 def test_a_rename_is_answered_with_the_moved_block_to_write() -> None:
@@ -68,9 +74,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([sys.executable, "main.py"], cwd=ROOT, env={**os.environ, "CDKTF_OUTDIR": folder}, check=True)
         LISTS.mkdir(exist_ok=True)
-        for env in ENVIRONMENTS:
-            stack = json.loads(Path(folder, "stacks", env, "cdk.tf.json").read_text())
-            (LISTS / f"{env}.txt").write_text("\n".join(addresses(stack)) + "\n")
+        for name in STACKS:
+            stack = json.loads(Path(folder, "stacks", name, "cdk.tf.json").read_text())
+            (LISTS / f"{name}.txt").write_text("\n".join(addresses(stack)) + "\n")
 
 
 if __name__ == "__main__":

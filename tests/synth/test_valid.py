@@ -14,8 +14,10 @@ from ops import terraform
 from ops.console import ROOT
 from tests.conftest import Stacks
 
+STACKS = [name for settings in load_all() for name in settings.stack_names]
 
-@pytest.mark.parametrize("env", [settings.name for settings in load_all()])
+
+@pytest.mark.parametrize("env", STACKS)
 def test_terraform_validates_the_stack(stacks: Stacks, env: str) -> None:
     program = terraform.find()
     environment = terraform.environment(terraform.cli_configuration(ROOT / ".cache"))
@@ -36,11 +38,11 @@ LOCK = (ROOT / "terraform.lock.hcl").read_text("utf-8")
 
 
 def test_the_lock_is_of_the_provider_that_the_stacks_ask_for(stacks: Stacks) -> None:
-    for settings in load_all():
-        asked = stacks.json(settings.name)["terraform"]["required_providers"]
+    for name in STACKS:
+        asked = stacks.json(name)["terraform"]["required_providers"]
         assert {provider["source"] for provider in asked.values()} == {"aws"}
         assert asked["aws"]["version"] == re.search(r'version += "([^"]+)"', LOCK)[1]  # type: ignore[index]
-        assert (stacks.path(settings.name) / ".terraform.lock.hcl").read_text("utf-8") == LOCK
+        assert (stacks.path(name) / ".terraform.lock.hcl").read_text("utf-8") == LOCK
 
 
 def test_the_lock_has_every_platforms_archive_and_what_a_mirror_unpacks() -> None:

@@ -123,6 +123,8 @@ def test_a_zips_changes_are_told_by_file() -> None:
         return raw.getvalue()
 
     assert zip_changes(packed(a="1", b="2", c="3"), packed(a="1", b="4", d="5")) == ["~ b", "- c", "+ d"]
+    many = packed(**{f"library/{number}.py": "1" for number in range(100)}, a="2")
+    assert zip_changes(packed(a="1", z="1"), many) == ["~ a", "- z", "+ library/ (100 files)"]
 
 
 def changed(name: str, kind: str, **values: tuple[Any, Any]) -> Plan:

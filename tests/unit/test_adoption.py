@@ -1,0 +1,178 @@
+"""Adoption without an account: what a plan says of imports, what is searched for, and what a review holds."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+from typer.testing import CliRunner
+
+from ops import terraform
+from ops.__main__ import app
+from ops.adoption.finders import AdoptionError
+from ops.adoption.search import Search
+from ops.plans import guard, review
+from ops.plans.changes import Action, parse
+from tests.unit.aws import REGION
+
+ACCOUNT = "123456789012"
+
+
+def plan(*changes: dict[str, Any]) -> str:
+    return json.dumps({"format_version": "1.2", "resource_changes": list(changes)})
+
+
+def change(address: str, actions: list[str], before: Any, after: Any, **more: Any) -> dict[str, Any]:
+    kind, _, name = address.partition(".")
+    return {
+        "address": address,
+        "mode": "managed",
+        "type": kind,
+        "name": name,
+        "change": {"actions": actions, "before": before, "after": after, **more},
+    }
+
+
+def test_an_import_is_adopted_as_it_is_or_changed() -> None:
+    same = {"name": "a"}
+    found = parse(
+        plan(
+            change("aws_sqs_queue.as_it_is", ["no-op"], same, same, importing={"id": "url-1"}),
+            change("aws_sqs_queue.off", ["update"], {**same, "x": None}, {**same, "x": False}, importing={"id": "u"}),
+            change("aws_sqs_queue.changed", ["update"], {**same, "x": 1}, {**same, "x": 2}, importing={"id": "url-2"}),
+            change("aws_sqs_queue.managed", ["no-op"], same, same),
+        )
+    )
+    assert [(each.address, each.action, each.adopted_from) for each in found.changes] == [
+        ("aws_sqs_queue.changed", Action.CHANGE, "url-2"),
+        ("aws_sqs_queue.as_it_is", Action.ADOPT, "url-1"),
+        ("aws_sqs_queue.off", Action.ADOPT, "u"),
+    ]
+
+
+@pytest.mark.parametrize(("bucket", "stopped"), [("backups-by-hand", 2), (None, 0)])
+def test_a_lifecycle_that_begins_to_delete_what_is_there_has_to_be_meant(bucket: str | None, stopped: int) -> None:
+    rule = {
+        "id": "backups",
+        "expiration": [{"days": 365}],
+        "noncurrent_version_expiration": [{"noncurrent_days": 30}],
+    }
+    address = "aws_s3_bucket_lifecycle_configuration.store"
+    found = parse(plan(change(address, ["create"], None, {"bucket": bucket, "rule": [rule]})))
+    findings = guard.check(found, [], date(2026, 1, 1))
+    assert len(findings) == stopped
+    assert all(finding.rule == "keep-retention" and "backups-by-hand" in finding.what for finding in findings)
+
+
+def test_an_adopted_keys_window_is_no_shorter_retention() -> None:
+    before, after = {"deletion_window_in_days": None}, {"deletion_window_in_days": 30}
+    found = parse(plan(change("aws_kms_key.k", ["update"], before, after, importing={"id": "k"})))
+    assert guard.check(found, [], date(2026, 1, 1)) == []
+
+
+STACK = {
+    "provider": {"aws": [{"region": REGION}, {"region": "eu-west-1", "alias": "eu-west-1"}]},
+    "resource": {
+        "aws_sqs_queue": {
+            "here": {"name": "letters"},
+            "there": {"name": "letters", "provider": "aws.eu-west-1"},
+            "nowhere": {"name": "none"},
+        },
+        "aws_sqs_queue_policy": {
+            "here": {"queue_url": "${aws_sqs_queue.here.url}"},
+            "nowhere": {"queue_url": "${aws_sqs_queue.nowhere.url}"},
+        },
+        "aws_s3_bucket": {"b": {"bucket": "somebodys"}},
+    },
+}
+
+
+@mock_aws
+def test_a_search_follows_references_and_regions() -> None:
+    urls = {region: boto3.client("sqs", region).create_queue(QueueName="letters") for region in (REGION, "eu-west-1")}
+    boto3.client("sqs", REGION).add_permission(
+        QueueUrl=urls[REGION]["QueueUrl"], Label="one", AWSAccountIds=[ACCOUNT], Actions=["SendMessage"]
+    )
+    found = {address: it and it.import_id for address, it in Search(STACK, ACCOUNT, boto3.client).run()}
+    assert found == {
+        "aws_sqs_queue.here": urls[REGION]["QueueUrl"],
+        "aws_sqs_queue.there": urls["eu-west-1"]["QueueUrl"],
+        "aws_sqs_queue.nowhere": None,
+        "aws_sqs_queue_policy.here": urls[REGION]["QueueUrl"],
+        "aws_sqs_queue_policy.nowhere": None,
+        "aws_s3_bucket.b": None,
+    }
+
+
+def test_what_cannot_be_searched_for_is_refused() -> None:
+    with pytest.raises(AdoptionError, match="nothing tells how aws_thing are found"):
+        Search({"provider": {"aws": []}, "resource": {"aws_thing": {"t": {}}}}, ACCOUNT, boto3.client)
+    with pytest.raises(AdoptionError, match=r"the stack has no aws_sqs_queue\.other"):
+        Search(STACK, ACCOUNT, boto3.client, {"aws_sqs_queue.other": "url"})
+    said = CliRunner().invoke(app, ["adopt", "workshop", "--id", "aws_sqs_queue.q"])
+    assert said.exit_code == 1
+    assert "write ADDRESS=ID" in said.stderr
+
+
+@mock_aws
+def test_what_may_not_be_looked_at_ends_the_search_with_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    queues = boto3.client("sqs", REGION)
+    refused = {"Error": {"Code": "AccessDenied", "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": 403}}
+
+    def refuse(**_: Any) -> None:
+        raise queues.exceptions.ClientError(refused, "GetQueueUrl")
+
+    monkeypatch.setattr(queues, "get_queue_url", refuse)
+    search = Search(STACK, ACCOUNT, lambda *_: queues)
+    with pytest.raises(AdoptionError, match=r"aws_sqs_queue\.here: it cannot be looked for: .*AccessDenied"):
+        search.find("aws_sqs_queue_policy.here")
+
+
+def reviewed(*changes: dict[str, Any], serial: int = 3, **more: Any) -> review.Review:
+    document = {**json.loads(plan(*changes)), **more}
+    return review.of(json.dumps(document).encode(), "production", ("lineage", serial))
+
+
+def test_a_review_knows_its_plan_and_its_state() -> None:
+    first = change("aws_sqs_queue.a", ["update"], {"x": 1}, {"x": 2})
+    second = change("aws_sqs_queue.b", ["create"], None, {"x": 1})
+    quiet = change("aws_sqs_queue.c", ["no-op"], {"x": 1}, {"x": 1})
+    made = reviewed(first, second)
+    assert review.loads(made.dumps()) == made
+    assert made.differences(reviewed(second, quiet, first)) == []
+    other = change("aws_sqs_queue.a", ["update"], {"x": 1}, {"x": 3})
+    assert made.differences(reviewed(other, second)) == ["what would change now is not what was reviewed"]
+    assert made.differences(reviewed(first, second, serial=4)) == ["the state moved since, from serial 3 to 4"]
+    with pytest.raises(review.ReviewError, match="no review"):
+        review.loads('{"digest": "1"}')
+
+
+@pytest.mark.parametrize(
+    ("marks", "values", "secret"),
+    [({"value": True}, {"value": "k"}, True), ({"value": True}, {"value": None}, False), ({}, {"value": "k"}, False)],
+)
+def test_a_plan_that_holds_a_secret_says_so(marks: Any, values: Any, secret: bool) -> None:
+    state = {"values": {"root_module": {"resources": [{"values": values, "sensitive_values": marks}]}}}
+    assert reviewed(prior_state=state).holds_secrets is secret
+
+
+def test_of_a_provider_that_crashed_only_the_place_is_told() -> None:
+    said = (
+        "Error: Plugin did not respond\n\nStack trace:\n\npanic: nil pointer\n[signal]\n\ngoroutine 1:\n"
+        "github.com/x.f()\n\tgithub.com/hashicorp/terraform-provider-aws/internal/service/s3/b.go:16 +0x1\n"
+        "Error: Request cancelled\n"
+    )
+    assert terraform._reason(said) == "the provider itself crashed: nil pointer, in internal/service/s3/b.go:16"
+    assert terraform._reason("Error: no\n") == "Error: no"
+
+
+def test_every_workflow_pins_what_it_uses() -> None:
+    for path in sorted(Path(".github/workflows").glob("*.yml")):
+        for line in path.read_text().splitlines():
+            if "uses:" in line:
+                assert len(line.partition("@")[2].split()[0]) == 40, line
