@@ -7,6 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+# Actions that no policy can limit to a resource (Service Authorization Reference, "AWS Backup").
+WITHOUT_RESOURCE = frozenset(
+    f"backup:{action}"
+    for action in (
+        "DescribeRestoreJob",
+        "ListBackupJobs",
+        "ListBackupPlans",
+        "ListCopyJobs",
+        "PutRestoreValidationResult",
+    )
+)
+
 
 @dataclass(frozen=True)
 class Statement:

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from infra.shapes.policy import WITHOUT_RESOURCE
 from ops.plans.changes import Action, Change, Plan
 from ops.plans.words import KEEPS
 
@@ -177,7 +178,8 @@ def _opens_policy(change: Change) -> Iterator[str]:
             wild = [action for action in _list(statement.get("Action")) if "*" in str(action)]
             if wild or "NotAction" in statement:
                 yield f"{sid} allows {', '.join(map(str, wild)) or 'all but some actions'}"
-            if "*" in _list(statement.get("Resource")) and "*" not in _resources(change.before.get(field)):
+            limited = not set(_list(statement.get("Action"))) <= WITHOUT_RESOURCE
+            if limited and "*" in _list(statement.get("Resource")) and "*" not in _resources(change.before.get(field)):
                 yield f"{sid} is for every resource"
             principal = statement.get("Principal")
             everybody = principal == "*" or (isinstance(principal, dict) and "*" in _list(principal.get("AWS")))

@@ -12,6 +12,7 @@ import pytest
 from handlers import environment
 from infra.emulator.platform import MISSING
 from infra.settings import load_all
+from infra.shapes.policy import WITHOUT_RESOURCE
 from tests.conftest import Stacks
 
 ENVIRONMENTS = [settings.name for settings in load_all()]
@@ -26,17 +27,6 @@ CLASSES = {"getStudentData": environment.GetStudents, "insertStudentData": envir
     "CopyDatabaseSnapshot": environment.CopySnapshot,
     "ValidateRestoredTable": environment.Validate,
     "SendBackupReport": environment.Report,
-}
-# Actions that no policy can limit to a resource (Service Authorization Reference, "AWS Backup").
-WITHOUT_RESOURCE = {
-    f"backup:{action}"
-    for action in (
-        "DescribeRestoreJob",
-        "ListBackupJobs",
-        "ListBackupPlans",
-        "ListCopyJobs",
-        "PutRestoreValidationResult",
-    )
 }
 pytestmark = pytest.mark.parametrize("env", ENVIRONMENTS)
 

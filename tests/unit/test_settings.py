@@ -57,6 +57,8 @@ def test_the_environments_of_the_project_are_valid() -> None:
         ("student-backup-20250706", "Student_Backup", "backups.bucket_name = 'Student_Backup'"),
         ("student-backup-20250706", "192.168.5.4", "look like an IP address"),
         ("DynamoDBBackupRoleStudent", "a role", "backups.role_name = 'a role'"),
+        ("[records]", '[github]\nrepository = "a/b"\n[records]', "name a bucket in [state]"),
+        ("[records]", '[github]\nrepository = "a"\n[records]', "github.repository = 'a'"),
         ("Asia/Ho_Chi_Minh", "Asia/Hanoi", "no such IANA time zone"),
         ("admin@studentapp.com", "admin", "mail.recipient = 'admin'"),
         ('table_name = "studentData"', "", "records.table_name: is missing; It is: DynamoDB table"),
