@@ -40,7 +40,7 @@ def deploy(
     found, context = understand(raw, settings)
     differences = wanted.differences(review.of(raw, env, terraform.identity()))
     if differences:
-        err.print(f"[bold red]refused:[/] {'; '.join(differences)}", highlight=False)
+        err.print(f"[bold red]refused:[/] {'; '.join(differences)}", highlight=False, soft_wrap=True)
         err.print("Plan and review it again. It would be:", highlight=False)
         for line in summary.text(found, context):
             err.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
@@ -48,7 +48,8 @@ def deploy(
     stopped = [finding for finding in context.findings if not finding.is_allowed]
     if stopped:
         for finding in stopped:
-            err.print(f"[bold red]stopped[/] {finding.rule} {finding.address}: {finding.what}", highlight=False)
+            line = f"[bold red]stopped[/] {finding.rule} {finding.address}: {finding.what}"
+            err.print(line, highlight=False, soft_wrap=True)
         raise typer.Exit(STOPPED)
     if found.is_empty:
         out.print("[green]✓[/] no changes, as reviewed", highlight=False)

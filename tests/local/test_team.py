@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import threading
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
@@ -21,6 +21,7 @@ from infra.settings import load
 from ops import adopt, deploy, environment, plan, state
 from ops import local as emulated
 from ops.__main__ import app
+from ops.terraform import Terraform
 from tests.conftest import Local, synthesize_settings
 from tests.local import console
 from tests.local.aws import wait_for
@@ -36,9 +37,11 @@ class School:
     Arguments:
         client: returns boto3's client of a service in the school's account.
         folder: of the project: stacks and exceptions.
+        port: of the embedded AWS.
     """
 
-    def __init__(self, client: console.Client, folder: Path) -> None:
+    def __init__(self, client: console.Client, folder: Path, port: int) -> None:
+        self._port = port
         self.client = client
         self.folder = folder
         self.stack = folder / "cdktf.out" / "stacks" / ENV
@@ -51,6 +54,10 @@ class School:
         with self.exceptions.open("a") as file:
             file.write(f'[[exception]]\nrule = "{rule}"\naddress = "{address}"\nreason = "meant in this test"\n')
             file.write(f'approved_by = "An"\nexpires = {expires}\n')
+
+    def terraform(self) -> Terraform:
+        """Terraform in the stack, past the commands."""
+        return emulated.terraform_in(self.stack, self._port)
 
     @contextmanager
     def edited(self, edit: Callable[[dict[str, Any]], None]) -> Iterator[None]:
@@ -74,7 +81,7 @@ def school(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         return emulated.client(service, local.port, region, aws_access_key_id=ACCOUNT)
 
     folder = tmp_path_factory.mktemp("school")
-    school = School(lambda service: client(None, service, console.REGION), folder)
+    school = School(lambda service: client(None, service, console.REGION), folder, local.port)
     path = synthesize_settings(settings, folder / "cdktf.out").path(ENV) / "cdk.tf.json"
     here = path.read_text().replace('"access_key": "test"', f'"access_key": "{ACCOUNT}"')
     path.write_text(here.replace("localhost:4566", f"localhost:{local.port}"))
@@ -99,7 +106,8 @@ def by_hand(school: School) -> dict[str, Any]:
     console.build(school.client, ACCOUNT)
     made = CliRunner().invoke(app, ["state", "bootstrap", ENV, "--yes"])
     assert made.exit_code == 0, made.output
-    shown = school.ops("adopt", "--json")
+    # The guard stops it, so that nothing is applied.
+    shown = school.ops("adopt", "--apply", "--yes", "--json")
     assert shown.exit_code == plan.STOPPED, shown.output
     table = school.client("dynamodb").describe_table(TableName="studentData")["Table"]
     return {**json.loads(shown.stdout), "table": table["TableId"]}
@@ -108,7 +116,6 @@ def by_hand(school: School) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def taken_over(school: School, by_hand: dict[str, Any]) -> dict[str, Any]:
     """What `ops adopt --apply` says, once what the guard stops has its exceptions."""
-    assert school.ops("adopt", "--apply", "--yes").exit_code == plan.STOPPED
     for finding in by_hand["plan"]["findings"]:
         school.allow(finding["rule"], finding["address"], date.max)
     done = school.ops("adopt", "--apply", "--yes", "--json")
@@ -198,66 +205,74 @@ def test_a_second_person_sees_it_and_nobody_applies_beside_another(
 ) -> None:
     second = tmp_path / "cdktf.out" / "stacks" / ENV
     shutil.copytree(school.stack, second, symlinks=True, ignore=shutil.ignore_patterns(".terraform"))
-    first = environment.terraform_of(load(Path(__file__).with_name(f"{ENV}.toml")), school.stack)
     monkeypatch.setattr(plan, "stack_of", lambda _: second)
     seen = school.ops("plan")
     assert seen.exit_code == 0, seen.output
     assert shown()["resources"] > len(taken_over["found"])
 
-    # The first one applies; the provider waits for a queue's attributes long enough.
-    with school.edited(lambda resources: _queue(resources).update(visibility_timeout_seconds=77)):
+    # The first one applies, and is asked; until the answer the lock is theirs.
+    first = school.terraform()
+    with school.edited(_keep_logs_for(60)):
         first.init()
-        applying = threading.Thread(target=first.apply)
-        applying.start()
+        applying = subprocess.Popen(
+            [first._program, "apply", "-no-color"],
+            cwd=first.folder,
+            env=first._environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         holder = wait_for(lambda: shown()["lock"])
         refused = school.ops("plan")
-        applying.join()
-    assert "apply" in holder
-    assert refused.exit_code == 1
-    assert "Error acquiring the state lock" in refused.stderr
-    assert shown()["lock"] is None
-    # Nothing was lost: the second one sees what the first one did, and takes it back.
-    found = json.loads(school.ops("plan", "--json").stdout)
-    assert [change["lines"] for change in found["changes"]] == [["visibility_timeout_seconds: 77 → 30"]]
-    first.apply()
+        said, _ = applying.communicate("yes\n")
+    try:
+        assert applying.returncode == 0, said
+        assert "apply" in holder
+        assert refused.exit_code == 1
+        assert "Error acquiring the state lock" in refused.stderr
+        assert shown()["lock"] is None
+        # Nothing was lost: the second one sees what the first one did.
+        found = json.loads(school.ops("plan", "--json").stdout)
+        assert {tuple(change["lines"]) for change in found["changes"]} == {("retention_in_days: 60 → 30",)}
+    finally:
+        first.apply()
 
 
-def _queue(resources: dict[str, Any]) -> dict[str, Any]:
-    [queue] = [each for each in resources["aws_sqs_queue"].values() if each["name"] == "student-backup-dead-letters"]
-    assert isinstance(queue, dict)
-    return queue
+def _keep_logs_for(days: int) -> Callable[[dict[str, Any]], None]:
+    def edit(resources: dict[str, Any]) -> None:
+        for group in resources["aws_cloudwatch_log_group"].values():
+            group["retention_in_days"] = days
+
+    return edit
 
 
 def test_only_what_was_reviewed_is_deployed(school: School, taken_over: dict[str, Any], tmp_path: Path) -> None:
-    def edit(resources: dict[str, Any]) -> None:
-        for group in resources["aws_cloudwatch_log_group"].values():
-            group["retention_in_days"] = 60
-
-    with school.edited(edit):
-        planned = school.ops("plan", "--out", str(tmp_path))
-        assert planned.exit_code == plan.CHANGES, planned.output
-        # The API key is in the state, so the plan's file is no artifact for everybody.
-        assert json.loads((tmp_path / "review.json").read_text())["holds_secrets"] is True
-        (tmp_path / "plan.bin").unlink()
-        done = school.ops("deploy", "--reviewed", str(tmp_path))
+    try:
+        with school.edited(_keep_logs_for(60)):
+            planned = school.ops("plan", "--out", str(tmp_path))
+            assert planned.exit_code == plan.CHANGES, planned.output
+            # The API key is in the state, so the plan's file is no artifact for everybody.
+            assert json.loads((tmp_path / "review.json").read_text())["holds_secrets"] is True
+            (tmp_path / "plan.bin").unlink()
+            done = school.ops("deploy", "--reviewed", str(tmp_path))
+            assert done.exit_code == 0, done.output
+            assert school.ops("plan").exit_code == 0
+        # Once more, and it is neither the same state nor the same change.
+        stale = school.ops("deploy", "--reviewed", str(tmp_path))
+        assert stale.exit_code == deploy.MOVED
+        assert "the state moved since" in stale.stderr
+        assert "what would change now is not what was reviewed" in stale.stderr
+        # Back, with the plan's file itself; the guard has to be told, as logs are kept shorter by it.
+        back = tmp_path / "back"
+        assert school.ops("plan", "--out", str(back)).exit_code == plan.CHANGES
+        assert school.ops("deploy", "--reviewed", str(back)).exit_code == plan.STOPPED
+        school.allow("keep-retention", "aws_cloudwatch_log_group.*", datetime.now(UTC).date())
+        done = school.ops("deploy", "--reviewed", str(back))
         assert done.exit_code == 0, done.output
         assert school.ops("plan").exit_code == 0
-    # Once more, and it is neither the same state nor the same change.
-    stale = school.ops("deploy", "--reviewed", str(tmp_path))
-    assert stale.exit_code == deploy.MOVED
-    assert "the state moved since" in stale.stderr
-    assert "what would change now is not what was reviewed" in stale.stderr
-    # Back, with the plan's file itself; the guard has to be told, as logs are kept shorter by it.
-    back = tmp_path / "back"
-    assert school.ops("plan", "--out", str(back)).exit_code == plan.CHANGES
-    assert school.ops("deploy", "--reviewed", str(back)).exit_code == plan.STOPPED
-    school.allow("keep-retention", "aws_cloudwatch_log_group.*", datetime.now(UTC).date())
-    try:
-        done = school.ops("deploy", "--reviewed", str(back))
     finally:
-        school.exceptions.unlink()
-    assert done.exit_code == 0, done.output
-    assert school.ops("plan").exit_code == 0
+        school.exceptions.unlink(missing_ok=True)
+        school.terraform().apply()
 
 
 def test_drift_is_shown_and_the_guard_stops_a_table_from_being_deleted(
