@@ -11,8 +11,8 @@ TARGET_SECONDS = 4.0
 _PLAIN = "import runpy, cdktf_cdktf_provider_aws; runpy.run_path('main.py', run_name='__main__')"
 
 
-def report(runs: int = 5) -> tuple[str, bool]:
-    """Measure, and return the section of the page and whether the target is met."""
+def report(runs: int = 5) -> tuple[str, bool, float]:
+    """Measure, and return the section of the page, whether the target is met, and the seconds of a warm synth."""
     with tempfile.TemporaryDirectory() as folder:
         programs = {"`python main.py`": ["main.py"], "the same after the plain import": ["-c", _PLAIN]}
         costs = measure.compare(programs, runs=runs, environ={"CDKTF_OUTDIR": folder})
@@ -28,4 +28,4 @@ def report(runs: int = 5) -> tuple[str, bool]:
         f"| | wall, s | CPU, s | ratio |\n| --- | --- | --- | --- |\n{rows}\n"
         f"Target: at most {TARGET_SECONDS:g} s. Reached: {wall:.1f} s.\n"
     )
-    return section, wall <= TARGET_SECONDS
+    return section, wall <= TARGET_SECONDS, wall
