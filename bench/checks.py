@@ -26,8 +26,8 @@ def report(synth_seconds: float) -> tuple[str, bool]:
     subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
     wall = time.perf_counter() - start
     section = (
-        "## Checks\n\n`make check`, warm: lint, format, types, the lock, the generated pages, and checkov over the plans of "
-        f"production: {wall:.0f} s, {wall / synth_seconds:.1f} times a synth.\n\n"
+        "## Checks\n\n`make check`, warm: lint, format, types, the lock, the generated pages, checkov over plans of "
+        f"production; {wall:.0f} s, {wall / synth_seconds:.1f} times a synth.\n\n"
         f"Target: at most {TARGET_SECONDS:g} s. {'**Met.**' if wall <= TARGET_SECONDS else '**Missed.**'}\n"
     )
     return section, wall <= TARGET_SECONDS
