@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import boto3
@@ -169,10 +168,3 @@ def test_of_a_provider_that_crashed_only_the_place_is_told() -> None:
     )
     assert terraform._reason(said) == "the provider itself crashed: nil pointer, in internal/service/s3/b.go:16"
     assert terraform._reason("Error: no\n") == "Error: no"
-
-
-def test_every_workflow_pins_what_it_uses() -> None:
-    for path in sorted(Path(".github/workflows").glob("*.yml")):
-        for line in path.read_text().splitlines():
-            if "uses:" in line:
-                assert len(line.partition("@")[2].split()[0]) == 40, line
