@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from botocore.exceptions import BotoCoreError, ClientError
 from rich.progress import Progress
 
 from infra.settings import Settings
@@ -93,17 +96,11 @@ class Adoption:
         for part in (*stack.glob("*.tf.json"), *stack.glob("assets"), stack / ".terraform.lock.hcl"):
             (self.folder / part.name).symlink_to(part)
         self._terraform = environment.terraform_of(settings, self.folder)
-        region = settings.region
-        try:
-            account = str(environment.client(settings, "sts", region).get_caller_identity()["Account"])
-            self._search = Search(
-                json.loads((stack / "cdk.tf.json").read_text("utf-8")),
-                account,
-                lambda service, region: environment.client(settings, service, region),
-                chosen,
-            )
-        except AdoptionError as error:
-            raise OperatorError(str(error)) from None
+        client = functools.cache(functools.partial(environment.client, settings))
+        synthesized = json.loads((stack / "cdk.tf.json").read_text("utf-8"))
+        with _told():
+            account = str(client("sts", settings.region).get_caller_identity()["Account"])
+            self._search = Search(synthesized, account, client, chosen)
         self.addresses = tuple(self._search.resources)
 
     def search(self) -> dict[str, str]:
@@ -112,15 +109,12 @@ class Adoption:
             self._terraform.init()
             managed = self._terraform.managed()
         found: dict[str, str] = {}
-        try:
-            with Progress(console=err, transient=True) as progress:
-                task = progress.add_task("Looking at the account", total=len(self.addresses))
-                for address, there in self._search.run():
-                    progress.advance(task)
-                    if there:
-                        found[address] = there.import_id
-        except AdoptionError as error:
-            raise OperatorError(str(error)) from None
+        with _told(), Progress(console=err, transient=True) as progress:
+            task = progress.add_task("Looking at the account", total=len(self.addresses))
+            for address, there in self._search.run():
+                progress.advance(task)
+                if there:
+                    found[address] = there.import_id
         blocks = [{"to": address, "id": id_} for address, id_ in found.items() if address not in managed]
         self._imports.write_text(json.dumps({"import": blocks}, indent=2) + "\n")
         return found
@@ -145,8 +139,17 @@ class Adoption:
 
     def leftovers(self) -> list[Leftover]:
         """Return what Rollbook will not manage."""
-        with err.status("Looking for what stays behind"):
+        with _told(), err.status("Looking for what stays behind"):
             return list(leftovers(self._search))
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Let what cannot be looked at end the command with its reason."""
+    try:
+        yield
+    except (AdoptionError, BotoCoreError, ClientError) as error:
+        raise OperatorError(str(error)) from None
 
 
 def _ids(given: list[str]) -> dict[str, str]:

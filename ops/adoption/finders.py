@@ -188,6 +188,11 @@ def _log_group(place: Place, values: Values) -> Found | None:
     return Found(name) if any(group["logGroupName"] == name for group in groups) else None
 
 
+def _alarm(place: Place, values: Values) -> Found | None:
+    name = values["alarm_name"]
+    return Found(name) if place.client("cloudwatch").describe_alarms(AlarmNames=[name])["MetricAlarms"] else None
+
+
 def _distribution(place: Place, values: Values) -> Found | None:
     """The comment is the name that Rollbook gives; the console's wizard puts it into the tag `Name`."""
     client, name = place.client("cloudfront"), values["comment"]
@@ -433,9 +438,7 @@ FINDERS: Mapping[str, Finder] = {
     "aws_cloudwatch_log_resource_policy": _listed(
         "logs", "describe_resource_policies", "resourcePolicies", _same("policyName", "policy_name"), "{policy_name}"
     ),
-    "aws_cloudwatch_metric_alarm": _listed(
-        "cloudwatch", "describe_alarms", "MetricAlarms", _same("AlarmName", "alarm_name"), "{alarm_name}"
-    ),
+    "aws_cloudwatch_metric_alarm": _alarm,
     "aws_dynamodb_table": _described("dynamodb", "describe_table", {"TableName": "name"}, "{name}"),
     "aws_iam_role": _described("iam", "get_role", {"RoleName": "name"}, "{name}"),
     "aws_iam_role_policy": _described(

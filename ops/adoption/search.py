@@ -20,6 +20,8 @@ _ARNS = {
     "aws_s3_bucket": "arn:aws:s3:::{id}",
     "aws_sns_topic": "{id}",
 }
+# Their import id begins with the API's, which their attribute `id` does not have.
+_INSIDE_AN_API = {"aws_api_gateway_request_validator", "aws_api_gateway_resource"}
 
 
 @dataclass
@@ -71,7 +73,8 @@ class Search:
         if address not in self._known:
             kind = address.partition(".")[0]
             if address in self.chosen:
-                self._known[address] = Found(self.chosen[address])
+                id_ = self.chosen[address]
+                self._known[address] = Found(id_, id_.rpartition("/")[2] if kind in _INSIDE_AN_API else "")
             else:
                 try:
                     self._known[address] = FINDERS[kind](self.place(address), self.values(address))

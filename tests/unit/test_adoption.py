@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from ops import terraform
 from ops.__main__ import app
-from ops.adoption.finders import AdoptionError
+from ops.adoption.finders import AdoptionError, Found
 from ops.adoption.search import Search
 from ops.plans import guard, review
 from ops.plans.changes import Action, parse
@@ -116,6 +116,30 @@ def test_what_cannot_be_searched_for_is_refused() -> None:
     said = CliRunner().invoke(app, ["adopt", "workshop", "--id", "aws_sqs_queue.q"])
     assert said.exit_code == 1
     assert "write ADDRESS=ID" in said.stderr
+
+
+def test_what_is_chosen_is_not_looked_for_and_is_referred_to() -> None:
+    api, resource = "aws_api_gateway_rest_api.api", "aws_api_gateway_resource.students"
+    of_api = {"rest_api_id": f"${{{api}.id}}"}
+    stack = {
+        "provider": STACK["provider"],
+        "resource": {
+            "aws_api_gateway_rest_api": {"api": {"name": "student"}},
+            "aws_api_gateway_resource": {"students": {**of_api, "path_part": "students"}},
+            "aws_api_gateway_method": {"get": {**of_api, "resource_id": f"${{{resource}.id}}", "http_method": "GET"}},
+        },
+    }
+
+    def nobody(service: str, region: str) -> Any:
+        raise AssertionError(f"{service} in {region} was asked")
+
+    search = Search(stack, ACCOUNT, nobody, {api: "a1b2", resource: "a1b2/c3"})
+    assert search.find(resource) == Found("a1b2/c3", "c3")
+    assert search.values("aws_api_gateway_method.get") == {
+        "rest_api_id": "a1b2",
+        "resource_id": "c3",
+        "http_method": "GET",
+    }
 
 
 @mock_aws
