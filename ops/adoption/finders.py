@@ -96,7 +96,6 @@ def _described(
     parameters: Mapping[str, str],
     import_id: str,
     *,
-    fixed: Mapping[str, Any] | None = None,
     own: str = "",
     there: Callable[[Any, Values], bool] | None = None,
 ) -> Finder:
@@ -112,7 +111,7 @@ def _described(
         given = {name: values.get(attribute) for name, attribute in parameters.items()}
         if None in given.values():
             return None  # what it hangs on is not there
-        answer = ask(getattr(place.client(service), operation), **given, **(fixed or {}))
+        answer = ask(getattr(place.client(service), operation), **given)
         if answer is None or (there and not there(answer, values)):
             return None
         known = {**values, "account": place.account, "region": place.region}
@@ -131,7 +130,6 @@ def _listed(
     parameters: Mapping[str, str] | None = None,
     fixed: Mapping[str, Any] | None = None,
     own: str = "",
-    clients: Callable[[Place], Any] | None = None,
 ) -> Finder:
     """Return a finder that looks a listing through; formats are over the attributes and `it`, the entry.
 
@@ -143,7 +141,7 @@ def _listed(
         given = {name: values.get(attribute) for name, attribute in (parameters or {}).items()}
         if None in given.values():
             return None
-        client = (clients or (lambda place: place.client(service)))(place)
+        client = place.client(service)
         try:
             fitting = [it for it in entries(client, operation, key, **given, **(fixed or {})) if match(it, values)]
         except ClientError as error:
@@ -315,6 +313,22 @@ def _gateway(operation: str, parameters: Mapping[str, str], import_id: str, **mo
     return _described("apigateway", operation, {"restApiId": "rest_api_id", **parameters}, import_id, **more)
 
 
+def _api_named(operation: str) -> Finder:
+    return _listed("apigateway", operation, "items", _same("name", "name"), "{it[id]}")
+
+
+def _in_api(operation: str, match: Callable[[Any, Values], bool]) -> Finder:
+    return _listed(
+        "apigateway",
+        operation,
+        "items",
+        match,
+        "{rest_api_id}/{it[id]}",
+        parameters={"restApiId": "rest_api_id"},
+        own="{it[id]}",
+    )
+
+
 _METHOD = {"resourceId": "resource_id", "httpMethod": "http_method"}
 _RESPONSE = {**_METHOD, "statusCode": "status_code"}
 _METHOD_ID = "{rest_api_id}/{resource_id}/{http_method}"
@@ -328,7 +342,7 @@ FINDERS: Mapping[str, Finder] = {
         "api-gateway-account",
         there=lambda answer, _: bool(answer.get("cloudwatchRoleArn")),
     ),
-    "aws_api_gateway_api_key": _listed("apigateway", "get_api_keys", "items", _same("name", "name"), "{it[id]}"),
+    "aws_api_gateway_api_key": _api_named("get_api_keys"),
     "aws_api_gateway_gateway_response": _gateway(
         "get_gateway_response",
         {"responseType": "response_type"},
@@ -348,27 +362,11 @@ FINDERS: Mapping[str, Finder] = {
         there=lambda answer, values: values["method_path"] in answer.get("methodSettings", {}),
     ),
     "aws_api_gateway_model": _gateway("get_model", {"modelName": "name"}, "{rest_api_id}/{name}"),
-    "aws_api_gateway_request_validator": _listed(
-        "apigateway",
-        "get_request_validators",
-        "items",
-        _same("name", "name"),
-        "{rest_api_id}/{it[id]}",
-        parameters={"restApiId": "rest_api_id"},
-        own="{it[id]}",
-    ),
-    "aws_api_gateway_resource": _listed(
-        "apigateway",
-        "get_resources",
-        "items",
-        lambda it, values: it["path"] == f"/{values['path_part']}",
-        "{rest_api_id}/{it[id]}",
-        parameters={"restApiId": "rest_api_id"},
-        own="{it[id]}",
-    ),
-    "aws_api_gateway_rest_api": _listed("apigateway", "get_rest_apis", "items", _same("name", "name"), "{it[id]}"),
+    "aws_api_gateway_request_validator": _in_api("get_request_validators", _same("name", "name")),
+    "aws_api_gateway_resource": _in_api("get_resources", lambda it, values: it["path"] == f"/{values['path_part']}"),
+    "aws_api_gateway_rest_api": _api_named("get_rest_apis"),
     "aws_api_gateway_stage": _gateway("get_stage", {"stageName": "stage_name"}, "{rest_api_id}/{stage_name}"),
-    "aws_api_gateway_usage_plan": _listed("apigateway", "get_usage_plans", "items", _same("name", "name"), "{it[id]}"),
+    "aws_api_gateway_usage_plan": _api_named("get_usage_plans"),
     "aws_api_gateway_usage_plan_key": _described(
         "apigateway",
         "get_usage_plan_key",
