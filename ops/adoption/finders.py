@@ -81,13 +81,21 @@ def ask(call: Callable[..., Any], **parameters: Any) -> Any:
 
 
 def entries(client: Any, operation: str, key: str, **parameters: Any) -> Iterator[Any]:
-    """Yield what a listing has, over all its pages; `key` may be a path such as `DistributionList.Items`."""
-    pages = client.get_paginator(operation).paginate(**parameters) if client.can_paginate(operation) else None
-    for page in pages if pages is not None else [getattr(client, operation)(**parameters)]:
-        part = page
-        for name in key.split("."):
-            part = (part or {}).get(name)
-        yield from part or ()
+    """Yield what a listing has, over all its pages; `key` may be a path such as `DistributionList.Items`.
+
+    Raises:
+        AdoptionError: there is more than a page of what boto3 does not page through.
+    """
+    *path, last = key.split(".")
+    is_paged = client.can_paginate(operation)
+    pages = client.get_paginator(operation).paginate(**parameters) if is_paged else None
+    for page in pages or [ask(getattr(client, operation), **parameters)]:
+        part = page or {}
+        for name in path:
+            part = part.get(name) or {}
+        if not is_paged and part.get("NextMarker"):
+            raise AdoptionError(f"{operation} has more than one page; say which with --id ADDRESS=ID")
+        yield from part.get(last) or ()
 
 
 def _described(
