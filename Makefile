@@ -25,13 +25,13 @@ node_modules/ready: package-lock.json .venv/ready
 	npm ci --no-audit --no-fund --ignore-scripts --loglevel=error
 	touch $@
 
-demo: setup ## Everything once, on an embedded AWS; stays up until Ctrl-C, with ONCE=1 it ends by itself
+demo: terraform ## Everything once, on an embedded AWS; stays up until Ctrl-C, with ONCE=1 it ends by itself
 	@$(PYTHON) -m ops demo $(if $(ONCE),--once) $(if $(PORT),--port $(PORT))
 
 test: terraform check node_modules/ready ## Lint, types and all tests, on a machine that needs nothing installed before
 	$(PYTHON) -m pytest
 
-terraform: setup ## Find Terraform, or fetch it
+terraform: setup ## Find Terraform and its provider, or fetch them
 	@$(PYTHON) -m ops terraform
 
 check: setup terraform ## Lint, format, types, policy, and that the generated docs are fresh

@@ -18,8 +18,10 @@ _PROGRAM = ROOT / "node_modules" / ".bin" / "cdktf"
 
 @command
 def check_terraform() -> None:
-    """Find Terraform, or fetch it, and tell where it is."""
+    """Find Terraform and its provider, or fetch them, and tell where Terraform is."""
     out.print(f"Terraform: {terraform.find()}", highlight=False, soft_wrap=True)
+    with out.status("Fetching the provider"):
+        terraform.keep_provider()
 
 
 @command

@@ -34,7 +34,9 @@ SHA256 = {
     "linux_arm64": "a43d1d0da9b9bab214a8305a39db0e40869572594ccf50c416a7756499143633",
 }
 PROVIDER = "registry.terraform.io/hashicorp/aws"
+LOCK = ROOT / "terraform.lock.hcl"
 _CACHE = ROOT / ".cache" / "terraform"
+_KEPT = ROOT / ".cache" / "provider"
 _TIMEOUT_SECONDS = 30
 
 
@@ -126,6 +128,7 @@ def mirrors() -> Iterator[Path]:
         yield Path(share) / "terraform" / "plugins"
         yield Path(share) / "terraform"
     yield from sorted(Path("/opt").glob("*"))
+    yield _KEPT / ".terraform" / "providers"  # as `keep_provider` leaves it
 
 
 def cli_configuration(folder: Path, candidates: Iterator[Path] | None = None) -> Path:
@@ -143,6 +146,26 @@ def cli_configuration(folder: Path, candidates: Iterator[Path] | None = None) ->
     else:
         path.write_text("provider_installation {\n  direct {}\n}\n")
     return path
+
+
+def keep_provider(folder: Path = _KEPT, candidates: Iterator[Path] | None = None) -> bool:
+    """Install the locked provider once for all stacks, unless a mirror has it; return whether that was done.
+
+    Terraform leaves it in the layout of a mirror, which is one from then on: no stack fetches it again.
+
+    Raises:
+        OperatorError: it cannot be fetched, or is not the locked one.
+    """
+    if any((mirror / PROVIDER).is_dir() for mirror in (candidates if candidates is not None else mirrors())):
+        return False
+    folder.mkdir(parents=True, exist_ok=True)
+    version = re.search(r'version += "([^"]+)"', LOCK.read_text("utf-8"))
+    assert version is not None  # a test holds the lock
+    asked = {"required_providers": {"aws": {"source": PROVIDER, "version": version[1]}}}
+    (folder / "main.tf.json").write_text(json.dumps({"terraform": asked}))
+    shutil.copyfile(LOCK, folder / ".terraform.lock.hcl")
+    Terraform(folder).init()
+    return True
 
 
 def environment(configuration: Path) -> dict[str, str]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
+import shutil
+import subprocess
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -123,6 +126,30 @@ def test_the_provider_comes_from_a_mirror_where_there_is_one(tmp_path: Path) -> 
     assert f'exclude = ["{terraform.PROVIDER}"]' in written
     without = terraform.cli_configuration(tmp_path / "b", iter([tmp_path / "none"])).read_text()
     assert "filesystem_mirror" not in without
+
+
+def test_the_provider_is_kept_once_and_is_a_mirror_from_then_on(tmp_path: Path) -> None:
+    kept, stack = tmp_path / "kept", tmp_path / "stack"
+    assert terraform.keep_provider(kept, candidates=iter([tmp_path])) is True
+    mirror = kept / ".terraform" / "providers"
+    assert terraform.keep_provider(kept, candidates=iter([mirror])) is False
+    stack.mkdir()
+    for name in ("main.tf.json", ".terraform.lock.hcl"):
+        shutil.copyfile(kept / name, stack / name)
+    done = subprocess.run(
+        [terraform.find(), "init", "-input=false", "-no-color", "-lockfile=readonly"],
+        cwd=stack,
+        env={
+            **os.environ,
+            "CHECKPOINT_DISABLE": "1",
+            "TF_CLI_CONFIG_FILE": str(terraform.cli_configuration(tmp_path, iter([mirror]))),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (stack / ".terraform.lock.hcl").read_bytes() == terraform.LOCK.read_bytes()
 
 
 def test_the_users_own_configuration_is_kept_if_it_exists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
