@@ -44,10 +44,10 @@ def adopt(
     """
     if as_json and apply and not yes:
         raise OperatorError("--json cannot ask; give --yes too")
-    settings = settings_of(env)
+    settings, ids = settings_of(env), _ids(chosen or [])
     with err.status("Synthesizing the stack"):
         local.synthesize()
-    adoption = Adoption(settings, _ids(chosen or []))
+    adoption = Adoption(settings, ids)
     found = adoption.search()
     raw = adoption.plan()
     plan, context = understand(raw, settings)
