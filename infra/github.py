@@ -211,9 +211,7 @@ class GitHubStack(TerraformStack):
         of_repository = f"repo:{github.repository}"
         reads = [
             Statement("ReadConfiguration", READS, ["*"]),
-            Statement(
-                "ReadSite", ["s3:GetObject", "s3:GetObjectTagging"], [f"arn:aws:s3:::{settings.site.bucket_name}/*"]
-            ),
+            Statement("ReadSite", ["s3:GetObject", "s3:GetObjectTagging"], [_site(settings)]),
         ]
         plan = self._role(
             "plan",
@@ -268,15 +266,13 @@ def _site(settings: Settings) -> str:
 
 
 def _state(settings: Settings, *, write: bool) -> Iterator[Statement]:
-    """Yield what a plan needs of the state: to read it and to hold its lock."""
+    """Yield what a plan or an apply needs of the state: to read it or to write it, and to hold its lock."""
     bucket = settings.state.bucket
-    if bucket is None:
-        return
     state = f"arn:aws:s3:::{bucket}/{settings.name}/terraform.tfstate"
     yield Statement("FindState", ["s3:ListBucket"], [f"arn:aws:s3:::{bucket}"])
-    yield Statement(
-        "WriteState" if write else "ReadState", ["s3:GetObject", *(["s3:PutObject"] if write else [])], [state]
-    )
+    yield Statement("ReadState", ["s3:GetObject"], [state])
+    if write:
+        yield Statement("WriteState", ["s3:PutObject"], [state])
     yield Statement("LockState", ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"], [f"{state}.tflock"])
 
 

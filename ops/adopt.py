@@ -52,7 +52,7 @@ def adopt(
     raw = adoption.plan()
     plan, context = understand(raw, settings)
     behind = adoption.leftovers()
-    stopped = [finding for finding in context.findings if not finding.is_allowed]
+    stopped = context.stopped
     if not as_json:
         out.print(f"{len(found):,} of {len(adoption.addresses):,} resources are in the account", highlight=False)
         for line in summary.text(plan, context):

@@ -45,9 +45,8 @@ def deploy(
         for line in summary.text(found, context):
             err.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(MOVED)
-    stopped = [finding for finding in context.findings if not finding.is_allowed]
-    if stopped:
-        for finding in stopped:
+    if context.stopped:
+        for finding in context.stopped:
             line = f"[bold red]stopped[/] {finding.rule} {finding.address}: {finding.what}"
             err.print(line, highlight=False, soft_wrap=True)
         raise typer.Exit(STOPPED)

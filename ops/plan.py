@@ -82,7 +82,6 @@ def guard(env: Env, recorded: Recorded = None, as_json: Json = False) -> None:
     """
     settings = settings_of(env)
     found, context = understand(_read(recorded) if recorded else _make(settings, None), settings)
-    stopped = [finding for finding in context.findings if not finding.is_allowed]
     if as_json:
         print(json.dumps(summary.as_json(found, context)["findings"]))
     else:
@@ -94,7 +93,7 @@ def guard(env: Env, recorded: Recorded = None, as_json: Json = False) -> None:
             out.print(line, highlight=False, soft_wrap=True)
         if not context.findings:
             out.print(f"[green]✓[/] {summary.headline(found)}: nothing that needs an exception", highlight=False)
-    if stopped:
+    if context.stopped:
         raise typer.Exit(STOPPED)
 
 

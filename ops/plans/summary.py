@@ -52,6 +52,11 @@ class Context:
     findings: Sequence[Finding] = ()
     account_wide: str = ""
 
+    @property
+    def stopped(self) -> list[Finding]:
+        """Return the findings that no exception lets pass."""
+        return [finding for finding in self.findings if not finding.is_allowed]
+
 
 def counts(plan: Plan) -> dict[str, int]:
     """Return how many resources each action is for."""
