@@ -22,6 +22,7 @@ from xml.sax.saxutils import escape
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from hypercorn.config import Config as ServerConfig
 from ministack import app
 from ministack.core import iam_actions, iam_evaluator, responses
 from ministack.core.responses import get_account_id, json_response
@@ -40,6 +41,9 @@ from ministack.services import (
 )
 
 _SWEEP_SECONDS = 1
+# A connection that is closed just as a request comes loses the answer, and the client asks again: IAM then says that
+# the role, made by the first request, exists. The AWS provider keeps one for 90 seconds.
+_KEEP_ALIVE_SECONDS = 120
 # Where a test puts what AWS's own services put on the default bus; PutEvents refuses their names, as on AWS.
 SERVICE_EVENTS = "/_rollbook/service-events"
 _logger = logging.getLogger("ministack")
@@ -546,6 +550,7 @@ def main() -> None:
     s3.serve_cloudfront_origin_fetch = fetch_origin
     scheduler._create_schedule = create_schedule
     scheduler._SCHEDULE_TICK_INTERVAL = _SWEEP_SECONDS
+    ServerConfig.keep_alive_timeout = _KEEP_ALIVE_SECONDS
     app.app = behind_tls
     app.main()
 
