@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import json
 import shutil
+import tempfile
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -93,6 +95,10 @@ class Adoption:
         self.folder = stack.parent.with_name("adoptions") / settings.name
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
+        # The file holds the state's secrets, and between plan and apply nobody else may replace it.
+        private = tempfile.mkdtemp(prefix="rollbook-plan-")
+        weakref.finalize(self, shutil.rmtree, private)
+        self._plan = Path(private) / "plan.bin"
         for part in (*stack.glob("*.tf.json"), *stack.glob("assets"), stack / ".terraform.lock.hcl"):
             (self.folder / part.name).symlink_to(part)
         self._terraform = environment.terraform_of(settings, self.folder)
@@ -126,7 +132,7 @@ class Adoption:
     def plan(self) -> bytes:
         """Return the plan as JSON."""
         with err.status("Planning"):
-            return self._terraform.plan_json(self.folder / "plan.bin")
+            return self._terraform.plan_json(self._plan)
 
     def apply(self) -> None:
         """Apply exactly the plan that was made last, and take the import blocks away.
@@ -134,7 +140,7 @@ class Adoption:
         Raises:
             OperatorError: with Terraform's own words; what was taken over until then stays so.
         """
-        self._terraform.apply(self.folder / "plan.bin")
+        self._terraform.apply(self._plan)
         self._imports.unlink()
 
     def leftovers(self) -> list[Leftover]:

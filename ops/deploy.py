@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from infra.settings import Settings
 from ops import environment, local
 from ops.console import OperatorError, command, err, out
 from ops.environment import Env, settings_of, stack_of
@@ -22,21 +24,29 @@ def deploy(
     env: Env,
     reviewed: Annotated[Path, typer.Option(metavar="DIR", help="What `ops plan --out` wrote when it was reviewed.")],
 ) -> None:
-    """Plan anew, and apply it if it is what was reviewed; with a reviewed plan.bin, exactly that file.
+    """Make a new plan and apply it if it equals the reviewed one. No plan file is read from DIR.
 
-    Ends with 3 if the guard stops it, and with 4 if the state moved or the plan is another one. Then nothing was done.
+    Ends with 3 if the guard stops it, and with 4 if the state moved or the plan differs. Then nothing was done.
     """
     settings = settings_of(env)
     try:
         wanted = review.loads((reviewed / "review.json").read_text("utf-8"))
     except (OSError, review.ReviewError) as error:
-        raise OperatorError(f"{reviewed / 'review.json'}: {error}; make it with: ops plan {env} --out DIR") from None
+        raise OperatorError(
+            f"{reviewed / 'review.json'}: {error}; make it with: python -m ops plan {env} --out DIR"
+        ) from None
+    # Only this process reads and writes the folder, so the plan that was checked is the plan that is applied.
+    with tempfile.TemporaryDirectory(prefix="rollbook-plan-") as private:
+        _deploy(settings, wanted, Path(private) / "plan.bin")
+
+
+def _deploy(settings: Settings, wanted: review.Review, file: Path) -> None:
+    env = settings.name
     with err.status(f"Planning {env}"):
         local.synthesize()
         terraform = environment.terraform_of(settings, stack_of(settings))
         terraform.init()
-        made = stack_of(settings) / "plan.bin"
-        raw = terraform.plan_json(made)
+        raw = terraform.plan_json(file)
     found, context = understand(raw, settings)
     differences = wanted.differences(review.of(raw, env, terraform.identity()))
     if differences:
@@ -53,6 +63,5 @@ def deploy(
     if found.is_empty:
         out.print("[green]✓[/] no changes, as reviewed", highlight=False)
         return
-    kept = reviewed / "plan.bin"
-    changed = terraform.apply(kept.resolve() if kept.exists() else made)
+    changed = terraform.apply(file)
     out.print(f"[green]✓[/] applied as reviewed: {changed} resources changed", highlight=False)

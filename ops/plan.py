@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import urllib.error
 import urllib.request
 from datetime import UTC, datetime
@@ -40,7 +41,7 @@ def plan(
     env: Env,
     folder: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="Write plan.bin, plan.json, summary.md and review.json."),
+        typer.Option("--out", metavar="DIR", help="Write plan.json, summary.md and review.json."),
     ] = None,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="For a pull request's comment.")] = False,
     as_json: Json = False,
@@ -50,7 +51,7 @@ def plan(
     if as_markdown and as_json:
         raise OperatorError("--markdown and --json are two forms of one thing; give one")
     settings = settings_of(env)
-    raw = _read(recorded) if recorded else _make(settings, folder)
+    raw = _read(recorded) if recorded else _make(settings)
     found, context = understand(raw, settings)
     try:
         comment = summary.markdown(found, context) if folder or as_markdown else ""
@@ -81,7 +82,7 @@ def guard(env: Env, recorded: Recorded = None, as_json: Json = False) -> None:
     What is meant is let pass by an [[exception]] in environments/exceptions.toml, which has to say until when.
     """
     settings = settings_of(env)
-    found, context = understand(_read(recorded) if recorded else _make(settings, None), settings)
+    found, context = understand(_read(recorded) if recorded else _make(settings), settings)
     if as_json:
         print(json.dumps(summary.as_json(found, context)["findings"]))
     else:
@@ -101,7 +102,7 @@ def guard(env: Env, recorded: Recorded = None, as_json: Json = False) -> None:
 def drift(env: Env, as_json: Json = False) -> None:
     """Show what was changed outside of Terraform since the last apply; ends with 0 for nothing and 2 for something."""
     settings = settings_of(env)
-    found, context = understand(_make(settings, None, "-refresh-only"), settings, drift=True)
+    found, context = understand(_make(settings, "-refresh-only"), settings, drift=True)
     if as_json:
         print(json.dumps(summary.as_json(found, context)))
     elif found.is_empty:
@@ -121,16 +122,16 @@ def _read(path: Path) -> bytes:
         raise OperatorError(f"{path} cannot be read: {error.strerror}") from None
 
 
-def _make(settings: Settings, folder: Path | None, *options: str) -> bytes:
+def _make(settings: Settings, *options: str) -> bytes:
     """Synthesize and plan, and return the plan as JSON."""
     with err.status(f"Planning {settings.name}"):
         local.synthesize()
         stack = stack_of(settings)
         program = environment.terraform_of(settings, stack)
         program.init()
-        if folder:
-            folder.mkdir(parents=True, exist_ok=True)
-        return program.plan_json((folder or stack).resolve() / "plan.bin", *options)
+        # The plan's file holds the state's secrets, and `ops deploy` makes its own.
+        with tempfile.TemporaryDirectory(prefix="rollbook-plan-") as private:
+            return program.plan_json(Path(private) / "plan.bin", *options)
 
 
 def understand(raw: bytes, settings: Settings, *, drift: bool = False) -> tuple[Plan, summary.Context]:

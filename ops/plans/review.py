@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from typing import Any
 
 
 class ReviewError(ValueError):
@@ -19,15 +18,14 @@ class Review:
     Arguments:
         environment: by name.
         lineage, serial: of the state that it was made against; empty and 0 before the first apply.
-        digest: SHA-256 of all that it changes, values included.
-        holds_secrets: a value that is marked as sensitive is in the plan's file.
+        digest: SHA-256 of all that it changes, values included, of the programs that it runs on this machine
+            (provisioners), and of where its providers connect to.
     """
 
     environment: str
     lineage: str
     serial: int
     digest: str
-    holds_secrets: bool
 
     def dumps(self) -> str:
         """Return it as JSON."""
@@ -53,14 +51,30 @@ def of(plan: bytes, environment: str, state: tuple[str, int]) -> Review:
     """
     document = json.loads(plan)
     changes = [
-        {"address": each["address"], **{key: each["change"].get(key) for key in _COMPARED}}
+        {
+            "address": each["address"],
+            "previous_address": each.get("previous_address"),
+            **{key: each["change"].get(key) for key in _COMPARED},
+        }
         for each in document.get("resource_changes", [])
-        if each["mode"] == "managed" and each["change"]["actions"] != ["no-op"]
+        if each["mode"] == "managed" and (each["change"]["actions"] != ["no-op"] or each.get("previous_address"))
     ]
-    outputs = document.get("output_changes", {})
-    told = json.dumps([sorted(changes, key=lambda each: str(each["address"])), outputs], sort_keys=True)
-    secret = any(_is_secret(part) for part in (document.get("prior_state", {}), document.get("planned_values", {})))
-    return Review(environment, *state, hashlib.sha256(told.encode()).hexdigest(), secret)
+    configuration = document.get("configuration", {})
+    runs = {
+        each["address"]: each["provisioners"]
+        for each in configuration.get("root_module", {}).get("resources", [])
+        if each.get("provisioners")
+    }
+    told = json.dumps(
+        [
+            sorted(changes, key=lambda each: str(each["address"])),
+            document.get("output_changes", {}),
+            runs,
+            configuration.get("provider_config", {}),
+        ],
+        sort_keys=True,
+    )
+    return Review(environment, *state, hashlib.sha256(told.encode()).hexdigest())
 
 
 def loads(text: str) -> Review:
@@ -76,27 +90,3 @@ def loads(text: str) -> Review:
 
 
 _COMPARED = ("actions", "before", "after", "after_unknown", "replace_paths", "importing")
-
-
-def _is_secret(part: Any) -> bool:
-    """Return whether a state or planned values have something that is marked as sensitive, and is set."""
-    if isinstance(part, list):
-        return any(map(_is_secret, part))
-    if not isinstance(part, dict):
-        return False
-    marks = part.get("sensitive_values")
-    if marks is not None and _is_marked(marks, part.get("values")):
-        return True
-    if part.get("sensitive") is True and part.get("value") is not None:
-        return True
-    return any(_is_secret(value) for value in part.values())
-
-
-def _is_marked(marks: Any, values: Any) -> bool:
-    if marks is True:
-        return values not in (None, "", [], {})
-    if isinstance(marks, dict) and isinstance(values, dict):
-        return any(_is_marked(mark, values.get(name)) for name, mark in marks.items())
-    if isinstance(marks, list) and isinstance(values, list):
-        return any(_is_marked(mark, value) for mark, value in zip(marks, values, strict=False))
-    return False

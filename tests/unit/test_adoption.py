@@ -176,12 +176,27 @@ def test_a_review_knows_its_plan_and_its_state() -> None:
 
 
 @pytest.mark.parametrize(
-    ("marks", "values", "secret"),
-    [({"value": True}, {"value": "k"}, True), ({"value": True}, {"value": None}, False), ({}, {"value": "k"}, False)],
+    "more",
+    [
+        {
+            "configuration": {
+                "root_module": {"resources": [{"address": "a.b", "provisioners": [{"type": "local-exec"}]}]}
+            }
+        },
+        {"configuration": {"provider_config": {"aws": {"expressions": {"region": {"constant_value": "eu-west-1"}}}}}},
+        {"output_changes": {"url": {"actions": ["update"], "before": "a", "after": "b"}}},
+    ],
+    ids=["a program that an apply runs", "where a provider connects to", "an output"],
 )
-def test_a_plan_that_holds_a_secret_says_so(marks: Any, values: Any, secret: bool) -> None:
-    state = {"values": {"root_module": {"resources": [{"values": values, "sensitive_values": marks}]}}}
-    assert reviewed(prior_state=state).holds_secrets is secret
+def test_a_review_covers_what_an_apply_does_beside_its_changes(more: dict[str, Any]) -> None:
+    first = change("aws_sqs_queue.a", ["update"], {"x": 1}, {"x": 2})
+    assert reviewed(first).differences(reviewed(first, **more)) == ["what would change now is not what was reviewed"]
+
+
+def test_a_review_covers_a_move_that_changes_nothing_else() -> None:
+    quiet = change("aws_sqs_queue.c", ["no-op"], {"x": 1}, {"x": 1})
+    moved = quiet | {"previous_address": "aws_sqs_queue.b"}
+    assert reviewed(quiet).differences(reviewed(moved)) == ["what would change now is not what was reviewed"]
 
 
 def test_of_a_provider_that_crashed_only_the_place_is_told() -> None:

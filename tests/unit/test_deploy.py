@@ -1,0 +1,73 @@
+"""`ops deploy` applies the plan that it makes and checks, and no file that lies beside the review.
+
+Real Terraform, on resources that it has built in, so that no provider and no AWS is needed.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from ops import deploy, environment, local, plan
+from ops.__main__ import app
+from ops.terraform import Terraform
+
+
+def write_stack(folder: Path, command: str) -> Path:
+    """A stack with one resource that runs a command when it is made."""
+    folder.mkdir(parents=True)
+    resource = {
+        "provisioner": [{"local-exec": {"command": command}}],
+        "//": {"metadata": {"path": "local/part/resource", "uniqueId": "resource"}},
+    }
+    document = {
+        "terraform": {"backend": {"local": {"path": str(folder / "terraform.tfstate")}}},
+        "resource": {"terraform_data": {"resource": resource}},
+    }
+    (folder / "cdk.tf.json").write_text(json.dumps(document))
+    return folder
+
+
+@pytest.fixture
+def honest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The stack that the commands see, and its review in `review`."""
+    stack = write_stack(tmp_path / "honest", f"touch {tmp_path / 'honest.ran'}")
+    monkeypatch.setattr(local, "synthesize", lambda: None)
+    monkeypatch.setattr(environment, "terraform_of", lambda _, folder: Terraform(folder))
+    for module in (deploy, plan):
+        monkeypatch.setattr(module, "stack_of", lambda _: stack)
+    planned = CliRunner().invoke(app, ["plan", "workshop", "--out", str(tmp_path / "review")])
+    assert planned.exit_code == plan.CHANGES, planned.output
+    return stack
+
+
+def test_a_foreign_plan_beside_an_honest_review_is_not_applied(honest: Path, tmp_path: Path) -> None:
+    foreign = Terraform(write_stack(tmp_path / "foreign", f"touch {tmp_path / 'foreign.ran'}"))
+    foreign.init()
+    foreign.plan_json(tmp_path / "review" / "plan.bin")
+
+    done = CliRunner().invoke(app, ["deploy", "workshop", "--reviewed", str(tmp_path / "review")])
+
+    assert done.exit_code == 0, done.output
+    assert not (tmp_path / "foreign.ran").exists(), "the foreign plan was applied"
+    assert (tmp_path / "honest.ran").exists()
+
+
+def test_no_plan_file_is_left_for_others_to_read_or_replace(honest: Path, tmp_path: Path) -> None:
+    assert sorted(path.name for path in (tmp_path / "review").iterdir()) == ["plan.json", "review.json", "summary.md"]
+    done = CliRunner().invoke(app, ["deploy", "workshop", "--reviewed", str(tmp_path / "review")])
+    assert done.exit_code == 0, done.output
+    assert list(tmp_path.rglob("plan.bin")) == []
+
+
+def test_a_changed_stack_is_refused_and_nothing_is_done(honest: Path, tmp_path: Path) -> None:
+    document = json.loads((honest / "cdk.tf.json").read_text())
+    document["resource"]["terraform_data"]["resource"]["input"] = "another"
+    (honest / "cdk.tf.json").write_text(json.dumps(document))
+    done = CliRunner().invoke(app, ["deploy", "workshop", "--reviewed", str(tmp_path / "review")])
+    assert done.exit_code == deploy.MOVED
+    assert "what would change now is not what was reviewed" in done.stderr
+    assert not (tmp_path / "honest.ran").exists()
