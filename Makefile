@@ -1,12 +1,14 @@
 # Needed beforehand: Python 3.11 or newer as python3, and make. Terraform is fetched if it is not there.
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test terraform check format plan deploy bench prove-iam docs lock clean
+.PHONY: help setup demo test terraform check verify-lock format plan deploy bench prove-iam docs lock clean
 
 ENV ?= workshop
 BIN := .venv/bin
 PYTHON := $(BIN)/python
 PIPENV := VIRTUAL_ENV=$(CURDIR)/.venv PIPENV_VERBOSITY=-1 $(BIN)/pipenv
 PIPENV_VERSION := 2026.10.3
+# Without [[source]], pipenv hashes the indexes of the user's pip configuration into the lock. Here it sees none.
+NO_PIP_CONFIGURATION := env -i PATH="$(PATH)" HOME="$(HOME)" PIP_CONFIG_FILE=/dev/null VIRTUAL_ENV="$(CURDIR)/.venv" PIPENV_VERBOSITY=-1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 help: ## List the targets
@@ -38,9 +40,12 @@ check: setup terraform ## Lint, format, types, policy, and that the generated do
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(PIPENV) verify
+	@$(MAKE) --no-print-directory verify-lock
 	$(PYTHON) -m docs.generate --check
 	$(PYTHON) -m tests.checks
+
+verify-lock: setup ## Check that Pipfile.lock belongs to the Pipfile
+	$(NO_PIP_CONFIGURATION) $(BIN)/pipenv verify
 
 format: setup ## Bring the code into form
 	$(BIN)/ruff check --fix .
@@ -61,9 +66,9 @@ prove-iam: setup terraform ## Show that every action of every role is needed, by
 docs: setup ## Write the generated pages of docs/
 	$(PYTHON) -m docs.generate
 
-lock: setup ## Lock the dependencies anew, without any index's address
+lock: setup ## Lock the dependencies again, without the address of any index
 	$(PIPENV) lock
-	$(PYTHON) -c 'import json, pathlib; p = pathlib.Path("Pipfile.lock"); d = json.loads(p.read_text()); d["_meta"]["sources"] = []; p.write_text(json.dumps(d, indent=4, sort_keys=True) + "\n")'
+	$(NO_PIP_CONFIGURATION) $(PYTHON) -m tests.checks.lock
 
 clean: ## Remove all that was built or installed here
 	rm -rf .venv node_modules .cache .local cdktf.out terraform.local.tfstate*
