@@ -127,9 +127,15 @@ def _scheduled_keys(cloud: Cloud) -> set[str]:
         .get_paginator("scan")
         .paginate(
             TableName=cloud.settings.backups.history_table_name,
-            FilterExpression="#source = :schedule AND #status = :completed AND attribute_exists(mailedAt)",
+            # Other tables have schedules of their own, which fire in the same minutes.
+            FilterExpression="#source = :schedule AND #status = :completed AND tableName = :table "
+            "AND attribute_exists(mailedAt)",
             ExpressionAttributeNames={"#source": "source", "#status": "status", "#key": "key"},
-            ExpressionAttributeValues={":schedule": {"S": "schedule"}, ":completed": {"S": "completed"}},
+            ExpressionAttributeValues={
+                ":schedule": {"S": "schedule"},
+                ":completed": {"S": "completed"},
+                ":table": {"S": cloud.settings.records.table_name},
+            },
             ProjectionExpression="#key",
         )
     )

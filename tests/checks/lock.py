@@ -1,8 +1,8 @@
 """`python -m tests.checks.lock`: keep the user's pip configuration out of Pipfile.lock.
 
 Pipenv writes the indexes of the user's pip configuration into the lock, and hashes them with the Pipfile where that has
-no `[[source]]`. Run it in an empty environment with `PIP_CONFIG_FILE=/dev/null`: then the hash is the same on every machine.
-`make lock` does.
+no `[[source]]`. Run it in an empty environment with `PIP_CONFIG_FILE=/dev/null`, as `make lock` does:
+then the hash is the same on every machine.
 """
 
 from __future__ import annotations

@@ -6,10 +6,12 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
+from handlers import schedules
 from ops import local as emulated
 from ops.cloud import Cloud
 from tests.conftest import Local
@@ -39,26 +41,54 @@ def wait_for(look: Callable[[], T], seconds: float = 105) -> T:
     return found
 
 
+@dataclass(frozen=True)
+class Firing:
+    """A one-time schedule, and what the key of its own backup begins with."""
+
+    schedule: str
+    key_begin: str
+
+    def keys(self, cloud: Cloud) -> list[str]:
+        """The backups of this firing, and of no other run: the key has its minute."""
+        return [key for key in keys(cloud) if key.startswith(self.key_begin)]
+
+
 @contextmanager
-def scheduled_in_a_moment(cloud: Cloud, **target: Any) -> Iterator[str]:
-    """A one-time schedule beside the real one: same group, same target, same role. Gives its stamp."""
+def scheduled_in_a_moment(cloud: Cloud, table_name: str = "studentData", **target: Any) -> Iterator[Firing]:
+    """A one-time schedule beside a table's real one: same group, same target, same role."""
     scheduler = cloud.client("scheduler")
-    backups = cloud.settings.backups
-    real = scheduler.get_schedule(Name=backups.schedule_name, GroupName=backups.schedule_group)
-    moment = datetime.now(UTC) + timedelta(seconds=2)
+    [plan] = [plan for plan in cloud.settings.backed_up_tables if plan.table_name == table_name]
+    group = cloud.settings.backups.schedule_group
+    real = scheduler.get_schedule(Name=plan.schedule_name, GroupName=group)
+    expressions = [(plan.expression, plan.time_zone) for plan in cloud.settings.backed_up_tables]
     zone = ZoneInfo(cloud.settings.time_zone)
-    # A run is known by its minute: what another test has backed up in this one is not backed up again.
-    while f"{backups.key_prefix}{moment.astimezone(zone):%Y%m%dT%H%M}.json" in keys(cloud):
+    moment = datetime.now(UTC) + timedelta(seconds=2)
+
+    def key_begin() -> str:
+        return f"{plan.key_prefix}{moment.astimezone(zone):%Y%m%dT%H%M}."
+
+    # A run is known by its minute. One in which a real schedule fires, or another test's, is not this test's own.
+    while any(key.startswith(key_begin()) for key in keys(cloud)) or any(
+        fires_in(expression, zone_name, moment) for expression, zone_name in expressions
+    ):
         moment = moment.replace(second=0) + timedelta(minutes=1)
-    name = f"test-{uuid.uuid4()}"
+    firing = Firing(f"test-{uuid.uuid4()}", key_begin())
     scheduler.create_schedule(
-        Name=name,
-        GroupName=backups.schedule_group,
+        Name=firing.schedule,
+        GroupName=group,
         ScheduleExpression=f"at({moment:%Y-%m-%dT%H:%M:%S})",
         FlexibleTimeWindow={"Mode": "OFF"},
         Target=real["Target"] | target,
     )
     try:
-        yield name
+        yield firing
     finally:
-        scheduler.delete_schedule(Name=name, GroupName=backups.schedule_group)
+        scheduler.delete_schedule(Name=firing.schedule, GroupName=group)
+
+
+def fires_in(expression: str, time_zone: str, moment: datetime) -> bool:
+    """Whether a schedule fires in the minute of a moment."""
+    minute = moment.replace(second=0, microsecond=0)
+    end = minute + timedelta(minutes=1) - timedelta(microseconds=1)
+    last = schedules.last_before(expression, time_zone, end)
+    return last is not None and last >= minute

@@ -19,8 +19,6 @@ def test_the_lock_is_up_to_date_in_any_home(configuration: str | None, tmp_path:
     if configuration:
         (tmp_path / "pip.conf").write_text(configuration)
         variables["PIP_CONFIG_FILE"] = str(tmp_path / "pip.conf")
-    done = subprocess.run(
-        ["make", "verify-lock"], cwd=ROOT, env=variables, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(["make", "verify-lock"], cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "up-to-date" in done.stdout
