@@ -116,9 +116,11 @@ def iam_page(stack: dict[str, Any]) -> str:
         for role in stack["resource"]["aws_iam_role"].values()
         for statement in json.loads(role["assume_role_policy"])["Statement"]
     ]
+    nameless = sorted({f"{sid} of `{role}`" for role, sid, _, resources, _, _ in rows if resources == "`*`"})
     return (
         f"{NOTE}# Who may do what\n\nThe roles of the environment `{ENVIRONMENT}`: each statement is a policy by "
-        "itself, named for its purpose, and no statement has a wildcard action or is for every resource "
+        "itself, named for its purpose. No statement has a wildcard action. Statements for every resource are those "
+        f"whose actions AWS gives no resource that a policy could name: {' and '.join(nameless) or 'none'} "
         "(`tests/synth/test_stacks.py`). That each is enough, and what each role is refused, is shown with IAM on "
         "(`tests/local/test_iam.py`); that each action is needed, by taking it away (`make prove-iam`).\n\n"
         "| role | for | may | on | if |\n| --- | --- | --- | --- | --- |\n" + "".join(lines) + "\n"
@@ -161,14 +163,15 @@ def events_page() -> str:
     head = (
         "# Events\n\nEverything that happens is put on the bus `student-events`, typed and checked "
         "(`handlers/events.py`). It is in the log group `/aws/events/student-events` for a week and in the archive for "
-        "a month. `ops events tail` shows them as they come, `ops events put FILE` puts a checked one there, "
-        "`ops events replay --from 2h` puts on the bus again what was.\n\n| event | source | when |\n"
+        "a month. `python -m ops events tail` shows them as they come, `python -m ops events put FILE` puts a checked "
+        "one there, `python -m ops events replay --from 2h` puts past ones on the bus again. Without `--env` these act "
+        "on the embedded AWS.\n\n| event | source | when |\n"
         f"| --- | --- | --- |\n{rows}"
     )
     foreign = (
         "\n# Events of others\n\nWhat Rollbook waits for on the same bus. One that is malformed ends in the "
-        "dead-letter queue, with the place that is wrong; `ops events dead` lists it, and "
-        "`ops events redrive ID --body FILE` hands it to its function again, mended.\n"
+        "dead-letter queue, with the place that is wrong; `python -m ops events dead` lists it, and "
+        "`python -m ops events redrive ID --body FILE` hands it to its function again, mended.\n"
     )
     signups = Settings.model_fields["signups"].default
     return (

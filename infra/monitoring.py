@@ -130,7 +130,8 @@ class Monitoring(Construct):
         self._alarm(
             f"depth-{queue.plain_name}",
             name=f"{queue.plain_name}-depth",
-            description=f"There are dead letters in {queue.plain_name}: python -m ops events dead.",
+            description=f"There are dead letters in {queue.plain_name}: "
+            f"python -m ops events dead --env {self._settings.name}",
             metric=Metric("AWS/SQS", "ApproximateNumberOfMessagesVisible", "Maximum", {"QueueName": queue.plain_name}),
             at_least=1,
         )

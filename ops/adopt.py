@@ -1,4 +1,4 @@
-"""`ops adopt`: takes over what was clicked together by hand, or what a lost state no longer knows."""
+"""`python -m ops adopt`: takes over what was clicked together by hand, or what a lost state no longer knows."""
 
 from __future__ import annotations
 

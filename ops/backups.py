@@ -1,4 +1,4 @@
-"""`ops backups`: what there is, whether it is whole, by what it differs, and the way back."""
+"""`python -m ops backups`: what there is, whether it is whole, by what it differs, and the way back."""
 
 from __future__ import annotations
 
@@ -357,7 +357,7 @@ def _explained(cloud: Cloud, key: str) -> Iterator[None]:
     except ClientError as error:
         if error.response["Error"]["Code"] in {"404", "NoSuchKey", "403"}:
             where = f"s3://{cloud.settings.backups.bucket_name}/{key}"
-            raise OperatorError(f"{where} cannot be read: {error}; `ops backups list` has the keys") from None
+            raise OperatorError(f"{where} cannot be read: {error}; `python -m ops backups list` has the keys") from None
         raise OperatorError(str(error)) from None
     except (BotoCoreError, RuntimeError, ValueError) as error:
         if isinstance(error, OperatorError):

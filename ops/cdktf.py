@@ -1,4 +1,4 @@
-"""`ops cdktf`: the CDKTF command line, with this project's Node, Terraform and provider."""
+"""`python -m ops cdktf`: the CDKTF command line, with this project's Node, Terraform and provider."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class Cloud:
         folder = stack_of(settings)
         port = local.running_port() if settings.emulated else None
         if settings.emulated and port is None:
-            raise OperatorError("the embedded AWS does not run; start it with: ops local up")
+            raise OperatorError("the embedded AWS does not run; start it with: python -m ops local up")
         outputs = terraform.Terraform(folder).outputs() if folder.is_dir() else {}
         if not outputs:
             raise OperatorError(f"the environment {name} is not deployed; run: make deploy ENV={name}")

@@ -1,4 +1,4 @@
-"""`ops events dead` and `redrive`: what failed three times, why, and another try."""
+"""`python -m ops events dead` and `redrive`: what failed three times, why, and another try."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def dead(
 
 @command
 def redrive(
-    id_: Annotated[str, typer.Argument(metavar="ID", help="Of `ops events dead`; `all` for each that there is.")],
+    id_: Annotated[str, typer.Argument(metavar="ID", help="From `events dead`; `all` for each that there is.")],
     body: Annotated[
         Path | None, typer.Option(metavar="FILE", help="JSON to hand to the function instead; - for the input.")
     ] = None,
@@ -70,7 +70,7 @@ def redrive(
     cloud = Cloud.of(env)
     chosen = [message for message in read(cloud) if id_ in {"all", message.id}]
     if not chosen and id_ != "all":
-        raise OperatorError(f"there is no dead letter {id_}; `ops events dead` lists those that there are")
+        raise OperatorError(f"there is no dead letter {id_}; `python -m ops events dead` lists those that there are")
     for message in chosen:
         try:
             cloud.client("lambda").invoke(

@@ -1,4 +1,4 @@
-"""`ops demo`: everything once, on the embedded AWS, each step verified."""
+"""`python -m ops demo`: everything once, on the embedded AWS, each step verified."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`ops deploy`: applies a plan that was reviewed, and no other."""
+"""`python -m ops deploy`: applies a plan that was reviewed, and no other."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOVED = 4
 @command
 def deploy(
     env: Env,
-    reviewed: Annotated[Path, typer.Option(metavar="DIR", help="What `ops plan --out` wrote when it was reviewed.")],
+    reviewed: Annotated[Path, typer.Option(metavar="DIR", help="What `plan --out` wrote when it was reviewed.")],
 ) -> None:
     """Make a new plan and apply it if it equals the reviewed one. No plan file is read from DIR.
 

@@ -56,5 +56,5 @@ def client(settings: Settings, service: str, region: str) -> Any:
 def _port() -> int:
     port = local.running_port()
     if port is None:
-        raise OperatorError("the embedded AWS does not run; start it with: ops local up")
+        raise OperatorError("the embedded AWS does not run; start it with: python -m ops local up")
     return port

@@ -1,4 +1,4 @@
-"""`ops events`: a live view of the bus, a checked event from a file, a replay of what was."""
+"""`python -m ops events`: a live view of the bus, a checked event from a file, a replay of what was."""
 
 from __future__ import annotations
 

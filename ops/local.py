@@ -1,4 +1,4 @@
-"""`ops local`: the embedded AWS as a process of its own, and the stack on it."""
+"""`python -m ops local`: the embedded AWS as a process of its own, and the stack on it."""
 
 from __future__ import annotations
 
@@ -278,7 +278,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="For machines.")
     if as_json:
         print(json.dumps({"running": port is not None, "port": port, "pid": emulator.pid(), **outputs}))
     elif port is None:
-        out.print("The embedded AWS does not run; start it with: ops local up")
+        out.print("The embedded AWS does not run; start it with: python -m ops local up")
     else:
         out.print(f"The embedded AWS runs on 127.0.0.1:{port} (process {emulator.pid()}).")
         if outputs:
@@ -309,7 +309,7 @@ def logs(
     """Show what the embedded AWS and the functions in it log."""
     path = Emulator(FOLDER).log
     if not path.exists():
-        raise OperatorError("there is no log yet; start the embedded AWS with: ops local up")
+        raise OperatorError("there is no log yet; start the embedded AWS with: python -m ops local up")
     print(_tail(path, lines))
     with path.open(errors="replace") as file:
         file.seek(0, os.SEEK_END)
@@ -324,7 +324,7 @@ def mail(as_json: Annotated[bool, typer.Option("--json", help="For machines.")] 
     """Show the mails that were sent."""
     port = running_port()
     if port is None:
-        raise OperatorError("the embedded AWS does not run; start it with: ops local up")
+        raise OperatorError("the embedded AWS does not run; start it with: python -m ops local up")
     sent = mails(port)
     if as_json:
         print(json.dumps(sent))
@@ -348,7 +348,8 @@ def show(outputs: dict[str, Any]) -> None:
     grid.add_row("API", outputs["api_url"])
     out.print(Panel(grid, title="Rollbook, local", title_align="left", expand=False))
     out.print(
-        "Try:  python -m ops students import students.csv --env local\n"
+        "Try:  python -m ops students sample students.csv\n"
+        "      python -m ops students import students.csv --env local\n"
         "      python -m ops schedule test --env local\n"
         "      python -m ops local mail",
         highlight=False,

@@ -1,4 +1,4 @@
-"""`ops plan` and `ops guard`: what an apply would do, for its reviewers, and whether it may."""
+"""`python -m ops plan` and `python -m ops guard`: what an apply would do, for its reviewers, and whether it may."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def _make(settings: Settings, *options: str) -> bytes:
         stack = stack_of(settings)
         program = environment.terraform_of(settings, stack)
         program.init()
-        # The plan's file holds the state's secrets, and `ops deploy` makes its own.
+        # The plan's file holds the state's secrets, and `python -m ops deploy` makes its own.
         with tempfile.TemporaryDirectory(prefix="rollbook-plan-") as private:
             return program.plan_json(Path(private) / "plan.bin", *options)
 

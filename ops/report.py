@@ -1,4 +1,4 @@
-"""`ops report`: whether the backups are on time, how they went, what they cost, what to change."""
+"""`python -m ops report`: whether the backups are on time, how they went, what they cost, what to change."""
 
 from __future__ import annotations
 

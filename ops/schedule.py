@@ -1,4 +1,4 @@
-"""`ops schedule`: look at the backup's schedule, and have it fire within the minute."""
+"""`python -m ops schedule`: look at the backup's schedule, and have it fire within the minute."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`ops state`: the bucket that keeps Terraform's state, where each environment's state is, and who holds its lock."""
+"""`python -m ops state`: the bucket of Terraform's state, where each environment's state is, and who holds its lock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`ops students`: records from a CSV file, through the API."""
+"""`python -m ops students`: records from a CSV file, through the API."""
 
 from __future__ import annotations
 

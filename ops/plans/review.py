@@ -86,7 +86,7 @@ def loads(text: str) -> Review:
     try:
         return Review(**json.loads(text))
     except (ValueError, TypeError) as error:
-        raise ReviewError(f"this is no review as `ops plan --out` writes it: {error}") from None
+        raise ReviewError(f"this is no review as `python -m ops plan ENV --out DIR` writes it: {error}") from None
 
 
 _COMPARED = ("actions", "before", "after", "after_unknown", "replace_paths", "importing")

@@ -148,7 +148,7 @@ def _markdown(plan: Plan, context: Context, detail: int) -> str:
     if plan.outputs:
         out.append(f"Outputs that change: {', '.join(f'`{name}`' for name in plan.outputs)}\n")
     if detail:
-        out.append("_Folded to fit a comment: `ops plan` shows all of it._\n")
+        out.append("_Folded to fit a comment: `python -m ops plan` shows all of it._\n")
     return "\n".join(out)
 
 

@@ -1,4 +1,4 @@
-"""`ops backups` on the embedded AWS."""
+"""`python -m ops backups` on the embedded AWS."""
 
 from __future__ import annotations
 

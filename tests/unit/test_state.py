@@ -1,4 +1,4 @@
-"""`ops state bootstrap` refuses what is not its own."""
+"""`python -m ops state bootstrap` refuses what is not its own."""
 
 from __future__ import annotations
 
