@@ -16,13 +16,27 @@ from cdktf_cdktf_provider_aws.api_gateway_integration import ApiGatewayIntegrati
 from cdktf_cdktf_provider_aws.api_gateway_integration_response import ApiGatewayIntegrationResponse
 from cdktf_cdktf_provider_aws.api_gateway_method import ApiGatewayMethod
 from cdktf_cdktf_provider_aws.api_gateway_method_response import ApiGatewayMethodResponse
-from cdktf_cdktf_provider_aws.api_gateway_method_settings import ApiGatewayMethodSettings
+from cdktf_cdktf_provider_aws.api_gateway_method_settings import (
+    ApiGatewayMethodSettings,
+    ApiGatewayMethodSettingsSettings,
+)
 from cdktf_cdktf_provider_aws.api_gateway_model import ApiGatewayModel
 from cdktf_cdktf_provider_aws.api_gateway_request_validator import ApiGatewayRequestValidator
 from cdktf_cdktf_provider_aws.api_gateway_resource import ApiGatewayResource
-from cdktf_cdktf_provider_aws.api_gateway_rest_api import ApiGatewayRestApi
-from cdktf_cdktf_provider_aws.api_gateway_stage import ApiGatewayStage
-from cdktf_cdktf_provider_aws.api_gateway_usage_plan import ApiGatewayUsagePlan, ApiGatewayUsagePlanApiStages
+from cdktf_cdktf_provider_aws.api_gateway_rest_api import (
+    ApiGatewayRestApi,
+    ApiGatewayRestApiEndpointConfiguration,
+)
+from cdktf_cdktf_provider_aws.api_gateway_stage import (
+    ApiGatewayStage,
+    ApiGatewayStageAccessLogSettings,
+)
+from cdktf_cdktf_provider_aws.api_gateway_usage_plan import (
+    ApiGatewayUsagePlan,
+    ApiGatewayUsagePlanApiStages,
+    ApiGatewayUsagePlanQuotaSettings,
+    ApiGatewayUsagePlanThrottleSettings,
+)
 from cdktf_cdktf_provider_aws.api_gateway_usage_plan_key import ApiGatewayUsagePlanKey
 from cdktf_cdktf_provider_aws.cloudwatch_log_group import CloudwatchLogGroup
 from cdktf_cdktf_provider_aws.iam_role import IamRole
@@ -109,7 +123,12 @@ class Api(Construct):
         super().__init__(scope, id_)
         self._platform = platform
         self._settings = api
-        self._rest = ApiGatewayRestApi(self, "rest", name=api.name, endpoint_configuration={"types": ["REGIONAL"]})
+        self._rest = ApiGatewayRestApi(
+            self,
+            "rest",
+            name=api.name,
+            endpoint_configuration=ApiGatewayRestApiEndpointConfiguration(types=["REGIONAL"]),
+        )
         value = platform.api_key_value()
         self._key = ApiGatewayApiKey(
             self,
@@ -270,7 +289,9 @@ class Api(Construct):
             rest_api_id=self._rest.id,
             deployment_id=deployment.id,
             stage_name=self._settings.stage,
-            access_log_settings={"destination_arn": log.arn, "format": json.dumps(_ACCESS_LOG)},
+            access_log_settings=ApiGatewayStageAccessLogSettings(
+                destination_arn=log.arn, format=json.dumps(_ACCESS_LOG)
+            ),
             depends_on=self._log_role(),
         )
         ApiGatewayMethodSettings(
@@ -279,22 +300,22 @@ class Api(Construct):
             rest_api_id=self._rest.id,
             stage_name=stage.stage_name,
             method_path="*/*",
-            settings={
-                "metrics_enabled": True,
-                "throttling_rate_limit": self._settings.rate_limit,
-                "throttling_burst_limit": self._settings.burst_limit,
-            },
+            settings=ApiGatewayMethodSettingsSettings(
+                metrics_enabled=True,
+                throttling_rate_limit=self._settings.rate_limit,
+                throttling_burst_limit=self._settings.burst_limit,
+            ),
         )
         plan = ApiGatewayUsagePlan(
             self,
             "usage-plan",
             name=self._settings.usage_plan_name,
             api_stages=[ApiGatewayUsagePlanApiStages(api_id=self._rest.id, stage=stage.stage_name)],
-            throttle_settings={
-                "rate_limit": self._settings.rate_limit,
-                "burst_limit": self._settings.burst_limit,
-            },
-            quota_settings={"limit": self._settings.quota_per_day, "period": "DAY"},
+            throttle_settings=ApiGatewayUsagePlanThrottleSettings(
+                rate_limit=self._settings.rate_limit,
+                burst_limit=self._settings.burst_limit,
+            ),
+            quota_settings=ApiGatewayUsagePlanQuotaSettings(limit=self._settings.quota_per_day, period="DAY"),
         )
         ApiGatewayUsagePlanKey(self, "usage-plan-key", key_id=self._key.id, key_type="API_KEY", usage_plan_id=plan.id)
         self.url = self._platform.api_url(self._rest, stage)

@@ -7,6 +7,13 @@ from cdktf_cdktf_provider_aws.iam_role_policy import IamRolePolicy
 from cdktf_cdktf_provider_aws.s3_bucket_replication_configuration import (
     S3BucketReplicationConfigurationA,
     S3BucketReplicationConfigurationRule,
+    S3BucketReplicationConfigurationRuleDeleteMarkerReplication,
+    S3BucketReplicationConfigurationRuleDestination,
+    S3BucketReplicationConfigurationRuleDestinationMetrics,
+    S3BucketReplicationConfigurationRuleDestinationMetricsEventThreshold,
+    S3BucketReplicationConfigurationRuleDestinationReplicationTime,
+    S3BucketReplicationConfigurationRuleDestinationReplicationTimeTime,
+    S3BucketReplicationConfigurationRuleFilter,
 )
 from constructs import Construct
 
@@ -75,14 +82,24 @@ class Replicas(Construct):
                     id=rule_id(plan),
                     priority=number,
                     status="Enabled",
-                    filter={"prefix": plan.key_prefix},
+                    filter=S3BucketReplicationConfigurationRuleFilter(prefix=plan.key_prefix),
                     # A backup that somebody deletes here stays there, until its own time has come.
-                    delete_marker_replication={"status": "Disabled"},
-                    destination={
-                        "bucket": buckets[str(plan.how.replicate_to)].arn,
-                        "metrics": {"status": "Enabled", "event_threshold": {"minutes": _MINUTES}},
-                        "replication_time": {"status": "Enabled", "time": {"minutes": _MINUTES}},
-                    },
+                    delete_marker_replication=S3BucketReplicationConfigurationRuleDeleteMarkerReplication(
+                        status="Disabled"
+                    ),
+                    destination=S3BucketReplicationConfigurationRuleDestination(
+                        bucket=buckets[str(plan.how.replicate_to)].arn,
+                        metrics=S3BucketReplicationConfigurationRuleDestinationMetrics(
+                            status="Enabled",
+                            event_threshold=S3BucketReplicationConfigurationRuleDestinationMetricsEventThreshold(
+                                minutes=_MINUTES
+                            ),
+                        ),
+                        replication_time=S3BucketReplicationConfigurationRuleDestinationReplicationTime(
+                            status="Enabled",
+                            time=S3BucketReplicationConfigurationRuleDestinationReplicationTimeTime(minutes=_MINUTES),
+                        ),
+                    ),
                 )
                 for number, plan in enumerate(plans, start=1)
             ],

@@ -15,13 +15,23 @@ from cdktf_cdktf_provider_aws.cloudfront_distribution import (
     CloudfrontDistributionOrigin,
     CloudfrontDistributionOriginCustomHeader,
     CloudfrontDistributionOriginCustomOriginConfig,
+    CloudfrontDistributionRestrictions,
+    CloudfrontDistributionRestrictionsGeoRestriction,
     CloudfrontDistributionViewerCertificate,
 )
 from cdktf_cdktf_provider_aws.cloudfront_origin_access_control import CloudfrontOriginAccessControl
 from cdktf_cdktf_provider_aws.cloudfront_response_headers_policy import (
     CloudfrontResponseHeadersPolicy,
+    CloudfrontResponseHeadersPolicyCustomHeadersConfig,
     CloudfrontResponseHeadersPolicyCustomHeadersConfigItems,
+    CloudfrontResponseHeadersPolicyRemoveHeadersConfig,
     CloudfrontResponseHeadersPolicyRemoveHeadersConfigItems,
+    CloudfrontResponseHeadersPolicySecurityHeadersConfig,
+    CloudfrontResponseHeadersPolicySecurityHeadersConfigContentSecurityPolicy,
+    CloudfrontResponseHeadersPolicySecurityHeadersConfigContentTypeOptions,
+    CloudfrontResponseHeadersPolicySecurityHeadersConfigFrameOptions,
+    CloudfrontResponseHeadersPolicySecurityHeadersConfigReferrerPolicy,
+    CloudfrontResponseHeadersPolicySecurityHeadersConfigStrictTransportSecurity,
 )
 from cdktf_cdktf_provider_aws.s3_object import S3Object
 from constructs import Construct
@@ -120,7 +130,9 @@ class Site(Construct):
             price_class=site.price_class,
             aliases=[site.domain_name] if site.domain_name else None,
             viewer_certificate=_certificate(settings),
-            restrictions={"geo_restriction": {"restriction_type": "none"}},
+            restrictions=CloudfrontDistributionRestrictions(
+                geo_restriction=CloudfrontDistributionRestrictionsGeoRestriction(restriction_type="none")
+            ),
             origin=[
                 CloudfrontDistributionOrigin(
                     origin_id="site",
@@ -197,29 +209,35 @@ class Site(Construct):
             self,
             "headers",
             name=name.replace(".", "-"),
-            custom_headers_config={
-                "items": [
+            custom_headers_config=CloudfrontResponseHeadersPolicyCustomHeadersConfig(
+                items=[
                     CloudfrontResponseHeadersPolicyCustomHeadersConfigItems(header=header, value=value, override=True)
                     for header, value in _HEADERS.items()
                 ]
-            },
+            ),
             # How the bucket is kept is nobody's business.
-            remove_headers_config={
-                "items": [
-                    CloudfrontResponseHeadersPolicyRemoveHeadersConfigItems(header=header) for header in _S3_HEADERS
-                ]
-            },
-            security_headers_config={
-                "content_security_policy": {"content_security_policy": CONTENT_SECURITY_POLICY, "override": True},
-                "content_type_options": {"override": True},
-                "frame_options": {"frame_option": "DENY", "override": True},
-                "referrer_policy": {"referrer_policy": "no-referrer", "override": True},
-                "strict_transport_security": {
-                    "access_control_max_age_sec": _TWO_YEARS,
-                    "include_subdomains": True,
-                    "override": True,
-                },
-            },
+            remove_headers_config=CloudfrontResponseHeadersPolicyRemoveHeadersConfig(
+                items=[CloudfrontResponseHeadersPolicyRemoveHeadersConfigItems(header=header) for header in _S3_HEADERS]
+            ),
+            security_headers_config=CloudfrontResponseHeadersPolicySecurityHeadersConfig(
+                content_security_policy=CloudfrontResponseHeadersPolicySecurityHeadersConfigContentSecurityPolicy(
+                    content_security_policy=CONTENT_SECURITY_POLICY, override=True
+                ),
+                content_type_options=CloudfrontResponseHeadersPolicySecurityHeadersConfigContentTypeOptions(
+                    override=True
+                ),
+                frame_options=CloudfrontResponseHeadersPolicySecurityHeadersConfigFrameOptions(
+                    frame_option="DENY", override=True
+                ),
+                referrer_policy=CloudfrontResponseHeadersPolicySecurityHeadersConfigReferrerPolicy(
+                    referrer_policy="no-referrer", override=True
+                ),
+                strict_transport_security=CloudfrontResponseHeadersPolicySecurityHeadersConfigStrictTransportSecurity(
+                    access_control_max_age_sec=_TWO_YEARS,
+                    include_subdomains=True,
+                    override=True,
+                ),
+            ),
         )
 
     def _restrict_bucket(self) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from cdktf import TerraformProvider
-from cdktf_cdktf_provider_aws.backup_framework import BackupFramework
+from cdktf_cdktf_provider_aws.backup_framework import (
+    BackupFramework,
+    BackupFrameworkControl,
+    BackupFrameworkControlInputParameter,
+)
 from cdktf_cdktf_provider_aws.backup_plan import (
     BackupPlan,
     BackupPlanRule,
@@ -15,13 +18,22 @@ from cdktf_cdktf_provider_aws.backup_plan import (
     BackupPlanRuleLifecycle,
 )
 from cdktf_cdktf_provider_aws.backup_region_settings import BackupRegionSettings
-from cdktf_cdktf_provider_aws.backup_report_plan import BackupReportPlan
+from cdktf_cdktf_provider_aws.backup_report_plan import (
+    BackupReportPlan,
+    BackupReportPlanReportDeliveryChannel,
+    BackupReportPlanReportSetting,
+)
 from cdktf_cdktf_provider_aws.backup_restore_testing_plan import (
     BackupRestoreTestingPlan,
     BackupRestoreTestingPlanRecoveryPointSelection,
 )
 from cdktf_cdktf_provider_aws.backup_restore_testing_selection import BackupRestoreTestingSelection
-from cdktf_cdktf_provider_aws.backup_selection import BackupSelection, BackupSelectionSelectionTag
+from cdktf_cdktf_provider_aws.backup_selection import (
+    BackupSelection,
+    BackupSelectionCondition,
+    BackupSelectionConditionStringEquals,
+    BackupSelectionSelectionTag,
+)
 from cdktf_cdktf_provider_aws.backup_vault import BackupVault
 from cdktf_cdktf_provider_aws.backup_vault_lock_configuration import BackupVaultLockConfiguration
 from cdktf_cdktf_provider_aws.backup_vault_notifications import BackupVaultNotifications
@@ -173,7 +185,8 @@ class Vault(Construct):
 
     def _select(self, plan: BackupPlan, selection: models.VaultSelection) -> None:
         conditions = [
-            {"key": f"aws:ResourceTag/{key}", "value": value} for key, value in sorted(selection.all_tags.items())
+            BackupSelectionConditionStringEquals(key=f"aws:ResourceTag/{key}", value=value)
+            for key, value in sorted(selection.all_tags.items())
         ]
         BackupSelection(
             self,
@@ -185,7 +198,7 @@ class Vault(Construct):
                 BackupSelectionSelectionTag(type="STRINGEQUALS", key=key, value=value)
                 for key, value in sorted(selection.any_tags.items())
             ],
-            condition=[{"string_equals": conditions}] if conditions else None,
+            condition=[BackupSelectionCondition(string_equals=conditions)] if conditions else None,
             resources=selection.resources or (["*"] if conditions else None),
             not_resources=selection.not_resources or None,
         )
@@ -195,11 +208,11 @@ class Vault(Construct):
         rules = settings.vault.rules
         days = min((rule.delete_after_days for rule in rules if rule.delete_after_days), default=None)
 
-        def control(name: str, **parameters: str) -> dict[str, Any]:
-            inputs = [{"name": key, "value": value} for key, value in parameters.items()]
-            return {"name": name, **({"input_parameter": inputs} if inputs else {})}
+        def control(name: str, **parameters: str) -> BackupFrameworkControl:
+            inputs = [BackupFrameworkControlInputParameter(name=key, value=value) for key, value in parameters.items()]
+            return BackupFrameworkControl(name=name, input_parameter=inputs or None)
 
-        def controls() -> Iterator[dict[str, Any]]:
+        def controls() -> Iterator[BackupFrameworkControl]:
             yield control("BACKUP_RESOURCES_PROTECTED_BY_BACKUP_PLAN")
             yield control("BACKUP_RECOVERY_POINT_ENCRYPTED")
             yield control("BACKUP_RECOVERY_POINT_MANUAL_DELETION_DISABLED")
@@ -233,8 +246,10 @@ class Vault(Construct):
             self,
             "report",
             name="rollbook_restore_jobs",
-            report_delivery_channel={"s3_bucket_name": bucket.name, "formats": ["CSV", "JSON"]},
-            report_setting={"report_template": "RESTORE_JOB_REPORT"},
+            report_delivery_channel=BackupReportPlanReportDeliveryChannel(
+                s3_bucket_name=bucket.name, formats=["CSV", "JSON"]
+            ),
+            report_setting=BackupReportPlanReportSetting(report_template="RESTORE_JOB_REPORT"),
             depends_on=[written, framework],
         )
 

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 
 from cdktf import TerraformProvider
 from cdktf_cdktf_provider_aws.s3_bucket import S3Bucket
-from cdktf_cdktf_provider_aws.s3_bucket_ownership_controls import S3BucketOwnershipControls
+from cdktf_cdktf_provider_aws.s3_bucket_ownership_controls import (
+    S3BucketOwnershipControls,
+    S3BucketOwnershipControlsRule,
+)
 from cdktf_cdktf_provider_aws.s3_bucket_policy import S3BucketPolicy
 from cdktf_cdktf_provider_aws.s3_bucket_public_access_block import S3BucketPublicAccessBlock
 from cdktf_cdktf_provider_aws.s3_bucket_server_side_encryption_configuration import (
@@ -14,7 +17,10 @@ from cdktf_cdktf_provider_aws.s3_bucket_server_side_encryption_configuration imp
     S3BucketServerSideEncryptionConfigurationRuleA,
     S3BucketServerSideEncryptionConfigurationRuleApplyServerSideEncryptionByDefaultA,
 )
-from cdktf_cdktf_provider_aws.s3_bucket_versioning import S3BucketVersioningA
+from cdktf_cdktf_provider_aws.s3_bucket_versioning import (
+    S3BucketVersioningA,
+    S3BucketVersioningVersioningConfiguration,
+)
 from constructs import Construct
 
 from infra.shapes import policy
@@ -55,13 +61,17 @@ class PrivateBucket(Construct):
         self.name = self.bucket.bucket
         self.arn = self.bucket.arn
         self.versioning = S3BucketVersioningA(
-            self, "versioning", bucket=self.id, versioning_configuration={"status": "Enabled"}, provider=provider
+            self,
+            "versioning",
+            bucket=self.id,
+            versioning_configuration=S3BucketVersioningVersioningConfiguration(status="Enabled"),
+            provider=provider,
         )
         S3BucketOwnershipControls(
             self,
             "ownership",
             bucket=self.id,
-            rule={"object_ownership": "BucketOwnerEnforced"},
+            rule=S3BucketOwnershipControlsRule(object_ownership="BucketOwnerEnforced"),
             provider=provider,
         )
         S3BucketServerSideEncryptionConfigurationA(

@@ -10,8 +10,17 @@ from cdktf import AssetType, TerraformAsset
 from cdktf_cdktf_provider_aws.cloudwatch_log_group import CloudwatchLogGroup
 from cdktf_cdktf_provider_aws.iam_role import IamRole
 from cdktf_cdktf_provider_aws.iam_role_policy import IamRolePolicy
-from cdktf_cdktf_provider_aws.lambda_function import LambdaFunction
-from cdktf_cdktf_provider_aws.lambda_function_event_invoke_config import LambdaFunctionEventInvokeConfig
+from cdktf_cdktf_provider_aws.lambda_function import (
+    LambdaFunction,
+    LambdaFunctionDeadLetterConfig,
+    LambdaFunctionEnvironment,
+    LambdaFunctionEphemeralStorage,
+)
+from cdktf_cdktf_provider_aws.lambda_function_event_invoke_config import (
+    LambdaFunctionEventInvokeConfig,
+    LambdaFunctionEventInvokeConfigDestinationConfig,
+    LambdaFunctionEventInvokeConfigDestinationConfigOnFailure,
+)
 from constructs import Construct
 
 from handlers.environment import Environment
@@ -104,10 +113,10 @@ class Function(Construct):
             source_code_hash=archive.base64,
             memory_size=limits.memory_mb,
             timeout=limits.timeout_seconds,
-            ephemeral_storage={"size": limits.ephemeral_storage_mb},
+            ephemeral_storage=LambdaFunctionEphemeralStorage(size=limits.ephemeral_storage_mb),
             reserved_concurrent_executions=limits.reserved_concurrency,
-            environment={"variables": environment.variables()},
-            dead_letter_config={"target_arn": dead_letters.arn} if dead_letters else None,
+            environment=LambdaFunctionEnvironment(variables=environment.variables()),
+            dead_letter_config=LambdaFunctionDeadLetterConfig(target_arn=dead_letters.arn) if dead_letters else None,
             depends_on=depends_on,
         )
         self.name = self._function.function_name
@@ -124,7 +133,11 @@ class Function(Construct):
                 function_name=self.name,
                 maximum_retry_attempts=2,
                 maximum_event_age_in_seconds=_EVENT_AGE_SECONDS,
-                destination_config={"on_failure": {"destination": failure_topic_arn}} if failure_topic_arn else None,
+                destination_config=LambdaFunctionEventInvokeConfigDestinationConfig(
+                    on_failure=LambdaFunctionEventInvokeConfigDestinationConfigOnFailure(destination=failure_topic_arn)
+                )
+                if failure_topic_arn
+                else None,
             )
 
     def allow(

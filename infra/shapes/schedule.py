@@ -9,7 +9,13 @@ from typing import Any
 
 from cdktf_cdktf_provider_aws.iam_role import IamRole
 from cdktf_cdktf_provider_aws.iam_role_policy import IamRolePolicy
-from cdktf_cdktf_provider_aws.scheduler_schedule import SchedulerSchedule
+from cdktf_cdktf_provider_aws.scheduler_schedule import (
+    SchedulerSchedule,
+    SchedulerScheduleFlexibleTimeWindow,
+    SchedulerScheduleTarget,
+    SchedulerScheduleTargetDeadLetterConfig,
+    SchedulerScheduleTargetRetryPolicy,
+)
 from cdktf_cdktf_provider_aws.scheduler_schedule_group import SchedulerScheduleGroup
 from constructs import Construct
 
@@ -105,13 +111,13 @@ class InvokeSchedule(Construct):
             group_name=self._group.name,
             schedule_expression=timing.expression,
             schedule_expression_timezone=timing.time_zone,
-            flexible_time_window={"mode": "FLEXIBLE", "maximum_window_in_minutes": window}
+            flexible_time_window=SchedulerScheduleFlexibleTimeWindow(mode="FLEXIBLE", maximum_window_in_minutes=window)
             if window
-            else {"mode": "OFF"},
-            target={
-                "arn": self._function.arn,
-                "role_arn": self._role.arn,
-                "input": json.dumps(
+            else SchedulerScheduleFlexibleTimeWindow(mode="OFF"),
+            target=SchedulerScheduleTarget(
+                arn=self._function.arn,
+                role_arn=self._role.arn,
+                input=json.dumps(
                     {
                         "source": "schedule",
                         "schedule": "<aws.scheduler.schedule-arn>",
@@ -121,11 +127,11 @@ class InvokeSchedule(Construct):
                         **(message or {}),
                     }
                 ),
-                "retry_policy": {
-                    "maximum_retry_attempts": timing.retry_attempts,
-                    "maximum_event_age_in_seconds": round(timing.retry_hours * 3600),
-                },
-                "dead_letter_config": {"arn": self._dead_letters.arn},
-            },
+                retry_policy=SchedulerScheduleTargetRetryPolicy(
+                    maximum_retry_attempts=timing.retry_attempts,
+                    maximum_event_age_in_seconds=round(timing.retry_hours * 3600),
+                ),
+                dead_letter_config=SchedulerScheduleTargetDeadLetterConfig(arn=self._dead_letters.arn),
+            ),
             depends_on=[self._invoke],
         )

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from cdktf_cdktf_provider_aws.dynamodb_table import DynamodbTable, DynamodbTableAttribute
+from cdktf_cdktf_provider_aws.dynamodb_table import (
+    DynamodbTable,
+    DynamodbTableAttribute,
+    DynamodbTablePointInTimeRecovery,
+    DynamodbTableServerSideEncryption,
+    DynamodbTableTtl,
+)
 from constructs import Construct
 
 from infra.shapes.accepted import accept
@@ -39,9 +45,9 @@ def table(
         billing_mode="PAY_PER_REQUEST",
         hash_key=key,
         attribute=[DynamodbTableAttribute(name=key, type="S")],
-        ttl={"attribute_name": expires_by, "enabled": True} if expires_by else None,
-        point_in_time_recovery={"enabled": True},
-        server_side_encryption={"enabled": True},
+        ttl=DynamodbTableTtl(attribute_name=expires_by, enabled=True) if expires_by else None,
+        point_in_time_recovery=DynamodbTablePointInTimeRecovery(enabled=True),
+        server_side_encryption=DynamodbTableServerSideEncryption(enabled=True),
         deletion_protection_enabled=is_protected,
         tags=dict(tags) if tags else None,
     )
