@@ -160,7 +160,8 @@ class ReportedTable:
     """What the settings say of a table's backups; a report holds what happened against it.
 
     Arguments:
-        days: storage class to the days that a backup is in it, in their order.
+        days: storage class to the days that a backup of 128 KB or more is in it, in their order.
+        moves_small: a smaller one moves to Glacier, too; otherwise it stays in Standard.
         replicated_to: Region of the copies, or nothing.
         memory_mb, architecture: of the function that makes them.
     """
@@ -174,6 +175,7 @@ class ReportedTable:
     replicated_to: str
     memory_mb: int
     architecture: str
+    moves_small: bool = False
 
 
 @dataclass(frozen=True)

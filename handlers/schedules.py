@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import calendar
 import itertools
-import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,7 +32,6 @@ _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 # One in which summer time begins and ends, and that is no leap year.
 _A_YEAR = datetime(2025, 1, 1, tzinfo=UTC)
 _MANY = 2000
-_LOOKS_BACK = timedelta(days=7)
 
 
 class ScheduleError(ValueError):
@@ -205,25 +203,16 @@ def last_before(expression: str, time_zone: str, moment: datetime, *, since: dat
     return None
 
 
-def hours_of_silence(expression: str, time_zone: str, window_minutes: int, grace: timedelta) -> int:
-    """Return after how many hours without a success something must be wrong.
-
-    CloudWatch looks back seven days at most (PutMetricAlarm, "EvaluationPeriods"); what is due every seven days is
-    looked at with as much grace as fits.
+def longest_silence(expression: str, time_zone: str, window_minutes: int, grace: timedelta) -> timedelta:
+    """Return after how long without a success something must be wrong.
 
     Raises:
-        ScheduleError: it is due more rarely than that.
+        ScheduleError: it fires once at most.
     """
     longest = longest_interval(expression, time_zone)
     if longest is None:
         raise ScheduleError(f"{expression} fires once at most; a dead-man's alarm is for what is due again and again")
-    if longest > _LOOKS_BACK:
-        raise ScheduleError(
-            f"{expression} leaves {longest} between two runs; CloudWatch looks back {_LOOKS_BACK.days} days, so a "
-            "missed run could not be told: make it weekly or oftener"
-        )
-    due = longest + timedelta(minutes=window_minutes) + grace
-    return math.ceil(min(due, _LOOKS_BACK) / timedelta(hours=1))
+    return longest + timedelta(minutes=window_minutes) + grace
 
 
 def _rate(body: str) -> Rate:

@@ -38,17 +38,22 @@ class Alerts(Construct):
         )
         self._account_id = platform.account_id
         self._rules: list[str] = []
+        self._buckets: list[str] = []
 
     def allow_rule(self, rule_arn: str) -> None:
         """Let a rule of EventBridge publish; `restrict` writes it down."""
         self._rules.append(rule_arn)
 
+    def allow_bucket(self, bucket_arn: str) -> None:
+        """Let S3 publish the events of a bucket; `restrict` writes it down."""
+        self._buckets.append(bucket_arn)
+
     def grant_publish(self, function: Function) -> None:
         """Let a function alert."""
         function.allow("Alert", ["sns:Publish"], [self.topic_arn])
 
-    def restrict(self) -> None:
-        """Set the topic's policy, which is one resource: alarms, the rules that were allowed, and TLS only."""
+    def restrict(self) -> SnsTopicPolicy:
+        """Set the topic's policy, which is one resource: alarms, what was allowed before, and TLS only."""
         rules = [
             policy.Statement(
                 "RulesPublish",
@@ -58,7 +63,19 @@ class Alerts(Construct):
                 conditions={"ArnEquals": {"aws:SourceArn": self._rules}},
             )
         ]
-        SnsTopicPolicy(
+        buckets = [
+            policy.Statement(
+                "BucketsPublish",
+                ["sns:Publish"],
+                [self.topic_arn],
+                principals={"Service": ["s3.amazonaws.com"]},
+                conditions={
+                    "ArnLike": {"aws:SourceArn": self._buckets},
+                    "StringEquals": {"aws:SourceAccount": self._account_id},
+                },
+            )
+        ]
+        return SnsTopicPolicy(
             self,
             "policy",
             arn=self.topic_arn,
@@ -79,6 +96,7 @@ class Alerts(Construct):
                     conditions={"StringEqualsIfExists": {"aws:SourceAccount": self._account_id}},
                 ),
                 *(rules if self._rules else []),
+                *(buckets if self._buckets else []),
                 policy.Statement(
                     "TlsOnly",
                     ["sns:Publish"],

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from cdktf import Fn, TerraformResourceLifecycle
+from cdktf import Fn, TerraformResource, TerraformResourceLifecycle
 from cdktf_cdktf_provider_aws.api_gateway_account import ApiGatewayAccount
 from cdktf_cdktf_provider_aws.api_gateway_api_key import ApiGatewayApiKey
 from cdktf_cdktf_provider_aws.api_gateway_deployment import ApiGatewayDeployment
@@ -75,6 +77,15 @@ STUDENT_SCHEMA = {
     "minProperties": 1,
     "maxProperties": 200,
 }
+_PREFLIGHT_TEMPLATE = '{"statusCode": 204}'
+_PREFLIGHT_HEADERS = {
+    "Access-Control-Allow-Headers": "Content-Type",
+    "Access-Control-Max-Age": "600",
+    "Vary": "Origin",
+}
+R = TypeVar("R", bound=TerraformResource)
+# How cdktf writes a reference before the synth.
+_REFERENCE = re.compile(r"\$\{TfToken\[TOKEN\.\d+\]\}")
 _ACCESS_LOG = {
     "requestId": "$context.requestId",
     "time": "$context.requestTime",
@@ -142,33 +153,36 @@ class Api(Construct):
         self.key_value = self._key.value
         self.origin = platform.api_origin(self._rest, api.stage)
         self.url = ""
-        self._deployed: list[ApiGatewayIntegration | ApiGatewayIntegrationResponse | ApiGatewayGatewayResponse] = []
+        self._deployed: list[TerraformResource] = []
+        self._snapshot: list[Any] = []
 
     def serve(self, origin: str, routes: list[Route]) -> None:
         """Deploy the routes, open to scripts of one origin."""
-        validator = ApiGatewayRequestValidator(
-            self, "validator", rest_api_id=self._rest.id, name="body", validate_request_body=True
+        validator = self._part(
+            ApiGatewayRequestValidator, "validator", rest_api_id=self._rest.id, name="body", validate_request_body=True
         )
         for path in dict.fromkeys(route.path for route in routes):
             name = path.strip("/")
-            resource = ApiGatewayResource(
-                self, name, rest_api_id=self._rest.id, parent_id=self._rest.root_resource_id, path_part=name
+            resource = self._part(
+                ApiGatewayResource,
+                name,
+                rest_api_id=self._rest.id,
+                parent_id=self._rest.root_resource_id,
+                path_part=name,
             )
             here = [route for route in routes if route.path == path]
             for route in here:
                 self._route(route, resource, validator)
             self._preflight(name, resource, origin, [route.method for route in here])
         for kind, (status, template) in _GATEWAY_RESPONSES.items():
-            self._deployed.append(
-                ApiGatewayGatewayResponse(
-                    self,
-                    kind.lower().replace("_", "-"),
-                    rest_api_id=self._rest.id,
-                    response_type=kind,
-                    status_code=status,
-                    response_templates={"application/json": template},
-                    response_parameters={"gatewayresponse.header.Access-Control-Allow-Origin": f"'{origin}'"},
-                )
+            self._part(
+                ApiGatewayGatewayResponse,
+                kind.lower().replace("_", "-"),
+                rest_api_id=self._rest.id,
+                response_type=kind,
+                status_code=status,
+                response_templates={"application/json": template},
+                response_parameters={"gatewayresponse.header.Access-Control-Allow-Origin": f"'{origin}'"},
             )
         self._deploy(routes, origin)
 
@@ -176,8 +190,8 @@ class Api(Construct):
         name = f"{route.path.strip('/')}-{route.method.lower()}"
         models = None
         if route.schema:
-            model = ApiGatewayModel(
-                self,
+            model = self._part(
+                ApiGatewayModel,
                 f"{name}-model",
                 rest_api_id=self._rest.id,
                 name=str(route.schema["title"]),
@@ -185,8 +199,8 @@ class Api(Construct):
                 schema=json.dumps(route.schema),
             )
             models = {"application/json": model.name}
-        method = ApiGatewayMethod(
-            self,
+        method = self._part(
+            ApiGatewayMethod,
             f"{name}-method",
             rest_api_id=self._rest.id,
             resource_id=resource.id,
@@ -196,17 +210,15 @@ class Api(Construct):
             request_validator_id=validator.id if models else None,
             request_models=models,
         )
-        self._deployed.append(
-            ApiGatewayIntegration(
-                self,
-                f"{name}-integration",
-                rest_api_id=self._rest.id,
-                resource_id=resource.id,
-                http_method=method.http_method,
-                type="AWS_PROXY",
-                integration_http_method="POST",
-                uri=route.function.invoke_arn,
-            )
+        self._part(
+            ApiGatewayIntegration,
+            f"{name}-integration",
+            rest_api_id=self._rest.id,
+            resource_id=resource.id,
+            http_method=method.http_method,
+            type="AWS_PROXY",
+            integration_http_method="POST",
+            uri=route.function.invoke_arn,
         )
         LambdaPermission(
             self,
@@ -219,58 +231,58 @@ class Api(Construct):
 
     def _preflight(self, name: str, resource: ApiGatewayResource, origin: str, methods: list[str]) -> None:
         common: dict[str, Any] = {"rest_api_id": self._rest.id, "resource_id": resource.id}
-        method = ApiGatewayMethod(self, f"{name}-options-method", http_method="OPTIONS", authorization="NONE", **common)
-        integration = ApiGatewayIntegration(
-            self,
+        method = self._part(
+            ApiGatewayMethod, f"{name}-options-method", http_method="OPTIONS", authorization="NONE", **common
+        )
+        integration = self._part(
+            ApiGatewayIntegration,
             f"{name}-options-integration",
             http_method=method.http_method,
             type="MOCK",
             integration_http_method=self._platform.mock_method,
-            request_templates={"application/json": '{"statusCode": 204}'},
+            request_templates={"application/json": _PREFLIGHT_TEMPLATE},
             **common,
         )
         headers = {
             "Access-Control-Allow-Origin": origin,
             "Access-Control-Allow-Methods": ",".join(methods),
-            "Access-Control-Allow-Headers": "Content-Type",
-            "Access-Control-Max-Age": "600",
-            "Vary": "Origin",
+            **_PREFLIGHT_HEADERS,
         }
-        response = ApiGatewayMethodResponse(
-            self,
+        response = self._part(
+            ApiGatewayMethodResponse,
             f"{name}-options-response",
             http_method=method.http_method,
             status_code="204",
             response_parameters={f"method.response.header.{header}": False for header in headers},
             **common,
         )
-        self._deployed.append(
-            ApiGatewayIntegrationResponse(
-                self,
-                f"{name}-options-integration-response",
-                http_method=method.http_method,
-                status_code=response.status_code,
-                response_parameters={f"method.response.header.{key}": f"'{value}'" for key, value in headers.items()},
-                depends_on=[integration],
-                **common,
-            )
+        self._part(
+            ApiGatewayIntegrationResponse,
+            f"{name}-options-integration-response",
+            http_method=method.http_method,
+            status_code=response.status_code,
+            response_parameters={f"method.response.header.{key}": f"'{value}'" for key, value in headers.items()},
+            depends_on=[integration],
+            **common,
         )
 
+    def _part(self, kind: Callable[..., R], id_: str, **values: Any) -> R:
+        """Return a new resource that is part of the deployed snapshot of the API."""
+        resource = kind(self, id_, **values)
+        self._deployed.append(resource)
+        self._snapshot.append([kind.__name__, id_, {name: values[name] for name in values if name != "depends_on"}])
+        return resource
+
     def _deploy(self, routes: list[Route], origin: str) -> None:
-        # A deployment is a snapshot: it must be made anew when anything in it changes, and only then.
-        parts = json.dumps(
-            [
-                [[route.method, route.path, route.schema] for route in routes],
-                _GATEWAY_RESPONSES,
-                sorted(resource.node.path for resource in self._deployed),
-            ]
-        )
+        # A deployment is a snapshot: a change of any part makes a new one, and nothing else does. References are left
+        # out, as their numbers shift with any resource before them; those that matter are triggers of their own.
+        parts = _REFERENCE.sub("", json.dumps(self._snapshot, default=vars))
         deployment = ApiGatewayDeployment(
             self,
             "deployment",
             rest_api_id=self._rest.id,
             triggers={
-                "routes": hashlib.sha256(parts.encode()).hexdigest(),
+                "parts": hashlib.sha256(parts.encode()).hexdigest(),
                 "origin": origin,
                 "functions": Fn.join(",", [route.function.invoke_arn for route in routes]),
             },

@@ -8,11 +8,14 @@ from cdktf_cdktf_provider_aws.lambda_permission import LambdaPermission
 from cdktf_cdktf_provider_aws.s3_bucket_notification import (
     S3BucketNotification,
     S3BucketNotificationLambdaFunction,
+    S3BucketNotificationTopic,
 )
 from cdktf_cdktf_provider_aws.scheduler_schedule_group import SchedulerScheduleGroup
+from cdktf_cdktf_provider_aws.sns_topic_policy import SnsTopicPolicy
 from constructs import Construct
 
 from handlers import environment
+from infra.alerts import Alerts
 from infra.platform import Aws
 from infra.reporting import Reporting
 from infra.settings import Settings
@@ -20,6 +23,14 @@ from infra.settings.backups import TablePlan
 from infra.shapes.function import Function, Limits
 from infra.shapes.queue import DeadLetterQueue
 from infra.shapes.schedule import InvokeSchedule, Timing
+
+# What S3 tells of a copy that is late, failed or no longer followed, and of a late one that arrived (S3 User Guide,
+# "Receiving replication failure events with Amazon S3 Event Notifications"). The metric ReplicationLatency is published
+# in the destination's Region, where an alarm of this stack cannot see it.
+REPLICATION_EVENTS = [
+    f"s3:Replication:Operation{event}"
+    for event in ("FailedReplication", "MissedThreshold", "NotTracked", "ReplicatedAfterThreshold")
+]
 
 
 class Backups(Construct):
@@ -66,6 +77,9 @@ class Backups(Construct):
             records.grant_export(self.function)
         if fleet:
             self._grant_fleet(platform, settings, fleet)
+        self._store = reporting.store
+        self._woken: list[S3BucketNotificationLambdaFunction] = []
+        self._permissions: list[LambdaPermission] = []
         if backups.engine != "scan" or exported:
             self._finish_exports(platform, reporting)
         schedule = InvokeSchedule(
@@ -78,6 +92,7 @@ class Backups(Construct):
             policy_name="InvokeBackup",
             dead_letter_queue_name=backups.schedule_dead_letter_queue_name,
             function=self.function,
+            description=backups.schedule_description,
             timing=Timing(
                 backups.schedule_expression,
                 backups.schedule_time_zone,
@@ -91,6 +106,7 @@ class Backups(Construct):
             schedule.add(
                 f"schedule-{other.table_name}",
                 name=other.schedule_name,
+                description=f"Back up the DynamoDB table {other.table_name}.",
                 timing=Timing(
                     other.expression, other.time_zone, other.window_minutes, backups.retry_attempts, backups.retry_hours
                 ),
@@ -136,29 +152,47 @@ class Backups(Construct):
             ),
         )
         _grant(finish, reporting)
-        permission = LambdaPermission(
-            self,
-            "manifest-permission",
-            function_name=finish.name,
-            action="lambda:InvokeFunction",
-            principal="s3.amazonaws.com",
-            source_arn=store.bucket_arn,
-            source_account=platform.account_id,
+        self._permissions.append(
+            LambdaPermission(
+                self,
+                "manifest-permission",
+                function_name=finish.name,
+                action="lambda:InvokeFunction",
+                principal="s3.amazonaws.com",
+                source_arn=store.bucket_arn,
+                source_account=platform.account_id,
+            )
         )
+        self._woken.append(
+            S3BucketNotificationLambdaFunction(
+                lambda_function_arn=finish.arn,
+                events=["s3:ObjectCreated:*"],
+                # The keys of all tables; without others, only those of the records.
+                filter_prefix="" if backups.tables else backups.key_prefix,
+                filter_suffix="/manifest-summary.json",
+            )
+        )
+
+    def notify(self, alerts: Alerts | None, topic_policy: SnsTopicPolicy) -> None:
+        """Have the bucket wake the function that finishes exports, and tell a topic of its copies.
+
+        A bucket has one notification configuration, so this is called once.
+
+        Arguments:
+            alerts: the topic; None where nothing is copied.
+            topic_policy: the topic's, which S3 checks when it is told of the topic.
+        """
+        if not self._woken and not alerts:
+            return
         S3BucketNotification(
             self,
             "manifests",
-            bucket=store.bucket_id,
-            lambda_function=[
-                S3BucketNotificationLambdaFunction(
-                    lambda_function_arn=finish.arn,
-                    events=["s3:ObjectCreated:*"],
-                    # The keys of all tables; without others, only those of the records.
-                    filter_prefix="" if backups.tables else backups.key_prefix,
-                    filter_suffix="/manifest-summary.json",
-                )
-            ],
-            depends_on=[permission],
+            bucket=self._store.bucket_id,
+            lambda_function=self._woken or None,
+            topic=[S3BucketNotificationTopic(topic_arn=alerts.topic_arn, events=REPLICATION_EVENTS)]
+            if alerts
+            else None,
+            depends_on=[*self._permissions, topic_policy],
         )
 
 

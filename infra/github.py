@@ -185,6 +185,9 @@ _ROLE_ACTIONS = (
     "iam:UpdateRole",
     "iam:UpdateRoleDescription",
 )
+# AWS Backup makes a service-linked role for each when it is first needed, with the permission of the caller (AWS Backup
+# Developer Guide, "Using service-linked roles for AWS Backup").
+BACKUP_SERVICES = ("backup.amazonaws.com", "reports.backup.amazonaws.com", "restore-testing.backup.amazonaws.com")
 # Who the stack's roles are passed to.
 _PASSED_TO = (
     "apigateway.amazonaws.com",
@@ -303,7 +306,19 @@ def _writes(settings: Settings, target: TerraformStack, account: str) -> Iterato
     yield Statement(
         "PassRoles", ["iam:PassRole"], roles, conditions={"StringEquals": {"iam:PassedToService": list(_PASSED_TO)}}
     )
-    yield Statement("Site", ["s3:DeleteObject", "s3:PutObject"], [_site(settings)])
+    # The provider's default tags are on every file; and it deletes all versions of a file that goes.
+    yield Statement(
+        "Site",
+        ["s3:DeleteObject", "s3:DeleteObjectVersion", "s3:PutObject", "s3:PutObjectTagging"],
+        [_site(settings)],
+    )
+    if settings.vault.enabled:
+        yield Statement(
+            "ServiceLinkedRoles",
+            ["iam:CreateServiceLinkedRole"],
+            [f"arn:aws:iam::{account}:role/aws-service-role/{service}/*" for service in BACKUP_SERVICES],
+            conditions={"StringEquals": {"iam:AWSServiceName": list(BACKUP_SERVICES)}},
+        )
     yield Statement("Unnamed", UNNAMED, ["*"])
     yield Statement(
         "VaultKeys",

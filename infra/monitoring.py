@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,9 +15,9 @@ from constructs import Construct
 from handlers import schedules
 from infra import prices
 from infra.alerts import Alerts
-from infra.replicas import rule_id
+from infra.report import MEASURE_HOURS
 from infra.settings import Settings
-from infra.settings.backups import TablePlan
+from infra.settings.watching import LOOKS_BACK
 from infra.shapes.alarm import Alarm, Metric
 from infra.shapes.function import Function
 from infra.shapes.queue import DeadLetterQueue
@@ -25,6 +26,8 @@ from infra.shapes.rule import Rule
 # The namespace and the dimension of handlers/metrics.py.
 _NAMESPACE = "Rollbook"
 _HOUR, _DAY = 3600, 86_400
+# handlers/reports/ages.py measures these where CloudWatch cannot look back far enough for the successes themselves.
+_AGES = {"BackupsCompleted": "BackupAgeSeconds", "DrillsPassed": "DrillAgeSeconds"}
 _LAST_GOOD = (
     "filter `detail-type` = 'backup completed' | fields detail.table as table, toMillis(@timestamp) / 1000 as at"
     " | stats latest(detail.endedAt) as last, (now() - max(at)) / 3600 as hours by table"
@@ -46,6 +49,30 @@ class Watched:
     expression: str
     time_zone: str
     window_minutes: int
+
+    def silence(self, settings: Settings) -> timedelta:
+        """Return after how long without a success something must be wrong."""
+        grace = timedelta(hours=settings.monitoring.grace_hours)
+        return schedules.longest_silence(self.expression, self.time_zone, self.window_minutes, grace)
+
+
+def watched_by(settings: Settings) -> list[Watched]:
+    """Return what has to happen regularly in an environment: backups, and drills where they are on."""
+    backups = [
+        Watched(plan.table_name, "BackupsCompleted", plan.expression, plan.time_zone, plan.window_minutes)
+        for plan in settings.backed_up_tables
+    ]
+    drills = settings.drills
+    if not drills.enabled:
+        return backups
+    drill = Watched(
+        settings.records.table_name,
+        "DrillsPassed",
+        drills.schedule_expression,
+        drills.schedule_time_zone,
+        drills.flexible_window_minutes,
+    )
+    return [*backups, drill]
 
 
 class Monitoring(Construct):
@@ -95,9 +122,6 @@ class Monitoring(Construct):
             )
         if settings.vault.enabled:
             self._watch_vault(alerts)
-        for plan in settings.backed_up_tables:
-            if plan.how.replicate_to:
-                self._watch_copies(plan, plan.how.replicate_to)
         CloudwatchDashboard(
             self,
             "dashboard",
@@ -155,40 +179,30 @@ class Monitoring(Construct):
     def _dead_man(self, watched: Watched) -> None:
         """Go off when what has to happen did not, for whatever reason; no data is bad."""
         what = "drill" if watched.metric == "DrillsPassed" else "backup"
-        grace = timedelta(hours=self._settings.monitoring.grace_hours)
-        hours = schedules.hours_of_silence(watched.expression, watched.time_zone, watched.window_minutes, grace)
+        silence = watched.silence(self._settings)
+        hours = math.ceil(silence / timedelta(hours=1))
+        common: dict[str, Any] = {
+            "name": f"{watched.table}-no-{what}",
+            "description": f"No {what} of {watched.table} succeeded for {hours} hours, and one should have. "
+            'docs/runbook.md, "No backup came".',
+            "missing_is_bad": True,
+        }
+        dimensions = {"Table": watched.table}
+        if silence <= LOOKS_BACK:
+            metric = Metric(_NAMESPACE, watched.metric, "Sum", dimensions)
+            self._alarm(
+                f"no-{what}-{watched.table}", metric=metric, below=1, period_seconds=_HOUR, periods=hours, **common
+            )
+            return
+        # Two measurements of the age in a row: one may be early or late in its period, so that the next has none.
+        metric = Metric(_NAMESPACE, _AGES[watched.metric], "Minimum", dimensions)
         self._alarm(
             f"no-{what}-{watched.table}",
-            name=f"{watched.table}-no-{what}",
-            description=f"No {what} of {watched.table} succeeded for {hours} hours, and one should have. "
-            'docs/runbook.md, "No backup came".',
-            metric=Metric(_NAMESPACE, watched.metric, "Sum", {"Table": watched.table}),
-            below=1,
-            period_seconds=_HOUR,
-            periods=hours,
-            missing_is_bad=True,
-        )
-
-    def _watch_copies(self, plan: TablePlan, region: str) -> None:
-        """Watch S3's replication of a table's backups (S3 User Guide, "Monitoring replication with metrics")."""
-        dimensions = {
-            "SourceBucket": self._settings.backups.bucket_name,
-            "DestinationBucket": self._settings.replica_bucket_name(region),
-            "RuleId": rule_id(plan),
-        }
-        self._alarm(
-            f"replication-lag-{plan.table_name}",
-            name=f"{plan.table_name}-replication-lag",
-            description=f"Backups of {plan.table_name} reach {region} later than 15 minutes after they were made.",
-            metric=Metric("AWS/S3", "ReplicationLatency", "Maximum", dimensions),
-            at_least=900,
-        )
-        self._alarm(
-            f"replication-failed-{plan.table_name}",
-            name=f"{plan.table_name}-replication-failed",
-            description=f"S3 could not copy a backup of {plan.table_name} to {region}.",
-            metric=Metric("AWS/S3", "OperationsFailedReplication", "Sum", dimensions),
-            at_least=1,
+            metric=metric,
+            at_least=silence.total_seconds(),
+            period_seconds=MEASURE_HOURS * _HOUR,
+            periods=2,
+            **common,
         )
 
     def _watch_vault(self, alerts: Alerts) -> None:

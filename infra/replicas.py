@@ -48,9 +48,9 @@ class Replicas(Construct):
             self,
             "role",
             name=settings.backups.replication_role_name,
-            assume_role_policy=policy.trust(
-                "s3.amazonaws.com", {"StringEquals": {"aws:SourceAccount": platform.account_id}}
-            ),
+            # No condition: S3's documentation names none for this role ("Setting up permissions for live replication").
+            # Only who may pass the role in this account can name it in a replication configuration.
+            assume_role_policy=policy.trust("s3.amazonaws.com"),
         )
         objects = [f"{store.bucket_arn}/{plan.key_prefix}*" for plan in plans]
         read = ["s3:GetObjectVersionAcl", "s3:GetObjectVersionForReplication", "s3:GetObjectVersionTagging"]
@@ -116,7 +116,14 @@ class Replicas(Construct):
         )
         bucket.restrict([])
         ageings = [ageing_of(plan, settings.backups.noncurrent_expire_days) for plan in plans]
-        expire(self, f"lifecycle-{region}", bucket, ageings, provider=platform.provider_of(region))
+        expire(
+            self,
+            f"lifecycle-{region}",
+            bucket,
+            ageings,
+            provider=platform.provider_of(region),
+            moves_small=settings.backups.move_small_backups,
+        )
         return bucket
 
 

@@ -12,6 +12,9 @@ from infra.shapes.function import Function, Limits
 from infra.shapes.queue import DeadLetterQueue
 from infra.shapes.schedule import InvokeSchedule, Timing
 
+# How often the ages of backups and drills are measured.
+MEASURE_HOURS = 6
+
 
 class WeeklyReport(Construct):
     """The function that makes the report and mails it, and its schedule."""
@@ -50,7 +53,7 @@ class WeeklyReport(Construct):
             # None of these has a resource that a policy could name (Service Authorization Reference, "AWS Backup").
             jobs = ["backup:ListBackupJobs", "backup:ListBackupPlans", "backup:ListCopyJobs"]
             function.allow("ListJobs", jobs, ["*"])
-        InvokeSchedule(
+        schedule = InvokeSchedule(
             self,
             "schedule",
             name=weekly.schedule_name,
@@ -60,6 +63,14 @@ class WeeklyReport(Construct):
             policy_name="InvokeReport",
             dead_letter_queue_name=weekly.schedule_dead_letter_queue_name,
             function=function,
+            description="Send the report on all backups.",
             timing=Timing(weekly.schedule_expression, weekly.schedule_time_zone, 15),
             message=reported.message(settings),
+        )
+        schedule.add(
+            "measure",
+            name=weekly.measure_schedule_name,
+            description="Measure how old the last good backups and drills are.",
+            timing=Timing(f"rate({MEASURE_HOURS} hours)", "UTC", 15),
+            message=reported.message(settings) | {"measure": "ages"},
         )

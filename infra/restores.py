@@ -107,5 +107,6 @@ class Drills(Construct):
             policy_name="InvokeDrill",
             dead_letter_queue_name=drills.schedule_dead_letter_queue_name,
             function=function,
+            description="Restore the newest backup into a scratch table, compare it and delete the table.",
             timing=Timing(drills.schedule_expression, drills.schedule_time_zone, drills.flexible_window_minutes),
         )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
+from string import Template
 from typing import Any
 
 from cdktf import AssetType, TerraformAsset
@@ -11,6 +13,7 @@ from cdktf_cdktf_provider_aws.cloudfront_distribution import (
     CloudfrontDistribution,
     CloudfrontDistributionCustomErrorResponse,
     CloudfrontDistributionDefaultCacheBehavior,
+    CloudfrontDistributionDefaultCacheBehaviorFunctionAssociation,
     CloudfrontDistributionOrderedCacheBehavior,
     CloudfrontDistributionOrigin,
     CloudfrontDistributionOriginCustomHeader,
@@ -19,6 +22,7 @@ from cdktf_cdktf_provider_aws.cloudfront_distribution import (
     CloudfrontDistributionRestrictionsGeoRestriction,
     CloudfrontDistributionViewerCertificate,
 )
+from cdktf_cdktf_provider_aws.cloudfront_function import CloudfrontFunction
 from cdktf_cdktf_provider_aws.cloudfront_origin_access_control import CloudfrontOriginAccessControl
 from cdktf_cdktf_provider_aws.cloudfront_response_headers_policy import (
     CloudfrontResponseHeadersPolicy,
@@ -93,6 +97,13 @@ _CONTENT_TYPES = {
 _CACHING_OPTIMIZED = "658327ea-f89d-4fab-a63d-7e88639e58f6"
 _CACHING_DISABLED = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
 _ALL_VIEWER_EXCEPT_HOST_HEADER = "b689b0a8-53d0-40ab-baf2-68738e2966ac"
+_MISSING_PAGE = Path(__file__).with_name("missing_page.js")
+# Bytes of a function's code, characters of its name (CloudFront Developer Guide, "Quotas on CloudFront Functions"; API
+# reference, CreateFunction).
+_LARGEST_FUNCTION, _LONGEST_NAME = 10_240, 64
+# Errors that CloudFront keeps for 10 seconds unless told otherwise (Developer Guide, "How CloudFront caches HTTP 4xx
+# and 5xx status codes from your origin").
+_CACHED_ERRORS = (400, 403, 404, 405, 414, 416, 500, 501, 502, 503, 504)
 _TWO_YEARS = 2 * 365 * 24 * 3600
 
 
@@ -155,6 +166,11 @@ class Site(Construct):
             ],
             default_cache_behavior=CloudfrontDistributionDefaultCacheBehavior(
                 target_origin_id="site",
+                function_association=[
+                    CloudfrontDistributionDefaultCacheBehaviorFunctionAssociation(
+                        event_type="viewer-request", function_arn=self._missing_page(site.bucket_name).arn
+                    )
+                ],
                 allowed_methods=["GET", "HEAD"],
                 cache_policy_id=_CACHING_OPTIMIZED,
                 **common,
@@ -170,18 +186,17 @@ class Site(Construct):
                 )
                 for path in API_PATHS
             ],
-            # Only 404: a 403 is an answer of the API, and the site's bucket says 404 for what it has not.
+            # Without these CloudFront answers everybody with one error for 10 seconds.
             custom_error_response=[
-                CloudfrontDistributionCustomErrorResponse(
-                    error_code=404, response_code=404, response_page_path="/error.html", error_caching_min_ttl=60
-                )
+                CloudfrontDistributionCustomErrorResponse(error_code=status, error_caching_min_ttl=0)
+                for status in _CACHED_ERRORS
             ],
         )
         self._restrict_bucket()
         self.url = platform.site_url(self._distribution)
 
     def _upload(self) -> None:
-        for path in sorted(SITE.glob("[!.]*")):
+        for path in _files():
             if path.suffix not in _CONTENT_TYPES:
                 raise ValueError(f"{path}: no content type is known for {path.suffix!r}; add it to _CONTENT_TYPES")
             asset = TerraformAsset(
@@ -203,6 +218,38 @@ class Site(Construct):
                 cache_control="no-cache",
                 depends_on=[self._bucket.versioning],
             )
+
+    def _missing_page(self, name: str) -> CloudfrontFunction:
+        """Return the function that answers with `error.html` what the site does not have."""
+        headers = {
+            "cache-control": "no-cache",
+            "content-security-policy": CONTENT_SECURITY_POLICY,
+            "content-type": _CONTENT_TYPES[".html"],
+            "referrer-policy": "no-referrer",
+            "strict-transport-security": f"max-age={_TWO_YEARS}; includeSubDomains",
+            "x-content-type-options": "nosniff",
+            "x-frame-options": "DENY",
+            **{header.lower(): value for header, value in _HEADERS.items()},
+        }
+        code = Template(_MISSING_PAGE.read_text("utf-8")).substitute(
+            FILES=json.dumps([f"/{path.name}" for path in _files()]),
+            HEADERS=json.dumps({header: {"value": value} for header, value in headers.items()}),
+            PAGE=json.dumps((SITE / "error.html").read_text("utf-8")),
+        )
+        if len(code.encode()) > _LARGEST_FUNCTION:
+            raise ValueError(
+                f"{_MISSING_PAGE.name} has {len(code.encode()):,} bytes with error.html in it, and CloudFront takes "
+                f"{_LARGEST_FUNCTION:,}; make error.html shorter"
+            )
+        return CloudfrontFunction(
+            self,
+            "missing-page",
+            name=f"{name.replace('.', '-')[: _LONGEST_NAME - 13]}-missing-page",
+            comment="Answers what the site does not have.",
+            runtime="cloudfront-js-2.0",
+            code=code.replace("${", "$${").replace("%{", "%%{"),
+            publish=True,
+        )
 
     def _headers(self, name: str) -> CloudfrontResponseHeadersPolicy:
         return CloudfrontResponseHeadersPolicy(
@@ -262,6 +309,10 @@ class Site(Construct):
                 ),
             ]
         )
+
+
+def _files() -> list[Path]:
+    return sorted(SITE.glob("[!.]*"))
 
 
 def _certificate(settings: Settings) -> CloudfrontDistributionViewerCertificate:

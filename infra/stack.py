@@ -13,7 +13,7 @@ from infra.backups import Backups
 from infra.emulator.platform import EmulatedAws
 from infra.events import Events
 from infra.mail import Mail
-from infra.monitoring import Monitoring, Watched
+from infra.monitoring import Monitoring, watched_by
 from infra.platform import Aws
 from infra.records import Records
 from infra.replicas import Replicas
@@ -78,7 +78,9 @@ class RollbookStack(TerraformStack):
                     records=records,
                     store=store,
                 )
-        if any(plan.how.replicate_to for plan in settings.backed_up_tables):
+        is_copied = any(plan.how.replicate_to for plan in settings.backed_up_tables)
+        if is_copied:
+            alerts.allow_bucket(store.bucket_arn)
             Replicas(self, "replicas", platform=platform, settings=settings, store=store)
         if settings.weekly_report.enabled:
             WeeklyReport(self, "report", platform=platform, reporting=reporting, group=group)
@@ -88,7 +90,7 @@ class RollbookStack(TerraformStack):
         if settings.monitoring.enabled:
             self._monitor(settings, alerts, backups)
         store.restrict()
-        alerts.restrict()
+        backups.notify(alerts if is_copied else None, topic_policy=alerts.restrict())
         api.serve(
             origin=site.url,
             routes=[
@@ -106,21 +108,6 @@ class RollbookStack(TerraformStack):
 
     def _monitor(self, settings: Settings, alerts: Alerts, backups: Backups) -> None:
         """Watch the functions and queues that there are by now."""
-        drills = settings.drills
-        watched = [
-            Watched(plan.table_name, "BackupsCompleted", plan.expression, plan.time_zone, plan.window_minutes)
-            for plan in settings.backed_up_tables
-        ]
-        if drills.enabled:
-            watched.append(
-                Watched(
-                    settings.records.table_name,
-                    "DrillsPassed",
-                    drills.schedule_expression,
-                    drills.schedule_time_zone,
-                    drills.flexible_window_minutes,
-                )
-            )
         watches_all = settings.monitoring.watch == "all"
         parts = (self if watches_all else backups).node.find_all()
         Monitoring(
@@ -130,5 +117,5 @@ class RollbookStack(TerraformStack):
             alerts=alerts,
             functions=[part for part in parts if isinstance(part, Function)],
             queues=[part for part in parts if isinstance(part, DeadLetterQueue)],
-            watched=watched,
+            watched=watched_by(settings),
         )

@@ -38,7 +38,7 @@ class BackupStore(Construct):
         self.history_table_name = self._history.name
         self.versioning = self._bucket.versioning
         ageings = [ageing_of(plan, backups.noncurrent_expire_days) for plan in settings.backed_up_tables]
-        expire(self, "lifecycle", self._bucket, ageings)
+        expire(self, "lifecycle", self._bucket, ageings, moves_small=backups.move_small_backups)
 
     def grant_write(self, function: Function) -> None:
         """Let a function write backups; `restrict` keeps everybody else from it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cdktf import TerraformProvider
+from cdktf import Postcondition, TerraformProvider, TerraformResourceLifecycle
 from cdktf_cdktf_provider_aws.backup_framework import (
     BackupFramework,
     BackupFrameworkControl,
@@ -68,7 +68,7 @@ accept(
 )
 
 
-_AWS_POLICIES = "arn:aws:iam::aws:policy/service-role"
+_AWS_POLICIES = "arn:aws:iam::aws:policy"
 # What AWS Backup calls the tables of its restore tests (AWS Backup Developer Guide, "Restore testing").
 _RESTORED = "awsbackup-restore-test-"
 
@@ -108,7 +108,7 @@ class Vault(Construct):
                 self,
                 "region-settings",
                 resource_type_opt_in_preference=vault.region_opt_in,
-                resource_type_management_preference=vault.region_management,
+                resource_type_management_preference=vault.region_management or None,
             )
         if vault.audit_manager:
             self._audit_manager(settings, platform)
@@ -180,7 +180,11 @@ class Vault(Construct):
             ),
         )
         for name in ("AWSBackupServiceRolePolicyForBackup", "AWSBackupServiceRolePolicyForRestores"):
-            IamRolePolicyAttachment(self, name, role=role.name, policy_arn=f"{_AWS_POLICIES}/{name}")
+            IamRolePolicyAttachment(self, name, role=role.name, policy_arn=f"{_AWS_POLICIES}/service-role/{name}")
+        if self._settings.vault.s3_buckets:
+            # The two policies above have nothing for S3 (AWS Backup Developer Guide, "Amazon S3 backups").
+            for name in ("AWSBackupServiceRolePolicyForS3Backup", "AWSBackupServiceRolePolicyForS3Restore"):
+                IamRolePolicyAttachment(self, name, role=role.name, policy_arn=f"{_AWS_POLICIES}/{name}")
         return role
 
     def _select(self, plan: BackupPlan, selection: models.VaultSelection) -> None:
@@ -221,24 +225,40 @@ class Vault(Construct):
             if settings.vault.restore_testing.enabled:
                 yield control("RESTORE_TIME_FOR_RESOURCES_MEET_TARGET", maxRestoreTime="720")
 
-        framework = BackupFramework(self, "framework", name="rollbook", control=list(controls()))
+        framework = BackupFramework(
+            self,
+            "framework",
+            name="rollbook",
+            control=list(controls()),
+            # The provider takes a framework that AWS could not deploy for done.
+            lifecycle=TerraformResourceLifecycle(
+                postcondition=[
+                    Postcondition(
+                        condition='${self.status != "FAILED"}',
+                        error_message="Backup Audit Manager could not deploy its framework. It needs AWS Config to "
+                        "record in this Region; see `aws backup describe-framework --framework-name rollbook`.",
+                    )
+                ]
+            ),
+        )
         bucket = PrivateBucket(
             self, "reports", name=f"{settings.backups.bucket_name}-reports", force_destroy=settings.force_destroy
         )
         expire(self, "reports-lifecycle", bucket, [Ageing("reports", "", expire_days=365, noncurrent_days=30)])
-        reporter = f"arn:aws:iam::{platform.account_id}:role/aws-service-role/reports.backup.amazonaws.com"
+        # S3 refuses a principal that does not exist. `python -m ops preflight --env ENV` finds the role or says how to
+        # make it; a policy for everybody with this role as its condition might count as public.
+        reporter = (
+            f"arn:aws:iam::{platform.account_id}:role/aws-service-role/reports.backup.amazonaws.com/"
+            "AWSServiceRoleForBackupReports"
+        )
         written = bucket.restrict(
             [
                 policy.Statement(
                     "BackupReports",
                     ["s3:PutObject"],
                     [f"{bucket.arn}/*"],
-                    # S3 refuses a principal that does not exist yet, as this one before the first report plan.
-                    principals="*",
-                    conditions={
-                        "ArnEquals": {"aws:PrincipalArn": f"{reporter}/AWSServiceRoleForBackupReports"},
-                        "StringEquals": {"s3:x-amz-acl": "bucket-owner-full-control"},
-                    },
+                    principals={"AWS": [reporter]},
+                    conditions={"StringEquals": {"s3:x-amz-acl": "bucket-owner-full-control"}},
                 )
             ]
         )

@@ -12,6 +12,27 @@ from handlers.environment import ReportedTable
 from handlers.reports import facts, report
 
 
+def gather(
+    environment: ReportEnvironment,
+    tables: Sequence[ReportedTable],
+    client: Callable[[str], Any],
+    *,
+    since: datetime,
+) -> facts.Facts:
+    """Ask AWS what a report is made of; the arguments are those of `ask`."""
+    return facts.gather(
+        client,
+        history_table=environment.history_table_name,
+        bucket=environment.s3_bucket_name,
+        schedule_group=environment.schedule_group,
+        tables={table.table_name: table.schedule_name for table in tables},
+        default_table=tables[0].table_name,
+        since=since,
+        vault_name=environment.vault_name,
+        plan_name=environment.plan_name,
+    )
+
+
 def ask(
     environment: ReportEnvironment,
     tables: Sequence[ReportedTable],
@@ -28,17 +49,7 @@ def ask(
         now: aware.
     """
     since = now - period
-    gathered = facts.gather(
-        client,
-        history_table=environment.history_table_name,
-        bucket=environment.s3_bucket_name,
-        schedule_group=environment.schedule_group,
-        tables={table.table_name: table.schedule_name for table in tables},
-        default_table=tables[0].table_name,
-        since=since,
-        vault_name=environment.vault_name,
-        plan_name=environment.plan_name,
-    )
+    gathered = gather(environment, tables, client, since=since)
     wanted = report.Wanted(
         tables=tables,
         rpo=timedelta(hours=float(environment.rpo_hours)),

@@ -18,8 +18,12 @@ _GB = 1e9
 _MONTH = timedelta(days=30.4)
 # Lambda's longest (Lambda quotas).
 _LONGEST_RUN = timedelta(minutes=15)
-# The least that S3 bills of an object in Standard-IA (S3 User Guide, "Storage classes").
-_SMALLEST_BILLED = 128 * 1024
+# S3 moves no smaller object to a cheaper class unless told (S3 User Guide, "Transitioning objects using Amazon S3
+# Lifecycle").
+_SMALLEST_MOVED = 128 * 1024
+# Each object in Glacier is billed this much more, at Glacier's and at Standard's price (S3 User Guide, "Understanding
+# S3 Glacier storage classes for long-term data storage").
+_GLACIER_INDEX, _GLACIER_NAME = 32 * 1024, 8 * 1024
 # One part of an upload (handlers/backups/upload.py).
 _PART_BYTES = 5 * 1024 * 1024
 _PRICE_OF_CLASS = {
@@ -154,7 +158,7 @@ def _table(table: ReportedTable, facts: Facts, wanted: Wanted, now: datetime, si
         of_table: list[Execution] | None = None
     else:
         of_table = sorted((e for e in facts.executions if e.table == name), key=lambda each: each.started_at)
-    good = None if of_table is None else [each for each in of_table if _is_seen(each, facts)]
+    good = None if of_table is None else [each for each in of_table if is_seen(each, facts)]
     last = good[-1] if good else None
     state, why, is_late = _lateness(table, schedule, last, good is None, now)
     recent = [each for each in of_table or [] if each.started_at >= since and each.kind == "backup"]
@@ -164,7 +168,7 @@ def _table(table: ReportedTable, facts: Facts, wanted: Wanted, now: datetime, si
     drills = [each for each in of_table or [] if each.kind == "drill" and each.status == "completed"]
     ended = [each for each in recent if each.status in {"completed", "failed"}]
     succeeded = [each for each in ended if each.status == "completed"]
-    lost = sum(1 for each in succeeded if not _is_seen(each, facts) and not _is_expired(each, table, now))
+    lost = sum(1 for each in succeeded if not is_seen(each, facts) and not _is_expired(each, table, now))
     counts = dict(Counter(each.status for each in recent)) | ({"completed, object gone": lost} if lost else {})
     return TableReport(
         table=name,
@@ -194,7 +198,7 @@ def _table(table: ReportedTable, facts: Facts, wanted: Wanted, now: datetime, si
     )
 
 
-def _is_seen(execution: Execution, facts: Facts) -> bool:
+def is_seen(execution: Execution, facts: Facts) -> bool:
     """Return whether a backup is complete and its object is there; what the bucket does not show is not seen."""
     if execution.kind != "backup" or execution.status != "completed" or isinstance(facts.objects, Unknown):
         return False
@@ -279,16 +283,17 @@ def _costs(
     prices, runs = wanted.prices, _runs_a_month(table, schedule)
     size = statistics.fmean(each.bytes or 0 for each in seen)
     days_between = _MONTH / timedelta(days=1) / runs if runs else 0
-    for storage_class, days in table.days.items():
+    days_in = _days_in_classes(table, size)
+    for storage_class, days in days_in.items():
         kept = days / days_between if runs else 0
-        billed = max(size, _SMALLEST_BILLED) if storage_class == "STANDARD_IA" else size
-        yield Cost(
-            f"S3 {storage_class}",
-            kept * billed / _GB * prices[_PRICE_OF_CLASS[storage_class]],
-            f"{kept:,.0f} backups of {size_of(billed)}",
-        )
+        billed, dollars = size, kept * size / _GB * prices[_PRICE_OF_CLASS[storage_class]]
+        if storage_class == "GLACIER":
+            billed += _GLACIER_INDEX + _GLACIER_NAME
+            dollars += kept * _GLACIER_INDEX / _GB * prices["s3_glacier_gb_month"]
+            dollars += kept * _GLACIER_NAME / _GB * prices["s3_standard_gb_month"]
+        yield Cost(f"S3 {storage_class}", dollars, f"{kept:,.0f} backups of {size_of(billed)}")
     puts = runs * (size // _PART_BYTES + 3)
-    moves = runs * (len(table.days) - 1)
+    moves = runs * (len(days_in) - 1)
     yield Cost(
         "S3 requests",
         puts * prices["s3_put_request"] + moves * prices["s3_transition_request"],
@@ -334,6 +339,15 @@ def _costs(
         )
 
 
+def _days_in_classes(table: ReportedTable, size: float) -> dict[str, int]:
+    """Return the days that a backup of a size is in each storage class."""
+    if size >= _SMALLEST_MOVED:
+        return table.days
+    glacier = table.days.get("GLACIER", 0) if table.moves_small else 0
+    standard = sum(table.days.values()) - glacier
+    return {"STANDARD": standard, **({"GLACIER": glacier} if glacier else {})}
+
+
 def _advice(
     table: ReportedTable, schedule: Schedule | Unknown, seen: Sequence[Execution], facts: Facts, wanted: Wanted
 ) -> Iterator[str]:
@@ -343,12 +357,13 @@ def _advice(
     size = last.bytes or 0
     runs = _runs_a_month(table, schedule)
     kept_days = sum(table.days.values())
-    if "STANDARD_IA" in table.days and size < _SMALLEST_BILLED / 2:
+    if size < _SMALLEST_MOVED and len(table.days) > 1:
+        unmoved = "nothing" if not table.moves_small else "nothing but what goes to Glacier, which bills 40 KB more,"
         yield (
-            f"A backup has {size_of(size)}, and Standard-IA bills {size_of(_SMALLEST_BILLED)} at least: it is cheaper "
-            "in Standard; leave out infrequent_access_after_days."
+            f"A backup has {size_of(size)}, and of objects under {size_of(_SMALLEST_MOVED)} S3 moves {unmoved} to a "
+            "cheaper class: infrequent_access_after_days and glacier_after_days save nothing; leave them out."
         )
-    if "GLACIER" not in table.days and kept_days > 180 and size > _SMALLEST_BILLED:
+    if "GLACIER" not in table.days and kept_days > 180 and size >= _SMALLEST_MOVED:
         moved = runs * (kept_days - 90) / 30.4 * size / _GB
         saved = moved * (prices["s3_standard_ia_gb_month"] - prices["s3_glacier_gb_month"])
         yield f"Backups are kept for {kept_days} days: glacier_after_days = 90 would save {saved:,.2f} dollars a month."

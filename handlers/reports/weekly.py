@@ -1,4 +1,7 @@
-"""`SendBackupReport`: by its weekly schedule, or by hand with the schedule's own `tables`, mails the report."""
+"""`SendBackupReport`: mails the report by its weekly schedule, and measures the ages of the backups by another.
+
+By hand it is invoked with the message of either schedule.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from aws_lambda_powertools import Logger
 
 from handlers import mail, schedules
 from handlers.environment import Report, ReportedTable
-from handlers.reports import ask, page
+from handlers.reports import ages, ask, page
 
 environment = Report.read()
 logger = Logger(service="reports")
@@ -19,13 +22,18 @@ logger = Logger(service="reports")
 
 @logger.inject_lambda_context
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
-    """Send one report; what cannot be read is in it as unknown, and a mail that cannot be sent raises."""
+    """Send one report, or with `"measure": "ages"` put the ages of backups and drills as metrics.
+
+    What cannot be read is unknown in the report, and not measured. A mail that cannot be sent raises.
+    """
     if not event.get("tables"):
         raise ValueError('the event names no tables; send {"tables": […]} as the schedule of this function has it')
     tables = [ReportedTable(**table) for table in event["tables"]]
-    found = ask.ask(
-        environment, tables, boto3.client, now=datetime.now(UTC), period=timedelta(days=int(environment.days))
-    )
+    now = datetime.now(UTC)
+    if event.get("measure") == "ages":
+        gathered = ask.gather(environment, tables, boto3.client, since=now)
+        return {"ages": ages.measure(gathered, tables, now)}
+    found = ask.ask(environment, tables, boto3.client, now=now, period=timedelta(days=int(environment.days)))
     zone = schedules.zone_of(environment.time_zone)
     verdict = page.verdict(found)
     mail.send(

@@ -17,7 +17,7 @@ from infra.settings.fields import BucketName, Region, Section, TimeZone, check_w
 from infra.settings.github import GitHub
 from infra.settings.school import Api, Functions, Mail, Records, Site
 from infra.settings.vault import Vault
-from infra.settings.watching import Alerts, Audit, Monitoring, Objectives, WeeklyReport
+from infra.settings.watching import LOOKS_BACK, Alerts, Audit, Monitoring, Objectives, WeeklyReport
 
 # Of the guard of plans; it is no environment.
 EXCEPTIONS = "exceptions.toml"
@@ -86,6 +86,27 @@ class Settings(Section):
                     "backups.replica_bucket_prefix"
                 )
 
+    def _check_watched(self) -> None:
+        timings = {
+            f"backup of {plan.table_name}": (plan.expression, plan.time_zone, plan.window_minutes)
+            for plan in self.backed_up_tables
+        }
+        drills = self.drills
+        if drills.enabled:
+            timings["drill"] = (drills.schedule_expression, drills.schedule_time_zone, drills.flexible_window_minutes)
+        grace = timedelta(hours=self.monitoring.grace_hours)
+        for what, (expression, zone, window) in timings.items():
+            try:
+                silence = schedules.longest_silence(expression, zone, window, grace)
+            except schedules.ScheduleError as error:
+                raise ValueError(f"the schedule of the {what}: {error}") from None
+            if silence > LOOKS_BACK and not self.weekly_report.enabled:
+                raise ValueError(
+                    f"the schedule of the {what}: {expression} may leave {silence} without a success, and CloudWatch "
+                    f"looks back {LOOKS_BACK.days} days; its alarm needs the ages that [weekly_report] measures: set "
+                    "weekly_report.enabled = true, or let it run more often"
+                )
+
     @property
     def stack_names(self) -> list[str]:
         """Return the names of its stacks: its own, and the one of its access from GitHub."""
@@ -118,6 +139,7 @@ class Settings(Section):
                 replicated_to=plan.how.replicate_to or "",
                 memory_mb=self.backups.memory_mb,
                 architecture=self.functions.architecture,
+                moves_small=self.backups.move_small_backups,
             )
             for plan in self.backed_up_tables
         ]
@@ -176,15 +198,7 @@ class Settings(Section):
             )
         self._check_fleet()
         if self.monitoring.enabled:
-            timings = {
-                f"backup of {plan.table_name}": (plan.expression, plan.time_zone) for plan in self.backed_up_tables
-            }
-            timings["drill"] = (self.drills.schedule_expression, self.drills.schedule_time_zone)
-            for what, (expression, zone) in timings.items():
-                try:
-                    schedules.hours_of_silence(expression, zone, 0, timedelta(0))
-                except schedules.ScheduleError as error:
-                    raise ValueError(f"the schedule of the {what}: {error}") from None
+            self._check_watched()
         if self.snapshots.destination_region == self.region:
             raise ValueError(
                 f"[snapshots] destination_region: {self.region} is where the databases are; name another Region"

@@ -166,6 +166,11 @@ class Backups(TableBackups):
     )
     schedule_name: ScheduleName = Field(description="Schedule (up to 64 characters).")
     schedule_group: ScheduleName = Field(description="Schedule group, this stack's own.")
+    schedule_description: str = Field(
+        "Back up the student records and send the result by email.",
+        max_length=512,
+        description="Description of the schedule (Scheduler: up to 512 characters).",
+    )
     schedule_role_name: RoleName = Field(description="Execution role of the schedule; may invoke the function only.")
     schedule_expression: ScheduleExpression = Field(description="cron(…), rate(…) or at(…).")
     schedule_time_zone: TimeZone = Field("UTC", description="IANA zone in which the expression is read.")
@@ -181,6 +186,11 @@ class Backups(TableBackups):
         "student-backup-schedule-dead-letters", description="Queue of the runs that the Scheduler could not start."
     )
     noncurrent_expire_days: int = Field(30, ge=1, description="Days that an overwritten or deleted version is kept.")
+    move_small_backups: bool = Field(
+        False,
+        description="Let backups under 128 KB move to Glacier, too. S3 keeps them in Standard unless told, and each "
+        "object in Glacier is billed 40 KB more, so a small one costs more there.",
+    )
     spread_minutes: int = Field(
         60, ge=1, le=720, description="Minutes over which the tables whose frequency has a name are spread."
     )

@@ -207,20 +207,31 @@ class Vault(Section):
     )
     region_opt_in: dict[str, bool] = Field(
         default_factory=dict,
-        description="AWS Backup's services by name, each on or off. They hold for the whole account and Region, so "
-        "list them all, as `aws backup describe-region-settings` shows them; leave out to touch none. DynamoDB's cold "
-        "storage and copies need `DynamoDB = true`.",
+        description="AWS Backup's services by name, each on or off, for the whole account and Region. List exactly "
+        "those that `aws backup describe-region-settings` shows: AWS refuses one that the Region lacks, and one that "
+        "is left out changes in every plan. Leave all out to touch none. DynamoDB's cold storage and copies need "
+        "`DynamoDB = true`, which preflight checks.",
     )
     region_management: dict[str, bool] = Field(
-        default={"CloudFormation": True, "DSQL": True, "DynamoDB": True, "EFS": True},
-        description="With `region_opt_in`: whose backups AWS Backup manages fully; DynamoDB's is what AWS calls its "
-        "advanced features.",
+        default_factory=dict,
+        description="With `region_opt_in`: whose backups AWS Backup manages fully, DynamoDB's being its advanced "
+        "features. Each Region has its own list, too; leave out to keep what is set.",
     )
     restore_testing: RestoreTesting = RestoreTesting()
     audit_manager: bool = Field(
         False,
         description="Have Backup Audit Manager check it all, and report every day. It needs AWS Config to record the "
         "account's resources, which is not set up here and is paid for.",
+    )
+    aws_config_records: bool = Field(
+        False,
+        description="AWS Config records this account's resources in this Region, set up elsewhere. `audit_manager` "
+        "needs it: without a recorder its framework ends FAILED.",
+    )
+    s3_buckets: bool = Field(
+        False,
+        description="The selections take S3 buckets, too: gives AWS Backup's role the two policies that S3 needs, with "
+        "which it may read and write every object of the account.",
     )
 
     @model_validator(mode="after")
@@ -229,6 +240,17 @@ class Vault(Section):
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"two rules are named {name}; AWS Backup wants each its own name")
+        if self.audit_manager and not self.aws_config_records:
+            raise ValueError(
+                "audit_manager = true needs AWS Config: without a recorder the framework ends FAILED while the apply "
+                "succeeds. Set up Config in this Region and say aws_config_records = true, or leave audit_manager out"
+            )
+        buckets = [arn for each in self.selections for arn in each.resources if arn.startswith("arn:aws:s3:")]
+        if buckets and not self.s3_buckets:
+            raise ValueError(
+                f"selections.resources has {buckets[0]}, and AWS Backup's role needs two more policies for S3: its "
+                "jobs would fail; set s3_buckets = true"
+            )
         lock = self.lock
         if lock is None:
             return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Literal
 
 from pydantic import Field
@@ -18,6 +19,9 @@ from infra.settings.fields import (
     Section,
     TimeZone,
 )
+
+# CloudWatch evaluates seven days at most (API reference, PutMetricAlarm, "EvaluationPeriods").
+LOOKS_BACK = timedelta(days=7)
 
 
 class Alerts(Section):
@@ -73,6 +77,11 @@ class WeeklyReport(Section):
     schedule_expression: ScheduleExpression = Field("cron(0 6 ? * MON *)", description="cron(…), rate(…) or at(…).")
     schedule_time_zone: TimeZone = Field("UTC", description="IANA zone in which the expression is read.")
     days: int = Field(7, ge=1, le=366, description="Days that it covers.")
+    measure_schedule_name: ScheduleName = Field(
+        "MeasureBackupAges",
+        description="Schedule, in the same group, by which the function measures every 6 hours how old the last good "
+        "backup and drill are. The alarms on what is due weekly or more rarely need it.",
+    )
     dead_letter_queue_name: QueueName = Field(
         "backup-report-dead-letters", description="Queue of the reports that failed three times."
     )

@@ -49,13 +49,20 @@ def expire(
     bucket: PrivateBucket,
     ageings: Sequence[Ageing],
     provider: TerraformProvider | None = None,
+    *,
+    moves_small: bool = False,
 ) -> None:
-    """Let the objects of a bucket age. A bucket has one configuration, so this is called once for it."""
+    """Let the objects of a bucket age. A bucket has one configuration, so this is called once for it.
+
+    Arguments:
+        moves_small: objects under 128 KB move to Glacier, too; without it S3 moves none of them.
+    """
     S3BucketLifecycleConfiguration(
         scope,
         id_,
         bucket=bucket.id,
         rule=[_rule(ageing) for ageing in ageings],
+        transition_default_minimum_object_size="varies_by_storage_class" if moves_small else "all_storage_classes_128K",
         depends_on=[bucket.versioning],
         provider=provider,
     )

@@ -65,6 +65,7 @@ class InvokeSchedule(Construct):
         account_id: str,
         function: Function,
         timing: Timing,
+        description: str,
         message: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(scope, id_)
@@ -95,12 +96,21 @@ class InvokeSchedule(Construct):
         # The queue admits the role, so that the role's own policy says one thing: invoke the function.
         self._dead_letters = DeadLetterQueue(self, "dead-letters", name=dead_letter_queue_name)
         self._dead_letters.allow_role(role.arn)
-        self.add("schedule", name=name, timing=timing, message=message)
+        self.add("schedule", name=name, timing=timing, description=description, message=message)
 
-    def add(self, id_: str, *, name: str, timing: Timing, message: Mapping[str, Any] | None = None) -> None:
+    def add(
+        self,
+        id_: str,
+        *,
+        name: str,
+        timing: Timing,
+        description: str,
+        message: Mapping[str, Any] | None = None,
+    ) -> None:
         """Add a schedule that invokes the same function under the same role.
 
         Arguments:
+            description: shown in the console (Scheduler: up to 512 characters).
             message: what the function is sent besides the scheduled time.
         """
         window = timing.window_minutes
@@ -108,6 +118,9 @@ class InvokeSchedule(Construct):
             self,
             id_,
             name=name,
+            description=description,
+            # Written out, so that a schedule that somebody disabled shows as a change in the next plan.
+            state="ENABLED",
             group_name=self._group.name,
             schedule_expression=timing.expression,
             schedule_expression_timezone=timing.time_zone,

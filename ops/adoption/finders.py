@@ -412,6 +412,7 @@ FINDERS: Mapping[str, Finder] = {
         "backup", "get_backup_vault_notifications", {"BackupVaultName": "backup_vault_name"}, "{backup_vault_name}"
     ),
     "aws_cloudfront_distribution": _distribution,
+    "aws_cloudfront_function": _described("cloudfront", "describe_function", {"Name": "name"}, "{name}"),
     "aws_cloudfront_origin_access_control": _listed(
         "cloudfront",
         "list_origin_access_controls",

@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Callable
 from typing import Any
 
-REGION = "ap-southeast-1"
+REGION = "us-east-1"
 SITE, BACKUPS = "student-management-website-by-hand", "student-backup-by-hand"
 BACKUP_KEY = "students-backup-20250708T0700.json"
 STUDENTS = {f"SV{number:03}": {"name": f"Student {number}", "class": "10A"} for number in range(1, 31)}
@@ -39,7 +39,7 @@ def build(client: Client, account: str) -> None:
     _api(client, account, functions)
     s3 = client("s3")
     for bucket in (SITE, BACKUPS):
-        s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+        s3.create_bucket(Bucket=bucket)
     s3.put_object(Bucket=SITE, Key="index.html", Body=b"<h1>By hand</h1>", ContentType="text/html")
     s3.put_object(Bucket=BACKUPS, Key=BACKUP_KEY, Body=json.dumps([{"studentid": "SV001"}]).encode())
     _distribution(client)
@@ -52,6 +52,7 @@ def build(client: Client, account: str) -> None:
         scheduler.create_schedule(
             Name=name,
             GroupName=group,
+            Description="Backup DynamoDB and send email daily at 7:00 AM +07.",
             ScheduleExpression="cron(0 0 * * ? *)",
             FlexibleTimeWindow={"Mode": "FLEXIBLE", "MaximumWindowInMinutes": 5},
             Target={"Arn": target, "RoleArn": role},

@@ -84,3 +84,24 @@ def test_a_failed_backup_measures_its_failure_and_no_success(
     record = json.loads(line)
     assert (record["Table"], record["BackupsFailed"]) == ("studentData", [1.0])
     assert "BackupsCompleted" not in record
+
+
+def test_a_weekly_drill_in_its_window_sets_off_no_alarm_and_a_missed_one_does(stacks: Stacks, aws: None) -> None:
+    """Drills of 7 days, a quarter of an hour early and late by turns, beside ages that are measured every 6 hours."""
+    alarms = stacks.resources("workshop", "aws_cloudwatch_metric_alarm").values()
+    [alarm] = [each for each in alarms if each["alarm_name"] == "studentData-no-drill"]
+    assert (alarm["metric_name"], alarm["period"], alarm["evaluation_periods"]) == ("DrillAgeSeconds", 6 * 3600, 2)
+    assert alarm["comparison_operator"] == "GreaterThanOrEqualToThreshold"
+    assert alarm["treat_missing_data"] == "breaching"
+    week = timedelta(days=7)
+    drills = [MIDNIGHT + number * week + timedelta(minutes=15 * (number % 2)) for number in range(4)]
+
+    def is_bad(moment: datetime) -> bool:
+        age = moment - max(drill for drill in drills if drill <= moment)
+        return age.total_seconds() >= alarm["threshold"]
+
+    measured = [MIDNIGHT + number * 6 * HOUR for number in range(1, 6 * 28)]
+    last = drills[-1]
+    bad = [moment for moment in measured if is_bad(moment)]
+    assert min(bad) - last >= week + 3 * HOUR, "an alarm between two good drills"
+    assert min(bad) - last <= week + 10 * HOUR, "a missed drill is told within two measurements"

@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 
 from handlers.backups import run
 from handlers.environment import ReportedTable
-from handlers.reports import ask, facts, page
+from handlers.reports import ages, ask, facts, page, report
 from handlers.reports.report import Report
 from infra import reported
 from infra.settings import ENVIRONMENTS, load
@@ -151,13 +151,36 @@ def test_the_cost_is_that_of_the_steady_state(schedule: None, backup: run.Backup
     costs = {cost.component: cost for cost in found.tables[0].costs}
     prices = json.loads(ASKED.prices)
     [stored] = boto3.client("s3").list_objects_v2(Bucket="student-backup")["Contents"]
-    # 30 days in Standard, 60 in Standard-IA at no less than 128 KB, 275 in Glacier; one backup a day.
-    assert costs["S3 STANDARD"].dollars == pytest.approx(30 * stored["Size"] / 1e9 * prices["s3_standard_gb_month"])
-    assert costs["S3 STANDARD_IA"].dollars == pytest.approx(60 * 131_072 / 1e9 * prices["s3_standard_ia_gb_month"])
-    assert costs["S3 GLACIER"].dollars == pytest.approx(275 * stored["Size"] / 1e9 * prices["s3_glacier_gb_month"])
+    # One backup a day, kept for a year, and S3 moves none under 128 KB.
+    assert costs["S3 STANDARD"].dollars == pytest.approx(365 * stored["Size"] / 1e9 * prices["s3_standard_gb_month"])
+    assert not {"S3 STANDARD_IA", "S3 GLACIER"} & costs.keys()
     assert costs["Scheduler"].dollars == pytest.approx(30.4e-6)
     assert found.monthly_dollars == pytest.approx(sum(cost.dollars for cost in costs.values()), abs=0.005)
-    assert any("Standard-IA bills 131.1 KB at least" in line for line in found.tables[0].advice)
+    assert any("of objects under 131.1 KB S3 moves nothing" in line for line in found.tables[0].advice)
+
+
+@pytest.mark.parametrize(
+    ("size", "moves_small", "days"),
+    [
+        (131_072, False, {"STANDARD": 30, "STANDARD_IA": 60, "GLACIER": 275}),
+        (131_071, False, {"STANDARD": 365}),
+        (131_071, True, {"STANDARD": 90, "GLACIER": 275}),
+    ],
+)
+def test_only_what_s3_moves_is_reckoned_in_a_cheaper_class(size: int, moves_small: bool, days: dict[str, int]) -> None:
+    [table] = load(ENVIRONMENTS / "workshop.toml").reported_tables
+    assert report._days_in_classes(replace(table, moves_small=moves_small), size) == days
+
+
+def test_an_object_in_glacier_is_billed_40_kb_more(schedule: None, backup: run.Backup, clock: Clock) -> None:
+    made(backup)
+    [told] = load(ENVIRONMENTS / "workshop.toml").reported_tables
+    found = seen(MIDNIGHT + timedelta(hours=4), tables=[replace(told, moves_small=True)])
+    costs = {cost.component: cost.dollars for cost in found.tables[0].costs}
+    prices = json.loads(ASKED.prices)
+    [stored] = boto3.client("s3").list_objects_v2(Bucket="student-backup")["Contents"]
+    glacier = (stored["Size"] + 32_768) * prices["s3_glacier_gb_month"] + 8_192 * prices["s3_standard_gb_month"]
+    assert costs["S3 GLACIER"] == pytest.approx(275 * glacier / 1e9)
 
 
 def test_aws_backups_jobs_rules_and_recovery_points_are_counted(schedule: None) -> None:
@@ -243,3 +266,45 @@ def test_an_event_without_tables_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     weekly = importlib.reload(importlib.import_module("handlers.reports.weekly"))
     with pytest.raises(ValueError, match="the event names no tables"):
         weekly.handler({}, Context())
+
+
+def test_the_ages_of_backups_and_drills_are_measured(
+    schedule: None, backup: run.Backup, clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made(backup)
+    now = MIDNIGHT + timedelta(days=9)
+    [table] = SETTINGS.reported_tables
+    gathered = ask.gather(ASKED, [table], boto3.client, since=now)
+    [first] = gathered.executions  # type: ignore[misc]
+    assert first.ended_at is not None
+    capsys.readouterr()
+    measured = ages.measure(gathered, [table], now)
+    # No drill has passed, so its age is that of the first execution.
+    ends = {"BackupAgeSeconds": first.ended_at, "DrillAgeSeconds": first.started_at}
+    wanted = {name: (now - end).total_seconds() for name, end in ends.items()}
+    assert measured == {"studentData": wanted}
+    record = json.loads(capsys.readouterr().out)
+    assert {name: record[name] for name in wanted} == {name: [value] for name, value in wanted.items()}
+    assert record["Table"] == "studentData"
+
+
+def test_a_backup_whose_object_is_gone_is_no_success_of_its_age(schedule: None, backup: run.Backup) -> None:
+    made(backup)
+    boto3.client("s3").delete_object(Bucket=ENVIRONMENT.s3_bucket_name, Key=KEY)
+    now = MIDNIGHT + timedelta(days=9)
+    [table] = SETTINGS.reported_tables
+    gathered = ask.gather(ASKED, [table], boto3.client, since=now)
+    [first] = gathered.executions  # type: ignore[misc]
+    age = (now - first.started_at).total_seconds()
+    assert ages.measure(gathered, [table], now)["studentData"]["BackupAgeSeconds"] == age
+
+
+def test_what_cannot_be_known_is_not_measured(schedule: None, backup: run.Backup) -> None:
+    made(backup)
+    now = MIDNIGHT + timedelta(days=9)
+    [table] = SETTINGS.reported_tables
+    gathered = ask.gather(ASKED, [table], boto3.client, since=now)
+    unknown = facts.Unknown("AccessDenied")
+    assert ages.measure(replace(gathered, executions=unknown), [table], now) == {"studentData": {}}
+    assert ages.measure(replace(gathered, objects=unknown), [table], now)["studentData"].keys() == {"DrillAgeSeconds"}
+    assert ages.measure(replace(gathered, executions=[]), [table], now) == {"studentData": {}}

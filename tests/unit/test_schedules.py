@@ -138,12 +138,12 @@ def test_the_longest_interval_is_that_of_the_farthest_firings(expression: str, l
     assert schedules.longest_interval(expression) == longest
 
 
-def test_silence_is_as_long_as_a_run_may_be_late_and_cloudwatch_looks_back() -> None:
-    grace = timedelta(hours=3)
-    assert schedules.hours_of_silence("cron(0 0 * * ? *)", "UTC", 5, grace) == 28
-    assert schedules.hours_of_silence("cron(0 0 * * ? *)", "Europe/Berlin", 0, grace) == 28  # a day of 25 hours
-    assert schedules.hours_of_silence("cron(0 0 ? * SUN *)", "UTC", 15, grace) == 168
-    with pytest.raises(schedules.ScheduleError, match="CloudWatch looks back 7 days"):
-        schedules.hours_of_silence("cron(0 0 1 * ? *)", "UTC", 0, grace)
+def test_silence_is_as_long_as_a_run_may_be_late() -> None:
+    grace, day = timedelta(hours=3), timedelta(days=1)
+    window = timedelta(minutes=5)
+    assert schedules.longest_silence("cron(0 0 * * ? *)", "UTC", 5, grace) == day + window + grace
+    of_summer_time = schedules.longest_silence("cron(0 0 * * ? *)", "Europe/Berlin", 0, grace)
+    assert of_summer_time == timedelta(hours=25) + grace
+    assert schedules.longest_silence("cron(0 0 ? * SUN *)", "UTC", 5, grace) == 7 * day + window + grace
     with pytest.raises(schedules.ScheduleError, match="fires once at most"):
-        schedules.hours_of_silence("at(2100-01-01T00:00:00)", "UTC", 0, grace)
+        schedules.longest_silence("at(2100-01-01T00:00:00)", "UTC", 0, grace)

@@ -70,7 +70,7 @@ def test_the_environments_of_the_project_are_valid() -> None:
         ("[records]", "[records", "is no TOML"),
         rule("cold_storage_after_days = 30\ndelete_after_days = 119", "119 must be 90 or more past cold_storage"),
         rule('copies = [{ region = "us-east-1", cold_storage_after_days = 1, delete_after_days = 90 }]', "90 or more"),
-        rule('copies = [{ region = "ap-southeast-1" }]', "a copy there protects from nothing"),
+        rule('copies = [{ region = "us-east-1" }]', "a copy there protects from nothing"),
         rule(
             'frequency = "hourly"\nstart_window_minutes = 61\ncompletion_window_minutes = 200',
             "is longer than the 1:00",
@@ -90,21 +90,27 @@ def test_the_environments_of_the_project_are_valid() -> None:
         rule("[vault.lock]\nmin_retention_days = 9\nmax_retention_days = 8", "is less than min_retention_days"),
         rule("[[vault.selections]]\nname = 'x'", "selects nothing"),
         rule('[vault.restore_testing]\nplan_name = "with-a-dash"', "vault.restore_testing.plan_name = 'with-a-dash'"),
-        ("cron(0 0 * * ? *)", "cron(0 0 1 * ? *)", "a missed run could not be told"),
+        (
+            "[records]",
+            "[weekly_report]\nenabled = false\n[records]",
+            "the schedule of the drill: cron(0 3 ? * SUN *) may leave 7 days, 3:15:00 without a success",
+        ),
         ("cron(0 0 * * ? *)", "rate(30 seconds)", "write a number above 0 and a unit: rate(5 minutes)"),
         table("", "give either frequency or schedule_expression"),
         table('frequency = "daily"\nschedule_expression = "rate(1 day)"', "give either frequency or"),
         table(
             'frequency = "daily"\nkey_prefix = "students-backup-2"', "begins with 'students-backup-' of another table"
         ),
-        table('frequency = "daily"\nreplicate_to = "ap-southeast-1"', "is where the backups are; name another"),
+        table('frequency = "daily"\nreplicate_to = "us-east-1"', "is where the backups are; name another"),
         table('frequency = "daily"\nengine = "export"', 'set format = "dynamodb-export" with it'),
         table(
             'frequency = "daily"\nschedule_name = "DailyDynamoDBBackup"', "two have the schedule DailyDynamoDBBackup"
         ),
-        table('frequency = "monthly"', "the schedule of the backup of other: cron(0 0 1 * ? *) leaves 31 days"),
+        table('schedule_expression = "at(2100-01-01T00:00:00)"', "fires once at most"),
+        ("[records]", "[vault]\naudit_manager = true\n[records]", "say aws_config_records = true"),
+        rule('[[vault.selections]]\nresources = ["arn:aws:s3:::b"]', "set s3_buckets = true"),
         table('schedule_expression = "rate(5 minutes)"', "flexible_window_minutes = 5 is not shorter than the 0:05:00"),
-        ("[records]", '[snapshots]\ndestination_region = "ap-southeast-1"\n[records]', "where the databases are"),
+        ("[records]", '[snapshots]\ndestination_region = "us-east-1"\n[records]', "where the databases are"),
     ],
 )
 def test_a_bad_setting_is_named_with_its_reason(tmp_path: Path, old: str, new: str, fault: str) -> None:
@@ -127,4 +133,4 @@ def test_a_folder_without_environments_says_what_to_do(tmp_path: Path) -> None:
 def test_settings_cannot_change() -> None:
     settings = load(ENVIRONMENTS / "workshop.toml")
     with pytest.raises(ValueError, match="frozen"):
-        settings.region = "us-east-1"  # type: ignore[misc]
+        settings.region = "eu-west-1"  # type: ignore[misc]

@@ -1,0 +1,214 @@
+"""What AWS documents of the resources, where the stand-in or the provider would let something else pass."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.backups import REPLICATION_EVENTS
+from infra.github import BACKUP_SERVICES
+from infra.settings import ENVIRONMENTS, load, load_all
+from tests.conftest import Stacks, synthesize, synthesize_settings
+
+ALL = [settings.name for settings in load_all()]
+
+
+def statements(policy: str) -> dict[str, dict[str, Any]]:
+    return {statement["Sid"]: statement for statement in json.loads(policy)["Statement"]}
+
+
+def listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def test_no_environment_names_the_services_of_one_region() -> None:
+    """AWS Backup refuses a service that the Region lacks: terraform-provider-aws issue 21801."""
+    for settings in load_all():
+        assert settings.vault.region_opt_in == {}, settings.name
+
+
+def test_a_list_of_services_sets_no_management_that_the_region_may_lack(tmp_path: Path) -> None:
+    local = load(ENVIRONMENTS / "production.toml")
+    vault = local.vault.model_copy(update={"region_opt_in": {"DynamoDB": True, "EBS": False}})
+    stacks = synthesize_settings(local.model_copy(update={"vault": vault}), tmp_path)
+    [made] = stacks.resources("production", "aws_backup_region_settings").values()
+    assert made["resource_type_opt_in_preference"] == {"DynamoDB": True, "EBS": False}
+    assert "resource_type_management_preference" not in made
+
+
+def test_the_deploying_role_may_do_all_that_the_provider_does_with_the_sites_files(stacks: Stacks) -> None:
+    """Default tags are sent with a file: s3:PutObjectTagging; a file that goes loses all its versions."""
+    policies = stacks.resources("production-github", "aws_iam_role_policy").values()
+    [deploy] = [statements(each["policy"]) for each in policies if each["name"] == "Deploy"]
+    assert set(deploy["Site"]["Action"]) == {
+        "s3:DeleteObject",
+        "s3:DeleteObjectVersion",
+        "s3:PutObject",
+        "s3:PutObjectTagging",
+    }
+    linked = deploy["ServiceLinkedRoles"]
+    assert linked["Action"] == "iam:CreateServiceLinkedRole"
+    assert linked["Condition"] == {"StringEquals": {"iam:AWSServiceName": list(BACKUP_SERVICES)}}
+    for service, resource in zip(BACKUP_SERVICES, linked["Resource"], strict=True):
+        assert resource.endswith(f":role/aws-service-role/{service}/*")
+
+
+@pytest.mark.parametrize("env", ["local", "production"])
+def test_a_late_copy_is_told_where_s3_publishes_it(stacks: Stacks, env: str) -> None:
+    """ReplicationLatency is a metric of the destination's Region; the events are the source bucket's."""
+    [notification] = stacks.resources(env, "aws_s3_bucket_notification").values()
+    [topic] = notification["topic"]
+    assert topic["events"] == REPLICATION_EVENTS
+    assert "s3:Replication:OperationMissedThreshold" in topic["events"]
+    assert len(notification["lambda_function"]) == 1, "the manifests' function is in the same resource"
+    [policy] = stacks.resources(env, "aws_sns_topic_policy").values()
+    may = statements(policy["policy"])["BucketsPublish"]
+    assert (may["Principal"], may["Action"]) == ({"Service": "s3.amazonaws.com"}, "sns:Publish")
+    assert may["Condition"]["StringEquals"].keys() == {"aws:SourceAccount"}
+    assert "aws_s3_bucket.store_bucket" in json.dumps(may["Condition"]["ArnLike"]["aws:SourceArn"])
+    # S3 tries to publish when it is given the topic.
+    assert any(each.startswith("aws_sns_topic_policy.") for each in notification["depends_on"])
+    names = {alarm["metric_name"] for alarm in stacks.resources(env, "aws_cloudwatch_metric_alarm").values()}
+    assert not names & {"ReplicationLatency", "OperationsFailedReplication"}
+
+
+def test_a_framework_that_aws_could_not_deploy_fails_the_apply(stacks: Stacks) -> None:
+    [framework] = stacks.resources("production", "aws_backup_framework").values()
+    [condition] = framework["lifecycle"]["postcondition"]
+    assert condition["condition"] == '${self.status != "FAILED"}'
+    assert "AWS Config" in condition["error_message"]
+
+
+@pytest.mark.parametrize("env", ALL)
+def test_no_bucket_policy_allows_everybody(stacks: Stacks, env: str) -> None:
+    """A wildcard principal may count as public (S3 User Guide, "The meaning of public")."""
+    for name, each in stacks.resources(env, "aws_s3_bucket_policy").items():
+        for sid, statement in statements(each["policy"]).items():
+            if statement["Effect"] == "Allow":
+                assert statement["Principal"] != "*", f"{name} {sid}"
+
+
+def test_the_reports_bucket_names_the_service_linked_role(stacks: Stacks) -> None:
+    [policy] = [
+        statements(each["policy"])
+        for name, each in stacks.resources("production", "aws_s3_bucket_policy").items()
+        if name.startswith("vault_reports")
+    ]
+    role = ":role/aws-service-role/reports.backup.amazonaws.com/AWSServiceRoleForBackupReports"
+    assert policy["BackupReports"]["Principal"]["AWS"].endswith(role)
+
+
+def test_the_trust_of_the_replication_role_has_only_what_s3_documents(stacks: Stacks) -> None:
+    [role] = [
+        each
+        for each in stacks.resources("production", "aws_iam_role").values()
+        if each["name"] == "BackupReplicationRole"
+    ]
+    [trust] = json.loads(role["assume_role_policy"])["Statement"]
+    assert "Condition" not in trust
+
+
+@pytest.mark.parametrize("env", ALL)
+def test_cloudfront_keeps_no_error_and_replaces_no_answer_of_the_api(stacks: Stacks, env: str) -> None:
+    """Without a row an error is kept for 10 seconds, and a page replaces every answer of its status."""
+    [distribution] = stacks.resources(env, "aws_cloudfront_distribution").values()
+    rows = {row["error_code"]: row for row in distribution["custom_error_response"]}
+    assert rows.keys() == {400, 403, 404, 405, 414, 416, 500, 501, 502, 503, 504}
+    for status, row in rows.items():
+        assert row == {"error_code": status, "error_caching_min_ttl": 0}
+    [made] = stacks.resources(env, "aws_cloudfront_function").values()
+    [association] = distribution["default_cache_behavior"]["function_association"]
+    assert (association["event_type"], made["runtime"]) == ("viewer-request", "cloudfront-js-2.0")
+    assert all("function_association" not in each for each in distribution["ordered_cache_behavior"])
+
+
+# What is changed in infra/api.py, and that a new deployment must come of it.
+_CHANGES = {
+    "header": 'api._PREFLIGHT_HEADERS["Access-Control-Max-Age"] = "601"',
+    "template": "api._PREFLIGHT_TEMPLATE = '{}'",
+    "answer": 'api._GATEWAY_RESPONSES["DEFAULT_4XX"] = (None, "{}")',
+    "schema": 'api.STUDENT_SCHEMA["minProperties"] = 2',
+}
+# Each change stays for the next, so each has to differ from the one before.
+_CHANGED = """
+import json, os, pathlib
+import infra.api as api
+from infra.app import synthesize
+from infra.settings import ENVIRONMENTS, load
+for name, change in json.loads(os.environ["CHANGES"]).items():
+    exec(change)
+    synthesize([load(ENVIRONMENTS / "workshop.toml")], pathlib.Path(os.environ["CDKTF_OUTDIR"], name))
+"""
+
+
+def test_a_change_of_any_part_of_the_api_makes_a_new_deployment(
+    stacks: Stacks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHANGES", json.dumps(_CHANGES))
+    synthesize(tmp_path, "-c", _CHANGED)
+
+    def triggers(made: Stacks) -> str:
+        [deployment] = made.resources("workshop", "aws_api_gateway_deployment").values()
+        return json.dumps(deployment["triggers"])
+
+    seen = [triggers(made) for made in (stacks, *(Stacks(tmp_path / name) for name in _CHANGES))]
+    same = [name for name, before, after in zip(_CHANGES, seen, seen[1:], strict=False) if before == after]
+    assert same == [], "these change the API and not the deployment"
+
+
+def test_what_is_no_part_of_the_api_makes_no_new_deployment(stacks: Stacks) -> None:
+    parts = {
+        deployment["triggers"]["parts"]
+        for env in ("production", "workshop")
+        for deployment in stacks.resources(env, "aws_api_gateway_deployment").values()
+    }
+    assert len(parts) == 1, "production has many more resources, and the same API"
+
+
+@pytest.mark.parametrize("env", ALL)
+def test_what_small_objects_do_is_written_out(stacks: Stacks, env: str) -> None:
+    """S3 moves no object under 128 KB unless told (S3 User Guide, "Transitioning objects using S3 Lifecycle")."""
+    for name, lifecycle in stacks.resources(env, "aws_s3_bucket_lifecycle_configuration").items():
+        assert lifecycle["transition_default_minimum_object_size"] == "all_storage_classes_128K", name
+
+
+def test_small_backups_move_if_the_settings_say_so(tmp_path: Path) -> None:
+    local = load(ENVIRONMENTS / "local.toml")
+    backups = local.backups.model_copy(update={"move_small_backups": True})
+    stacks = synthesize_settings(local.model_copy(update={"backups": backups}), tmp_path)
+    sizes = {
+        name.partition("_lifecycle")[0]: each["transition_default_minimum_object_size"]
+        for name, each in stacks.resources("local", "aws_s3_bucket_lifecycle_configuration").items()
+        if name.startswith(("store", "replicas"))
+    }
+    assert sizes == dict.fromkeys(("replicas", "store"), "varies_by_storage_class")
+
+
+def test_s3_in_aws_backup_has_its_own_two_policies(stacks: Stacks, tmp_path: Path) -> None:
+    production = load(ENVIRONMENTS / "production.toml")
+    vault = production.vault.model_copy(update={"s3_buckets": True})
+    with_s3 = synthesize_settings(production.model_copy(update={"vault": vault}), tmp_path)
+
+    def policies(made: Stacks) -> set[str]:
+        attached = made.resources("production", "aws_iam_role_policy_attachment").values()
+        return {each["policy_arn"] for each in attached if "Backup" in each["policy_arn"]}
+
+    assert policies(with_s3) - policies(stacks) == {
+        f"arn:aws:iam::aws:policy/AWSBackupServiceRolePolicyForS3{what}" for what in ("Backup", "Restore")
+    }
+
+
+def test_the_workshop_is_in_its_own_region_with_its_own_words(stacks: Stacks) -> None:
+    assert load(ENVIRONMENTS / "workshop.toml").region == "us-east-1"
+    schedules = {each["name"]: each for each in stacks.resources("workshop", "aws_scheduler_schedule").values()}
+    assert schedules["DailyDynamoDBBackup"]["description"] == "Backup DynamoDB and send email daily at 7:00 AM +07."
+
+
+@pytest.mark.parametrize("env", ALL)
+def test_every_schedule_says_what_it_is_for_and_that_it_is_on(stacks: Stacks, env: str) -> None:
+    for name, schedule in stacks.resources(env, "aws_scheduler_schedule").items():
+        assert schedule["state"] == "ENABLED", name
+        assert len(schedule["description"]) > 20, name
