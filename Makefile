@@ -1,6 +1,6 @@
 # Needed beforehand: Python 3.11 or newer as python3, and make. Terraform is fetched if it is not there.
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test terraform check format plan deploy bench prove-iam docs lock clean
+.PHONY: help setup demo test terraform check accept format plan deploy bench prove-iam docs lock clean
 
 ENV ?= workshop
 BIN := .venv/bin
@@ -41,6 +41,9 @@ check: setup terraform ## Lint, format, types, policy, and that the generated do
 	$(PIPENV) verify
 	$(PYTHON) -m docs.generate --check
 	$(PYTHON) -m tests.checks
+
+accept: setup ## Accept what the synth writes now as reviewed: tests/synth/golden/
+	$(PYTHON) -m tests.synth.reviewed
 
 format: setup ## Bring the code into form
 	$(BIN)/ruff check --fix .
