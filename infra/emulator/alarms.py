@@ -94,14 +94,16 @@ def evaluate(alarm: Mapping[str, Any], find: Find, now: float) -> Verdict:
         ValueError: the alarm uses a statistic, a comparison or a function that is not known here.
     """
     periods = alarm["EvaluationPeriods"]
-    needed = alarm.get("DatapointsToAlarm") or periods
+    needed = alarm.get("DatapointsToAlarm")
     series = _series(alarm, find, now, periods + _EXTRA_PERIODS)
     compare = _OPERATORS.get(alarm["ComparisonOperator"])
     if compare is None:
         raise ValueError(f"{alarm['AlarmName']}: the comparison {alarm['ComparisonOperator']} is not known")
     breaching = [None if value is None else compare(value, alarm["Threshold"]) for value in series]
     missing = "ignore" if alarm.get("Namespace") == "AWS/DynamoDB" else alarm.get("TreatMissingData") or "missing"
-    state = state_of(breaching, periods, needed, missing, alarm.get("StateValue", "INSUFFICIENT_DATA"))
+    state = state_of(
+        breaching, periods, periods if needed is None else needed, missing, alarm.get("StateValue", "INSUFFICIENT_DATA")
+    )
     recent = tuple(value for value in series if value is not None)[-periods:]
     return Verdict(state, _reason(alarm, recent, state, missing), recent)
 
