@@ -127,8 +127,9 @@ def altered(stack: dict[str, Any], value: Any, holder: Any, choice: random.Rando
     reference = _REFERENCE.search(value)
     if reference:
         others = sorted(stack["resource"].get(reference[1], {}).keys() - {reference[2]})
-        other = choice.choice(others) if others else f"{reference[2]}x"
-        return value.replace(reference[0], f"${{{reference[1]}.{other}.{reference[3]}}}")
+        # Another resource of the type, or where there is none, the name of one that the stack does not have.
+        other = f"${{{reference[1]}.{choice.choice(others)}.{reference[3]}}}" if others else "other"
+        return value.replace(reference[0], other)
     return _OPPOSITES.get(value, f"{value}x")
 
 

@@ -28,12 +28,14 @@ def test_every_reviewed_stack_is_synthesized() -> None:
 @pytest.mark.parametrize("name", reviewed.STACKS)
 def test_a_change_of_any_leaf_changes_a_file(stacks: Stacks, name: str) -> None:
     stack = stacks.json(name)
-    for part, value in [("resource", {kind: {}}) for kind in stack["resource"]] + [
-        (part, None) for part in stack if part != "resource"
-    ]:
-        # A part at a time: the files of the whole stack for each of its leaves would take minutes.
-        [kind] = value or [None]
-        few = {part: {kind: stack[part][kind]} if kind else stack[part]} | ({} if kind else {"resource": {}})
+    rest = {part: value for part, value in stack.items() if part != "resource"}
+    # A resource at a time: the files of the whole stack for each of its leaves would take minutes.
+    parts = [rest | {"resource": {}}] + [
+        {"resource": {kind: {address: resource}}}
+        for kind, resources in stack["resource"].items()
+        for address, resource in resources.items()
+    ]
+    for few in parts:
         before = reviewed.files_of(name, few)
         for path, old in leaves(few):
             if path == ("resource",):

@@ -62,6 +62,34 @@ def test_every_type_of_resource_is_altered_by_some_seed(documents: dict[str, dic
     assert kinds == {kind for stack in documents.values() for kind in stack["resource"]}
 
 
+def test_production_keeps_what_a_school_needs(documents: dict[str, dict[str, Any]]) -> None:
+    """In days, whatever the settings' defaults become: two years of backups, a year of monthly copies and of logs."""
+    view = View(documents["production"], SETTINGS["production"])
+    backups = view.by("aws_s3_bucket_lifecycle_configuration", "bucket")["rollbook-production-backups"]["rule"]
+    key = "students-backup-20250101T0000.json"
+    assert [place_of(backups, key, age) for age in (29, 30, 89, 90, 729, 730)] == [
+        "STANDARD",
+        "STANDARD_IA",
+        "STANDARD_IA",
+        "GLACIER",
+        "GLACIER",
+        "deleted",
+    ]
+    assert [place_of(backups, key, age, current=False) for age in (89, 90)] == ["STANDARD", "deleted"]
+    [plan] = view.all("aws_backup_plan").values()
+    assert [rule["lifecycle"]["delete_after"] for rule in plan["rule"]] == [35, 365]
+    assert plan["rule"][0]["copy_action"][0]["lifecycle"]["delete_after"] == 35
+    [lock] = view.all("aws_backup_vault_lock_configuration").values()
+    assert (lock["min_retention_days"], lock["max_retention_days"]) == (7, 36_500)
+    logs = view.by("aws_cloudwatch_log_group", "name")
+    assert {logs[name]["retention_in_days"] for name in logs if name.startswith("/aws/lambda/")} == {365}
+    found = view.by("aws_dynamodb_table", "name")
+    assert found["studentData"]["deletion_protection_enabled"] is True
+    alarms = view.by("aws_cloudwatch_metric_alarm", "alarm_name")
+    assert alarms["studentData-no-backup"]["evaluation_periods"] == 28
+    assert alarms["BackupDynamoDBAndSendEmail-duration"]["threshold"] == 810_000
+
+
 def event(**detail: Any) -> dict[str, Any]:
     return {
         "version": "0",

@@ -97,11 +97,16 @@ def silences(s: Settings) -> list[Silence]:
         timed.append(("DrillsPassed", s.records.table_name, drills.schedule_expression, zone, window))
     found = []
     for metric, table, expression, zone, window in timed:
-        longest = schedules.longest_interval(expression, zone)
+        longest = _longest(expression, zone)
         assert longest is not None
         silence = longest + timedelta(minutes=window, hours=s.monitoring.grace_hours)
         found.append(Silence(metric, table, min(math.ceil(silence / timedelta(hours=1)), _WEEK // _HOUR)))
     return found
+
+
+@lru_cache(maxsize=64)
+def _longest(expression: str, zone: str) -> timedelta | None:
+    return schedules.longest_interval(expression, zone)
 
 
 def described(alarm: Mapping[str, Any]) -> dict[str, Any]:
