@@ -333,7 +333,7 @@ class Alarms:
             sns._fanout(topic, responses.new_uuid(), text, subject)
 
     def sweep(self) -> None:
-        """Evaluate for ever."""
+        """Evaluate until the process ends."""
         while True:
             time.sleep(_SWEEP_SECONDS)
             try:
