@@ -1,6 +1,6 @@
 # Needed beforehand: Python 3.11 or newer as python3, and make. Terraform is fetched if it is not there.
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test terraform check verify-lock format plan deploy bench prove-iam docs lock clean
+.PHONY: help setup demo test terraform check verify-lock accept alterations format plan deploy bench prove-iam docs lock clean
 
 ENV ?= workshop
 BIN := .venv/bin
@@ -46,6 +46,12 @@ check: setup terraform ## Lint, format, types, policy, and that the generated do
 
 verify-lock: setup ## Check that Pipfile.lock belongs to the Pipfile
 	$(NO_PIP_CONFIGURATION) $(BIN)/pipenv verify
+
+accept: setup ## Accept what the synth writes now as reviewed: tests/synth/golden/
+	$(PYTHON) -m tests.synth.reviewed
+
+alterations: setup ## Alter the synthesized JSON and list what no value check notices: make alterations SEEDS="1 2"
+	$(PYTHON) -m tests.synth.alterations $(SEEDS)
 
 format: setup ## Bring the code into form
 	$(BIN)/ruff check --fix .

@@ -23,8 +23,8 @@ In the process (`server.py`, which runs MiniStack and adds what it leaves out):
   events, if a log policy lets EventBridge write them. No service records in CloudTrail or tells of its snapshots: a
   test puts such events on the default bus itself, by a path of its own.
 - *Lambda*: a dead letter is the event itself, with the error in its attributes, and a destination is told besides.
-- *CloudWatch*: metrics that are embedded in a function's log are put; an alarm is described with all that it has. No
-  alarm is evaluated on missing data.
+- *CloudWatch*: metrics that are embedded in a function's log are put; an alarm is described with all that it has, and
+  evaluated as CloudWatch does (`alarms.py`).
 - *API Gateway*: a patch may name what has a slash in its name, the limits and rates of a usage plan stay numbers, and
   tags that are put on later are shown with what they are on.
 - *CloudTrail*: a trail keeps the tags that it is made with.

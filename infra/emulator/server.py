@@ -40,6 +40,8 @@ from ministack.services import (
     sts,
 )
 
+from infra.emulator import alarms
+
 _SWEEP_SECONDS = 1
 # A connection that is closed just as a request comes loses the answer, and the client asks again: IAM then says that
 # the role, made by the first request, exists. The AWS provider keeps one for 90 seconds.
@@ -552,6 +554,7 @@ def main() -> None:
     scheduler._SCHEDULE_TICK_INTERVAL = _SWEEP_SECONDS
     ServerConfig.keep_alive_timeout = _KEEP_ALIVE_SECONDS
     app.app = behind_tls
+    alarms.install()
     app.main()
 
 

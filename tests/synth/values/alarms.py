@@ -1,0 +1,230 @@
+"""Every alarm, fed with data that must and must not raise it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import lru_cache
+from typing import Any
+
+from handlers import schedules
+from infra.emulator.alarms import Datapoint, evaluate, refusal
+from infra.settings import Settings
+from tests.synth.values.names import Names, functions, queues
+from tests.synth.values.view import View, check, differs
+
+_NOW = 1_700_000_040.0  # a whole minute
+_MINUTE, _HOUR, _WEEK = 60, 3600, 604_800
+_PERIOD = 5 * _MINUTE
+# How much longer an alarm's evaluation range is than its periods; see infra/emulator/alarms.py.
+_EXTRA_PERIODS = 2
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What an alarm watches.
+
+    Arguments:
+        metric: namespace, name and dimensions.
+        adds_up: whether its values count together (Sum), or each counts alone (Maximum).
+        raised_at: the smallest value that raises it.
+        below: the largest value that does not raise it.
+        why: what it means.
+    """
+
+    why: str
+    namespace: str
+    name: str
+    dimensions: tuple[tuple[str, str], ...]
+    adds_up: bool = True
+    raised_at: float = 1
+    below: float = 0
+
+
+@dataclass(frozen=True)
+class Silence:
+    """Something that has to happen at least once in so many hours, or the alarm goes off."""
+
+    name: str
+    table: str
+    hours: int
+
+
+def watches(s: Settings) -> list[Watch]:
+    """Return what has an alarm that goes off when it happens."""
+    found = [Watch("Lambda is out of concurrency", "AWS/Lambda", "Throttles", ())]
+    for function in functions(s).values():
+        of = (("FunctionName", function.name),)
+        limit = function.timeout * 1000 * s.monitoring.duration_percent / 100
+        found.append(Watch("a function failed", "AWS/Lambda", "Errors", of))
+        found.append(Watch("a function nearly timed out", "AWS/Lambda", "Duration", of, False, limit, limit - 1))
+    found += [
+        Watch("a dead letter waits", "AWS/SQS", "ApproximateNumberOfMessagesVisible", (("QueueName", queue),), False)
+        for queue in queues(s)
+    ]
+    group = (("ScheduleGroup", s.backups.schedule_group),)
+    for metric in ("TargetErrorCount", "InvocationDroppedCount", "InvocationsFailedToBeSentToDeadLetterCount"):
+        found.append(Watch("a schedule could not start its target", "AWS/Scheduler", metric, group))
+    if s.drills.enabled:
+        found.append(Watch("a drill failed", "Rollbook", "DrillsFailed", (("Table", s.records.table_name),)))
+    for plan in s.backed_up_tables:
+        if region := plan.how.replicate_to:
+            of = (
+                ("DestinationBucket", s.replica_bucket_name(region)),
+                ("RuleId", f"copy-{plan.table_name}"),
+                ("SourceBucket", s.backups.bucket_name),
+            )
+            found.append(Watch("a copy is late", "AWS/S3", "ReplicationLatency", of, False, 900, 899))
+            found.append(Watch("a copy failed", "AWS/S3", "OperationsFailedReplication", of))
+    return found
+
+
+def silences(s: Settings) -> list[Silence]:
+    """Return what has a dead-man's alarm: the longest time between two runs, the window and the grace; a week at most.
+
+    A week is CloudWatch's limit (API reference, PutMetricAlarm, Period).
+    """
+    drills = s.drills
+    timed = [
+        ("BackupsCompleted", plan.table_name, plan.expression, plan.time_zone, plan.window_minutes)
+        for plan in s.backed_up_tables
+    ]
+    if drills.enabled:
+        zone, window = drills.schedule_time_zone, drills.flexible_window_minutes
+        timed.append(("DrillsPassed", s.records.table_name, drills.schedule_expression, zone, window))
+    found = []
+    for metric, table, expression, zone, window in timed:
+        longest = _longest(expression, zone)
+        assert longest is not None
+        silence = longest + timedelta(minutes=window, hours=s.monitoring.grace_hours)
+        found.append(Silence(metric, table, min(math.ceil(silence / timedelta(hours=1)), _WEEK // _HOUR)))
+    return found
+
+
+@lru_cache(maxsize=64)
+def _longest(expression: str, zone: str) -> timedelta | None:
+    return schedules.longest_interval(expression, zone)
+
+
+def described(alarm: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an alarm of the stack as DescribeAlarms gives it."""
+    return {
+        "AlarmName": alarm["alarm_name"],
+        "Namespace": alarm["namespace"],
+        "MetricName": alarm["metric_name"],
+        "Dimensions": [{"Name": name, "Value": value} for name, value in alarm.get("dimensions", {}).items()],
+        "Statistic": alarm["statistic"],
+        "Period": alarm["period"],
+        "EvaluationPeriods": alarm["evaluation_periods"],
+        "DatapointsToAlarm": alarm.get("datapoints_to_alarm"),
+        "Threshold": alarm["threshold"],
+        "ComparisonOperator": alarm["comparison_operator"],
+        "TreatMissingData": alarm.get("treat_missing_data"),
+        "StateValue": "INSUFFICIENT_DATA",
+    }
+
+
+def _state(alarm: Mapping[str, Any], of: Watch, values: Mapping[float, float]) -> str:
+    """Return the state at values by how many seconds ago they were."""
+
+    def find(namespace: str, name: str, dimensions: Mapping[str, str]) -> Iterable[Datapoint]:
+        if (namespace, name, tuple(sorted(dimensions.items()))) != (of.namespace, of.name, of.dimensions):
+            return []
+        return [Datapoint.of(_NOW - ago, value) for ago, value in values.items()]
+
+    return evaluate(described(alarm), find, _NOW).state
+
+
+def _wrong_watch(alarm: Mapping[str, Any], of: Watch) -> Iterator[str]:
+    oldest = (1 + _EXTRA_PERIODS) * _PERIOD
+    bad, good = of.raised_at, of.below
+    half = {10.0: bad / 2, 20.0: bad / 2}
+    cases: list[tuple[str, dict[float, float], str]] = [
+        ("one bad value", {10: bad}, "ALARM"),
+        ("a worse value", {10: bad * 3}, "ALARM"),
+        ("the largest good value", {10: good}, "OK"),
+        ("no data", {}, "OK"),
+        ("a bad value among good ones", {10: bad, 20: 0, 30: 0}, "ALARM"),
+        ("many zeros", {float(ago): 0 for ago in range(1, 60)}, "OK"),
+        ("two values that are bad together", half, "ALARM" if of.adds_up else "OK"),
+        ("a bad value in the oldest second that counts", {oldest: bad}, "ALARM"),
+        ("a bad value that is too old", {oldest + 1: bad}, "OK"),
+        ("a good period after a bad one", {10: 0, _PERIOD + 10: bad}, "OK"),
+    ]
+    for what, values, wanted in cases:
+        state = _state(alarm, of, values)
+        if state != wanted:
+            yield f"{what} makes {state}, and should make {wanted}"
+
+
+def _wrong_silence(alarm: Mapping[str, Any], of: Silence) -> Iterator[str]:
+    metric = Watch("", "Rollbook", of.name, (("Table", of.table),))
+    range_seconds = (of.hours + _EXTRA_PERIODS) * _HOUR
+    if _state(alarm, metric, {}) != "ALARM":
+        yield "silence does not raise it"
+    for what, values, wanted in (
+        ("a success just now", {10.0: 1.0}, "OK"),
+        ("a success in the oldest second that counts", {float(range_seconds): 1.0}, "OK"),
+        ("a success that is too old", {range_seconds + 1.0: 1.0}, "ALARM"),
+        ("no success in any period", {float(hour * _HOUR + 1): 0.0 for hour in range(of.hours)}, "ALARM"),
+        ("two halves of a success", {10.0: 0.5, 20.0: 0.5}, "OK"),
+        ("less than a success", {10.0: 0.99}, "ALARM"),
+        (
+            "one success among zeros",
+            {float(hour * _HOUR + 1): float(hour == of.hours - 1) for hour in range(of.hours)},
+            "OK",
+        ),
+    ):
+        state = _state(alarm, metric, values)
+        if state != wanted:
+            yield f"{what} makes {state}, and should make {wanted}"
+
+
+@lru_cache(maxsize=1024)
+def _wrong(alarm: str, of: Watch | Silence) -> tuple[str, ...]:
+    given = json.loads(alarm)
+    return tuple(_wrong_watch(given, of) if isinstance(of, Watch) else _wrong_silence(given, of))
+
+
+@check
+def every_alarm_is_raised_when_it_should_and_only_then(view: View) -> Iterator[str]:
+    s = view.settings
+    named: dict[str, Watch | Silence] = {}
+    for watch in watches(s):
+        named[_name(watch, s)] = watch
+    for silence in silences(s):
+        named[f"{silence.table}-no-{'drill' if silence.name == 'DrillsPassed' else 'backup'}"] = silence
+    found = view.by("aws_cloudwatch_metric_alarm", "alarm_name")
+    yield from differs("the alarms", sorted(found), sorted(named))
+    for name in found.keys() & named.keys():
+        alarm = found[name]
+        for fault in _wrong(json.dumps(alarm, sort_keys=True), named[name]):
+            yield f"{name}: {fault}"
+        refused = refusal(alarm["period"], alarm["evaluation_periods"])
+        if refused:
+            yield f"{name}: CloudWatch refuses it: {refused}"
+        if alarm.get("actions_enabled", True) is not True:
+            yield f"{name} tells nobody"
+        for actions in ("alarm_actions", "ok_actions"):
+            yield from differs(f"{name}.{actions}", alarm[actions], [Names(s).topic])
+
+
+def _name(watch: Watch, s: Settings) -> str:
+    of = dict(watch.dimensions)
+    match watch.name:
+        case "Throttles":
+            return "functions-throttled"
+        case "Errors" | "Duration":
+            return f"{of['FunctionName']}-{watch.name.lower()}"
+        case "ApproximateNumberOfMessagesVisible":
+            return f"{of['QueueName']}-depth"
+        case "DrillsFailed":
+            return f"{of['Table']}-drill-failed"
+        case "ReplicationLatency":
+            return f"{of['RuleId'].removeprefix('copy-')}-replication-lag"
+        case "OperationsFailedReplication":
+            return f"{of['RuleId'].removeprefix('copy-')}-replication-failed"
+    return f"{s.backups.schedule_group}-{watch.name}"
