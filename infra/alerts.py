@@ -37,11 +37,11 @@ class Alerts(Construct):
             endpoint=settings.alerts.recipient or settings.mail.recipient,
         )
         self._account_id = platform.account_id
-        self._rules: list[str] = []
+        self._has_rules = False
 
-    def allow_rule(self, rule_arn: str) -> None:
-        """Let a rule of EventBridge publish; `restrict` writes it down."""
-        self._rules.append(rule_arn)
+    def allow_rules(self) -> None:
+        """Let rules of EventBridge publish; `restrict` writes it down."""
+        self._has_rules = True
 
     def grant_publish(self, function: Function) -> None:
         """Let a function alert."""
@@ -49,13 +49,14 @@ class Alerts(Construct):
 
     def restrict(self) -> None:
         """Set the topic's policy, which is one resource: alarms, the rules that were allowed, and TLS only."""
+        # EventBridge names neither rule nor account to SNS, so a condition would refuse it (EventBridge User Guide,
+        # "Using resource-based policies", Amazon SNS permissions).
         rules = [
             policy.Statement(
                 "RulesPublish",
                 ["sns:Publish"],
                 [self.topic_arn],
                 principals={"Service": ["events.amazonaws.com"]},
-                conditions={"ArnEquals": {"aws:SourceArn": self._rules}},
             )
         ]
         SnsTopicPolicy(
@@ -78,7 +79,7 @@ class Alerts(Construct):
                     principals={"Service": ["backup.amazonaws.com"]},
                     conditions={"StringEqualsIfExists": {"aws:SourceAccount": self._account_id}},
                 ),
-                *(rules if self._rules else []),
+                *(rules if self._has_rules else []),
                 policy.Statement(
                     "TlsOnly",
                     ["sns:Publish"],

@@ -6,9 +6,30 @@ from typing import Any
 
 from ministack.core import iam_evaluator
 
+# The condition keys that a service sends with an action. A key that is not listed is absent, so a statement with a
+# condition on it does not apply.
+_SENT = {
+    # Amazon S3 User Guide and CloudFront Developer Guide, "Restrict access to an Amazon S3 origin".
+    ("cloudfront.amazonaws.com", "s3:ListBucket"): {"aws:sourcearn"},
+    # hashicorp/terraform-provider-aws issue 26628, aws-samples/serverless-patterns pull request 618.
+    ("events.amazonaws.com", "logs:CreateLogStream"): set(),
+    ("events.amazonaws.com", "logs:PutLogEvents"): {"aws:sourcearn"},
+    # EventBridge User Guide, "Using resource-based policies": conditions for Lambda and SQS, none for SNS.
+    ("events.amazonaws.com", "lambda:InvokeFunction"): {"aws:sourcearn"},
+    ("events.amazonaws.com", "sns:Publish"): set(),
+    ("events.amazonaws.com", "sqs:SendMessage"): {"aws:sourcearn"},
+}
+
 
 def may(policy: Any, service: str, action: str, resource_arn: str, source_arn: str) -> bool:
-    """Return whether a resource's policy lets a service do something."""
+    """Return whether a resource's policy lets a service do something.
+
+    Arguments:
+        policy: the document, as JSON or decoded; None is no policy.
+        service: the principal, such as `events.amazonaws.com`.
+        source_arn: what the service acts for; the policy sees it only where the service sends it.
+    """
+    known = {"aws:sourcearn": source_arn}
     context = iam_evaluator.EvalContext(
         principal_arn="*",
         principal_type="Service",
@@ -16,6 +37,6 @@ def may(policy: Any, service: str, action: str, resource_arn: str, source_arn: s
         action=action,
         resource_arn=resource_arn,
         region="",
-        service_context={"aws:sourcearn": source_arn},
+        service_context={key: known[key] for key in _SENT.get((service, action), set())},
     )
     return bool(iam_evaluator.evaluate_resource_policy(policy, context, service=service).decision == "Allow")
