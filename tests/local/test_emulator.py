@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import time
 import uuid
+import zipfile
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import pytest
+from botocore.exceptions import ClientError
 
+from handlers.audit import record
 from ops.cloud import fetch
 from ops.local import Emulator, free_port
 from ops.local import client as client_of
@@ -225,9 +229,6 @@ def test_a_function_takes_a_rules_events_only_if_its_policy_lets_that_rule(aws: 
 
 def a_function(aws: Callable[..., Any], code: str) -> str:
     """Make a function from the text of its module and return its ARN."""
-    import io
-    import zipfile
-
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("module.py", code)
@@ -246,3 +247,198 @@ def a_function(aws: Callable[..., Any], code: str) -> str:
         Code={"ZipFile": packed.getvalue()},
     )
     return str(made["FunctionArn"])
+
+
+class Trail:
+    """A trail that logs, a bucket, and a queue with the events of the default bus that are about the bucket."""
+
+    def __init__(self, aws: Callable[..., Any], selectors: Callable[[str], list[dict[str, Any]]], **rule: Any) -> None:
+        self.bucket, self.name, self._aws = a_name(), a_name(), aws
+        aws("s3").create_bucket(Bucket=self.bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+        pattern = {
+            "detail-type": ["AWS API Call via CloudTrail"],
+            "detail": {
+                "$or": [
+                    {"requestParameters": {"bucketName": [self.bucket]}},
+                    {"requestParameters": {"tableName": [self.bucket]}},
+                ]
+            },
+        }
+        rule_arn = aws("events").put_rule(Name=self.name, EventPattern=json.dumps(pattern), **rule)["RuleArn"]
+        self._bus = Bus(aws)
+        self._queue = self._bus.queue([allow("sqs:SendMessage", rule_arn)])
+        aws("events").put_targets(Rule=self.name, Targets=[{"Id": "1", "Arn": self._queue}])
+        aws("s3").create_bucket(Bucket=self.name, CreateBucketConfiguration={"LocationConstraint": REGION})
+        aws("cloudtrail").create_trail(Name=self.name, S3BucketName=self.name)
+        aws("cloudtrail").put_event_selectors(TrailName=self.name, AdvancedEventSelectors=selectors(self.bucket))
+
+    def start(self) -> None:
+        self._aws("cloudtrail").start_logging(Name=self.name)
+
+    def records(self) -> list[dict[str, Any]]:
+        return [json.loads(message["Body"])["detail"] for message in self._bus.read(self._queue)]
+
+    def remove(self) -> None:
+        self._aws("cloudtrail").delete_trail(Name=self.name)
+        self._aws("events").remove_targets(Rule=self.name, Ids=["1"])
+        self._aws("events").delete_rule(Name=self.name)
+
+
+def fields(**equal: str) -> dict[str, Any]:
+    """Return an advanced selector."""
+    return {"FieldSelectors": [{"Field": name.replace("_", "."), "Equals": [value]} for name, value in equal.items()]}
+
+
+def objects_of(bucket: str) -> list[dict[str, Any]]:
+    selector = fields(eventCategory="Data", resources_type="AWS::S3::Object")
+    selector["FieldSelectors"].append({"Field": "resources.ARN", "StartsWith": [f"arn:aws:s3:::{bucket}/in/"]})
+    return [selector]
+
+
+@pytest.fixture
+def data_trail(aws: Callable[..., Any]) -> Iterator[Trail]:
+    trail = Trail(aws, objects_of)
+    trail.start()
+    yield trail
+    trail.remove()
+
+
+def a_user(aws: Callable[..., Any], *statements: dict[str, Any]) -> tuple[str, dict[str, str]]:
+    """Make an IAM user; return its name and credentials for a client."""
+    iam, name = aws("iam"), a_name()
+    iam.create_user(UserName=name)
+    if statements:
+        document = json.dumps({"Version": "2012-10-17", "Statement": [*statements]})
+        iam.put_user_policy(UserName=name, PolicyName="p", PolicyDocument=document)
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    return name, {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
+
+
+def allowed(action: str, resource: str = "*") -> dict[str, Any]:
+    return {"Effect": "Allow", "Action": action, "Resource": resource}
+
+
+def test_a_call_on_an_object_is_recorded_with_its_caller_and_reaches_the_default_bus(
+    aws: Callable[..., Any], data_trail: Trail
+) -> None:
+    bucket = data_trail.bucket
+    aws("s3").put_object(Bucket=bucket, Key="in/a b", Body=b"x")
+    user, keys = a_user(aws, allowed("s3:GetObject"), allowed("sts:AssumeRole"))
+    aws("s3", **keys).get_object(Bucket=bucket, Key="in/a b")
+    with pytest.raises(ClientError, match="AccessDenied"):
+        aws("s3", **keys).delete_object(Bucket=bucket, Key="in/a b")
+    role = a_name()
+    trust = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "sts:AssumeRole"}
+    aws("iam").create_role(
+        RoleName=role, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    )
+    document = json.dumps({"Version": "2012-10-17", "Statement": [allowed("s3:*")]})
+    aws("iam").put_role_policy(RoleName=role, PolicyName="p", PolicyDocument=document)
+    made = aws("iam").get_role(RoleName=role)["Role"]
+    session = aws("sts", **keys).assume_role(RoleArn=made["Arn"], RoleSessionName="chi")["Credentials"]
+    of_role = {
+        "aws_access_key_id": session["AccessKeyId"],
+        "aws_secret_access_key": session["SecretAccessKey"],
+        "aws_session_token": session["SessionToken"],
+    }
+    aws("s3", **of_role).copy_object(Bucket=bucket, Key="in/b", CopySource={"Bucket": bucket, "Key": "in/a b"})
+    put, got, refused, copied = eventually(lambda: found if len(found := data_trail.records()) > 3 else [])
+
+    assert (put["eventName"], put["userIdentity"]["type"]) == ("PutObject", "Root")
+    assert put["userIdentity"]["arn"] == f"arn:aws:iam::{ACCOUNT}:root"
+    assert put["requestParameters"].items() >= {"bucketName": bucket, "key": "in/a b"}.items()
+    assert (got["eventName"], got["readOnly"]) == ("GetObject", True)
+    assert got["userIdentity"] == {
+        "type": "IAMUser",
+        "principalId": aws("iam").get_user(UserName=user)["User"]["UserId"],
+        "arn": f"arn:aws:iam::{ACCOUNT}:user/{user}",
+        "accountId": ACCOUNT,
+        "accessKeyId": keys["aws_access_key_id"],
+        "userName": user,
+    }
+    assert got["resources"][0] == {"type": "AWS::S3::Object", "ARN": f"arn:aws:s3:::{bucket}/in/a b"}
+    assert (refused["eventName"], refused["errorCode"]) == ("DeleteObject", "AccessDenied")
+    assert refused["responseElements"] is None
+    assert copied["eventName"] == "CopyObject"
+    assert {each["ARN"] for each in copied["resources"]} == {
+        f"arn:aws:s3:::{bucket}/in/a b",
+        f"arn:aws:s3:::{bucket}/in/b",
+    }
+    assert copied["userIdentity"]["arn"] == f"arn:aws:sts::{ACCOUNT}:assumed-role/{role}/chi"
+    assert copied["userIdentity"]["principalId"] == f"{made['RoleId']}:chi"
+    issuer = copied["userIdentity"]["sessionContext"]["sessionIssuer"]
+    assert issuer == {
+        "type": "Role",
+        "principalId": made["RoleId"],
+        "arn": made["Arn"],
+        "accountId": ACCOUNT,
+        "userName": role,
+    }
+    for each in (put, got, refused, copied):
+        assert (each["eventCategory"], each["managementEvent"], each["awsRegion"]) == ("Data", False, REGION)
+        record.parse(each, bucket)  # the audit function reads it
+
+
+def test_what_a_trail_does_not_log_reaches_no_bus(aws: Callable[..., Any], data_trail: Trail) -> None:
+    s3, bucket = aws("s3"), data_trail.bucket
+    s3.put_object(Bucket=bucket, Key="out/a", Body=b"x")  # the selector names another prefix
+    s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": []})  # a management event
+    wrong = aws("s3", aws_access_key_id="AKIANOTTHERE00000000", aws_secret_access_key="x")
+    with pytest.raises(ClientError, match="InvalidAccessKeyId"):
+        wrong.get_object(Bucket=bucket, Key="in/a")  # who calls is not known
+    aws("cloudtrail").stop_logging(Name=data_trail.name)
+    s3.put_object(Bucket=bucket, Key="in/stopped", Body=b"x")
+    aws("cloudtrail").start_logging(Name=data_trail.name)
+    s3.put_object(Bucket=bucket, Key="in/last", Body=b"x")
+    assert [each["requestParameters"]["key"] for each in data_trail.records()] == ["in/last"]
+
+
+def test_a_new_trail_logs_nothing_until_it_is_started(aws: Callable[..., Any]) -> None:
+    trail = Trail(aws, objects_of)
+    aws("s3").put_object(Bucket=trail.bucket, Key="in/before", Body=b"x")
+    trail.start()
+    aws("s3").put_object(Bucket=trail.bucket, Key="in/after", Body=b"x")
+    assert [each["requestParameters"]["key"] for each in trail.records()] == ["in/after"]
+    trail.remove()
+
+
+@pytest.mark.parametrize(
+    ("state", "names"),
+    [
+        ("ENABLED", ["CreateTable"]),
+        ("ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS", ["CreateTable", "DescribeTable"]),
+    ],
+)
+def test_management_events_need_a_trail_and_those_that_read_a_rule_that_wants_all(
+    aws: Callable[..., Any], state: str, names: list[str]
+) -> None:
+    trail = Trail(aws, lambda _: [fields(eventCategory="Management")], State=state)
+    dynamodb, of_hash = aws("dynamodb"), {"AttributeName": "id", "KeyType": "HASH"}
+
+    def make(name: str) -> None:
+        dynamodb.create_table(
+            TableName=name,
+            KeySchema=[of_hash],
+            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        dynamodb.describe_table(TableName=name)
+        dynamodb.put_item(TableName=name, Item={"id": {"S": "1"}})
+
+    make(f"{trail.bucket}-before")
+    trail.start()
+    make(trail.bucket)
+    records = trail.records()
+    assert [each["eventName"] for each in records] == names
+    assert records[0]["responseElements"]["tableDescription"]["tableName"] == trail.bucket
+    assert {each["eventCategory"] for each in records} == {"Management"}
+    attributes = [{"AttributeKey": "EventSource", "AttributeValue": "dynamodb.amazonaws.com"}]
+    looked_up = aws("cloudtrail").lookup_events(LookupAttributes=attributes)["Events"]
+    about = [json.loads(each["CloudTrailEvent"]) for each in looked_up]
+    assert [
+        each["eventName"] for each in about if each["requestParameters"]["tableName"] == f"{trail.bucket}-before"
+    ] == [
+        "DescribeTable",
+        "CreateTable",
+    ], "the history has management events without a trail, and no data events"
+    trail.remove()
