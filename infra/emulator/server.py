@@ -14,6 +14,7 @@ from ministack import app
 
 from infra.emulator import (
     apigateway,
+    backup,
     cloudfront,
     cloudtrail,
     cloudwatch,
@@ -28,7 +29,7 @@ from infra.emulator import (
 # the role, made by the first request, exists. The AWS provider keeps one for 90 seconds.
 _KEEP_ALIVE_SECONDS = 120
 # In the order of the installs: a later module's function calls the one of an earlier module.
-_SERVICES = (apigateway, cloudfront, cloudtrail, cloudwatch, eventbridge, iam, lambda_, scheduler)
+_SERVICES = (apigateway, backup, cloudfront, cloudtrail, cloudwatch, eventbridge, iam, lambda_, scheduler)
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
