@@ -1,10 +1,14 @@
-"""API Gateway: patches as Terraform sends them, and tags that are shown with what they are on."""
+"""API Gateway: a stage serves its deployment, patches as Terraform sends them, and tags that are shown."""
 
 from __future__ import annotations
 
+import copy
+import json
 import re
+from contextvars import ContextVar
 from typing import Any
 
+from ministack.core.responses import AccountRegionScopedDict
 from ministack.services import apigateway_v1
 
 from infra.emulator.replacing import Original
@@ -12,13 +16,60 @@ from infra.emulator.replacing import Original
 _apply_patch = Original(apigateway_v1, "_apply_patch")
 _tag = Original(apigateway_v1, "_tag_v1_resource")
 _untag = Original(apigateway_v1, "_untag_v1_resource")
+_create_deployment = Original(apigateway_v1, "_create_deployment")
+_execute = Original(apigateway_v1, "_execute_in_scope")
+# What a deployment keeps of the API (API Gateway Developer Guide, "Deploy REST APIs"): MiniStack's stores.
+_PARTS = ("_authorizers_v1", "_models", "_request_validators", "_resources")
+_SNAPSHOT = "_parts"
+# The API that this request is served of, and the parts of its deployment by store.
+_served: ContextVar[tuple[str, dict[int, Any]] | None] = ContextVar("served", default=None)
+
+
+class _DeployedStore(AccountRegionScopedDict):  # type: ignore[misc]
+    """A store of the parts of APIs, which gives a request what was deployed."""
+
+    __slots__ = ()
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        served = _served.get()
+        if served and served[0] == key:
+            return served[1].get(id(self), default)
+        return super().get(key, default)
 
 
 def install() -> None:
     """Complete MiniStack's API Gateway."""
+    for name in _PARTS:
+        # In place, as MiniStack's functions and its persistence hold the same object.
+        getattr(apigateway_v1, name).__class__ = _DeployedStore
+    _create_deployment.replace(create_deployment)
+    _execute.replace(execute)
     _apply_patch.replace(apply_patch)
     _tag.replace(tag_api)
     _untag.replace(untag_api)
+
+
+def create_deployment(api_id: str, data: dict[str, Any]) -> Any:
+    """Make a deployment, with a copy of what it deploys."""
+    answer = _create_deployment(api_id, data)
+    if answer[0] == 201:
+        made = apigateway_v1._deployments_v1[api_id][json.loads(answer[2])["id"]]
+        made[_SNAPSHOT] = {name: copy.deepcopy(getattr(apigateway_v1, name).get(api_id, {})) for name in _PARTS}
+    return answer
+
+
+async def execute(request: Any, api_id: str, stage_name: str, *details: Any, **named: Any) -> Any:
+    """Serve a request to a stage by its deployment: a change that is not deployed has no effect."""
+    stage = apigateway_v1._stages_v1.get(api_id, {}).get(stage_name) or {}
+    deployment = apigateway_v1._deployments_v1.get(api_id, {}).get(stage.get("deploymentId")) or {}
+    if _SNAPSHOT not in deployment:
+        return await _execute(request, api_id, stage_name, *details, **named)
+    parts = {id(getattr(apigateway_v1, name)): part for name, part in deployment[_SNAPSHOT].items()}
+    token = _served.set((api_id, parts))
+    try:
+        return await _execute(request, api_id, stage_name, *details, **named)
+    finally:
+        _served.reset(token)
 
 
 def apply_patch(part: dict[str, Any], operations: list[dict[str, Any]]) -> Any:

@@ -6,6 +6,8 @@ import io
 import json
 import re
 import time
+import urllib.error
+import urllib.request
 import uuid
 import zipfile
 from collections.abc import Callable, Iterator
@@ -520,3 +522,74 @@ def test_a_selection_assigns_by_arn_by_any_tag_and_by_all_conditions(selections:
 def test_a_selection_refuses_a_wildcard_that_is_not_at_the_end(selections: Selections) -> None:
     with pytest.raises(ClientError, match="InvalidParameterValueException"):
         selections.assigned(Resources=["arn:aws:s3:::*-logs"])
+
+
+class Api:
+    """A REST API with one method that answers by itself and wants a key, a stage, and a plan with a key."""
+
+    def __init__(self, aws: Callable[..., Any], port: int, **plan: Any) -> None:
+        self._gateway, self._port = aws("apigateway"), port
+        self.id = self._gateway.create_rest_api(name=a_name())["id"]
+        [self.root] = self._gateway.get_resources(restApiId=self.id)["items"]
+        self.add_method("GET")
+        self.deploy()
+        self.plan_id = self._gateway.create_usage_plan(
+            name=a_name(), apiStages=[{"apiId": self.id, "stage": "prod"}], **plan
+        )["id"]
+        key = self._gateway.create_api_key(name=a_name(), value=uuid.uuid4().hex, enabled=True)
+        self._gateway.create_usage_plan_key(usagePlanId=self.plan_id, keyId=key["id"], keyType="API_KEY")
+        self._key = key["value"]
+
+    def add_method(self, method: str) -> None:
+        of_method = {"restApiId": self.id, "resourceId": self.root["id"], "httpMethod": method}
+        self._gateway.put_method(**of_method, authorizationType="NONE", apiKeyRequired=True)
+        self._gateway.put_method_response(**of_method, statusCode="200")
+        self._gateway.put_integration(
+            **of_method, type="MOCK", requestTemplates={"application/json": '{"statusCode": 200}'}
+        )
+        self._gateway.put_integration_response(**of_method, statusCode="200")
+
+    def deploy(self) -> None:
+        self._gateway.create_deployment(restApiId=self.id, stageName="prod")
+
+    def change_plan(self, path: str, value: str) -> None:
+        patch = {"op": "replace", "path": path, "value": value}
+        self._gateway.update_usage_plan(usagePlanId=self.plan_id, patchOperations=[patch])
+
+    def call(self, method: str = "GET") -> tuple[int, str]:
+        url = f"http://127.0.0.1:{self._port}/_aws/execute-api/{self.id}/prod/"
+        request = urllib.request.Request(url, method=method, headers={"x-api-key": self._key})
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+
+def test_a_usage_plan_throttles_its_key_with_a_token_bucket(aws: Callable[..., Any], port: int) -> None:
+    api = Api(aws, port, throttle={"rateLimit": 0.5, "burstLimit": 3})
+    answers = [api.call() for _ in range(4)]
+    assert [status for status, _ in answers] == [200, 200, 200, 429]
+    assert json.loads(answers[3][1]) == {"message": "Too Many Requests"}
+    assert eventually(lambda: api.call()[0] == 200), "the bucket fills again"
+
+
+def test_a_usage_plan_ends_at_its_quota_also_when_the_quota_was_changed_by_a_patch(
+    aws: Callable[..., Any], port: int
+) -> None:
+    api = Api(aws, port, quota={"limit": 2, "period": "DAY"})
+    assert [api.call()[0] for _ in range(2)] == [200, 200]
+    status, body = api.call()
+    assert (status, json.loads(body)) == (429, {"message": "Limit Exceeded"})
+    api.change_plan("/quota/limit", "3")
+    assert [api.call()[0] for _ in range(2)] == [200, 429]
+
+
+def test_a_stage_serves_what_was_deployed(aws: Callable[..., Any], port: int) -> None:
+    api = Api(aws, port)
+    api.add_method("PUT")
+    assert api.call("PUT")[0] == 403, "the method was not deployed"
+    aws("apigateway").delete_method(restApiId=api.id, resourceId=api.root["id"], httpMethod="GET")
+    assert api.call("GET")[0] == 200, "its deletion was not deployed"
+    api.deploy()
+    assert (api.call("PUT")[0], api.call("GET")[0]) == (200, 403)
