@@ -1,4 +1,4 @@
-"""Lambda: what a failed asynchronous invocation leaves in the dead-letter queue and at the destination."""
+"""Lambda: the execution role is one that Lambda may assume, and what a failed asynchronous invocation leaves behind."""
 
 from __future__ import annotations
 
@@ -6,17 +6,51 @@ import json
 from typing import Any
 from uuid import uuid4
 
-from ministack.services import lambda_svc
+from ministack.core.responses import error_response_json
+from ministack.services import iam, lambda_svc
 
 from infra.emulator import queues
+from infra.emulator.iam_propagation import propagated
 from infra.emulator.replacing import Original
+from infra.emulator.service_access import trusts
 
+_create_function = Original(lambda_svc, "_create_function")
+_update_config = Original(lambda_svc, "_update_config")
 _route_async_failure = Original(lambda_svc, "_route_async_failure")
 
 
 def install() -> None:
     """Complete MiniStack's Lambda."""
     _route_async_failure.replace(route_async_failure)
+    _create_function.replace(create_function)
+    _update_config.replace(update_config)
+
+
+def create_function(data: dict[str, Any]) -> Any:
+    """Make a function, if Lambda may assume its role."""
+    return _role_refused(data) or _create_function(data)
+
+
+def update_config(name: str, data: dict[str, Any]) -> Any:
+    """Change a function's configuration, if Lambda may assume its role."""
+    return _role_refused(data) or _update_config(name, data)
+
+
+def _role_refused(data: dict[str, Any]) -> Any:
+    """Return the error of a role that does not exist, does not trust Lambda, or has not taken effect yet.
+
+    Source: Miserlou/Zappa issue 249, serverless/serverless issue 4384, which have the error's text.
+    """
+    role_arn = data.get("Role")
+    if not role_arn:
+        return None
+    account = role_arn.split(":")[4]
+    with propagated():
+        role = iam._roles.get_scoped(account, None, role_arn.rpartition("/")[2])
+    if role and trusts(role["AssumeRolePolicyDocument"], "lambda.amazonaws.com", role_arn, account):
+        return None
+    text = "The role defined for the function cannot be assumed by Lambda."
+    return error_response_json("InvalidParameterValueException", text, 400)
 
 
 def route_async_failure(target_arn: str, name: str, event: dict[str, Any], result: dict[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import threading
@@ -16,10 +15,11 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from ministack import app
-from ministack.core import iam_evaluator
 from ministack.services import eventbridge, iam, scheduler, sts
 
+from infra.emulator.iam_propagation import propagated
 from infra.emulator.replacing import Original
+from infra.emulator.service_access import trusts
 
 _SWEEP_SECONDS = 1
 _logger = logging.getLogger("ministack")
@@ -140,28 +140,13 @@ def _assume(role_arn: str, rule: dict[str, Any]) -> Callable[[str], Any]:
     """
     _, _, _, region, account, _ = rule["Arn"].split(":", 5)
     name = role_arn.rpartition("/")[2]
-    role = iam._roles.get_scoped(account, None, name)
+    with propagated():
+        role = iam._roles.get_scoped(account, None, name)
     if role is None:
         raise Refused(f"there is no role {role_arn}")
     group_arn = rule["Arn"].replace(":schedule/", ":schedule-group/").rpartition("/")[0]
-    context = iam_evaluator.EvalContext(
-        principal_arn=f"arn:aws:iam::{account}:root",
-        principal_type="Root",
-        principal_account=account,
-        action="sts:AssumeRole",
-        resource_arn=role_arn,
-        region=region,
-        service_context={"aws:sourceaccount": account, "aws:sourcearn": group_arn},
-    )
-    trust = role["AssumeRolePolicyDocument"]
-    services = [
-        service
-        for statement in (json.loads(trust) if isinstance(trust, str) else trust)["Statement"]
-        for service in _list(statement["Principal"].get("Service", []))
-    ]
-    if "scheduler.amazonaws.com" not in services or not iam_evaluator.evaluate_trust_policy(
-        trust, context.principal_arn, context
-    ):
+    keys = {"aws:sourceaccount": account, "aws:sourcearn": group_arn}
+    if not trusts(role["AssumeRolePolicyDocument"], "scheduler.amazonaws.com", role_arn, account, keys):
         raise Refused(f"{role_arn} does not trust scheduler.amazonaws.com for {group_arn}")
     key = f"ASIA{uuid4().hex[:16].upper()}"
     secret, token = uuid4().hex, uuid4().hex
@@ -180,10 +165,6 @@ def _assume(role_arn: str, rule: dict[str, Any]) -> Callable[[str], Any]:
         return session.client(service, endpoint_url=_endpoint(), config=Config(retries={"max_attempts": 0}))
 
     return client
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
 
 
 def _endpoint() -> str:

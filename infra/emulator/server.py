@@ -20,6 +20,7 @@ from infra.emulator import (
     cloudwatch,
     eventbridge,
     iam,
+    iam_propagation,
     lambda_,
     paths,
     scheduler,
@@ -29,7 +30,18 @@ from infra.emulator import (
 # the role, made by the first request, exists. The AWS provider keeps one for 90 seconds.
 _KEEP_ALIVE_SECONDS = 120
 # In the order of the installs: a later module's function calls the one of an earlier module.
-_SERVICES = (apigateway, backup, cloudfront, cloudtrail, cloudwatch, eventbridge, iam, lambda_, scheduler)
+_SERVICES = (
+    apigateway,
+    backup,
+    cloudfront,
+    cloudtrail,
+    cloudwatch,
+    eventbridge,
+    iam,
+    iam_propagation,
+    lambda_,
+    scheduler,
+)
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]

@@ -1,7 +1,9 @@
-"""Whether a resource's policy lets an AWS service act on it."""
+"""Whether a resource's policy lets an AWS service act on it, and a role's that it is assumed."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
 from ministack.core import iam_evaluator
@@ -40,3 +42,31 @@ def may(policy: Any, service: str, action: str, resource_arn: str, source_arn: s
         service_context={key: known[key] for key in _SENT.get((service, action), set())},
     )
     return bool(iam_evaluator.evaluate_resource_policy(policy, context, service=service).decision == "Allow")
+
+
+def trusts(trust: Any, service: str, role_arn: str, account_id: str, keys: Mapping[str, str] | None = None) -> bool:
+    """Return whether a role's trust policy lets a service assume it.
+
+    Arguments:
+        trust: the document, as JSON or decoded.
+        keys: condition keys that the service sends, in lower case.
+    """
+    document = json.loads(trust) if isinstance(trust, str) else trust
+    statements = [found for found in document["Statement"] if service in _services(found)]
+    root = f"arn:aws:iam::{account_id}:root"
+    context = iam_evaluator.EvalContext(
+        principal_arn=root,
+        principal_type="Root",
+        principal_account=account_id,
+        action="sts:AssumeRole",
+        resource_arn=role_arn,
+        region="",
+        service_context=dict(keys or {}),
+    )
+    return bool(iam_evaluator.evaluate_trust_policy({"Statement": statements}, root, context))
+
+
+def _services(statement: Mapping[str, Any]) -> list[str]:
+    principal = statement.get("Principal", {})
+    services = principal.get("Service", []) if isinstance(principal, dict) else []
+    return services if isinstance(services, list) else [services]

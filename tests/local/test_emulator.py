@@ -231,23 +231,27 @@ def test_a_function_takes_a_rules_events_only_if_its_policy_lets_that_rule(aws: 
 
 
 def a_function(aws: Callable[..., Any], code: str) -> str:
-    """Make a function from the text of its module and return its ARN."""
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr("module.py", code)
+    """Make a function from the text of its module, with a role that may log, and return its ARN."""
     role = a_name()
     trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
     document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
     role_arn = aws("iam").create_role(RoleName=role, AssumeRolePolicyDocument=document)["Role"]["Arn"]
-    logs = {"Effect": "Allow", "Action": "logs:*", "Resource": "*"}
-    document = json.dumps({"Version": "2012-10-17", "Statement": [logs]})
+    document = json.dumps({"Version": "2012-10-17", "Statement": [allowed("logs:*")]})
     aws("iam").put_role_policy(RoleName=role, PolicyName="logs", PolicyDocument=document)
+    return create_function(aws, role_arn, code)
+
+
+def create_function(aws: Callable[..., Any], role_arn: str, code: str, **given: Any) -> str:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("module.py", code)
     made = aws("lambda").create_function(
         FunctionName=a_name(),
         Runtime="python3.11",
         Role=role_arn,
         Handler="module.handler",
         Code={"ZipFile": packed.getvalue()},
+        **given,
     )
     return str(made["FunctionArn"])
 
@@ -593,3 +597,65 @@ def test_a_stage_serves_what_was_deployed(aws: Callable[..., Any], port: int) ->
     assert api.call("GET")[0] == 200, "its deletion was not deployed"
     api.deploy()
     assert (api.call("PUT")[0], api.call("GET")[0]) == (200, 403)
+
+
+@pytest.fixture
+def slow_iam(port: int) -> Iterator[float]:
+    """Let changes of IAM take effect a second and a half later."""
+    yield of_root(port, "iam-propagation", {"Seconds": 1.5})["Seconds"]
+    of_root(port, "iam-propagation", {"Seconds": 0})
+
+
+def may_list_tables(client: Any) -> bool:
+    try:
+        client.list_tables()
+    except client.exceptions.ClientError as error:
+        if error.response["Error"]["Code"] != "AccessDeniedException":
+            raise
+        return False
+    return True
+
+
+def test_a_changed_policy_takes_effect_later_when_iam_is_slow(aws: Callable[..., Any], slow_iam: float) -> None:
+    user, keys = a_user(aws)
+    dynamodb, iam = aws("dynamodb", **keys), aws("iam")
+    document = json.dumps({"Version": "2012-10-17", "Statement": [allowed("dynamodb:ListTables")]})
+    began = time.monotonic()
+    iam.put_user_policy(UserName=user, PolicyName="p", PolicyDocument=document)
+    assert iam.get_user_policy(UserName=user, PolicyName="p"), "IAM itself knows it at once"
+    assert not may_list_tables(dynamodb)
+    assert eventually(lambda: may_list_tables(dynamodb))
+    assert time.monotonic() - began >= slow_iam
+    iam.delete_user_policy(UserName=user, PolicyName="p")
+    assert may_list_tables(dynamodb)
+    assert eventually(lambda: not may_list_tables(dynamodb))
+
+
+def test_a_new_role_cannot_be_assumed_nor_given_to_a_function_at_once_when_iam_is_slow(
+    aws: Callable[..., Any], slow_iam: float
+) -> None:
+    _, keys = a_user(aws, allowed("sts:AssumeRole"))
+    time.sleep(slow_iam)
+    name = a_name()
+    trust = [
+        {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "sts:AssumeRole"},
+        {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"},
+    ]
+    document = json.dumps({"Version": "2012-10-17", "Statement": trust})
+    arn = aws("iam").create_role(RoleName=name, AssumeRolePolicyDocument=document)["Role"]["Arn"]
+    with pytest.raises(ClientError, match="cannot be assumed by Lambda"):
+        create_function(aws, arn, "def handler(event, context): ...\n")
+    with pytest.raises(ClientError, match="AccessDenied"):
+        aws("sts", **keys).assume_role(RoleArn=arn, RoleSessionName="chi")
+    time.sleep(slow_iam)
+    aws("sts", **keys).assume_role(RoleArn=arn, RoleSessionName="chi")
+    create_function(aws, arn, "def handler(event, context): ...\n")
+
+
+def test_a_function_is_refused_a_role_that_does_not_trust_lambda(aws: Callable[..., Any]) -> None:
+    trust = {"Effect": "Allow", "Principal": {"Service": "scheduler.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    role_arn = aws("iam").create_role(RoleName=a_name(), AssumeRolePolicyDocument=document)["Role"]["Arn"]
+    for arn in (role_arn, f"{role_arn}-not-there"):
+        with pytest.raises(ClientError, match=r"InvalidParameterValueException.*cannot be assumed by Lambda"):
+            create_function(aws, arn, "def handler(event, context): ...\n")
