@@ -17,7 +17,7 @@ from uuid import uuid4
 from xml.etree import ElementTree
 
 from ministack.core import iam_actions, iam_evaluator, responses, router
-from ministack.services import iam, sts
+from ministack.services import iam, s3, sts
 
 from infra.emulator import s3_operations
 
@@ -135,7 +135,7 @@ def record(call: Call) -> dict[str, Any] | None:
         "eventTime": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "eventSource": f"{call.service}.amazonaws.com",
         "eventName": name,
-        "awsRegion": GLOBAL_REGION if call.service in GLOBAL_SERVICES else responses.get_region(),
+        "awsRegion": _region(call),
         "sourceIPAddress": call.invoked_by or responses.get_request_client_ip(),
         "userAgent": call.invoked_by or f"[{call.headers.get('user-agent', '')}]",
     }
@@ -178,6 +178,14 @@ def _operation(call: Call) -> str:
         call.service, call.method, call.path, dict(call.headers), call.body, parameters
     )
     return (action or "").partition(":")[2]
+
+
+def _region(call: Call) -> str:
+    """Return the Region in which a call is recorded; of a bucket it is the bucket's own."""
+    if call.service in GLOBAL_SERVICES:
+        return GLOBAL_REGION
+    bucket = unquote(call.path).lstrip("/").partition("/")[0]
+    return str(s3.bucket_region(bucket)) if call.service == "s3" and bucket in s3._buckets else responses.get_region()
 
 
 def _is_data(service: str, name: str) -> bool:

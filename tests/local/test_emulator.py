@@ -12,9 +12,13 @@ import uuid
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from handlers.audit import record
@@ -659,3 +663,374 @@ def test_a_function_is_refused_a_role_that_does_not_trust_lambda(aws: Callable[.
     for arn in (role_arn, f"{role_arn}-not-there"):
         with pytest.raises(ClientError, match=r"InvalidParameterValueException.*cannot be assumed by Lambda"):
             create_function(aws, arn, "def handler(event, context): ...\n")
+
+
+def of_role(aws: Callable[..., Any], *statements: dict[str, Any], trusted: dict[str, Any] | None = None) -> str:
+    """Make a role and return its ARN."""
+    name = a_name()
+    trust = {
+        "Effect": "Allow",
+        "Principal": trusted or {"AWS": f"arn:aws:iam::{ACCOUNT}:root"},
+        "Action": "sts:AssumeRole",
+    }
+    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    arn = aws("iam").create_role(RoleName=name, AssumeRolePolicyDocument=document)["Role"]["Arn"]
+    if statements:
+        document = json.dumps({"Version": "2012-10-17", "Statement": [*statements]})
+        aws("iam").put_role_policy(RoleName=name, PolicyName="p", PolicyDocument=document)
+    return str(arn)
+
+
+def assumed(aws: Callable[..., Any], role_arn: str) -> dict[str, str]:
+    """Return the credentials of a session of a role."""
+    _, keys = a_user(aws, allowed("sts:AssumeRole"))
+    session = aws("sts", **keys).assume_role(RoleArn=role_arn, RoleSessionName="chi")["Credentials"]
+    return {
+        "aws_access_key_id": session["AccessKeyId"],
+        "aws_secret_access_key": session["SecretAccessKey"],
+        "aws_session_token": session["SessionToken"],
+    }
+
+
+def refused(call: Callable[..., Any], **given: Any) -> bool:
+    """Return whether IAM refuses a call."""
+    try:
+        call(**given)
+    except ClientError as error:
+        return error.response["Error"]["Code"] in {"AccessDenied", "AccessDeniedException"}
+    return False
+
+
+def a_bucket(aws: Callable[..., Any]) -> str:
+    name = a_name()
+    aws("s3").create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
+    return name
+
+
+def a_table(aws: Callable[..., Any]) -> str:
+    made = aws("dynamodb").create_table(
+        TableName=a_name(),
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    return str(made["TableDescription"]["TableArn"])
+
+
+def test_the_principal_of_a_session_is_its_role(aws: Callable[..., Any]) -> None:
+    s3, bucket = aws("s3"), a_bucket(aws)
+    mine, other = of_role(aws, allowed("s3:PutObject")), of_role(aws, allowed("s3:PutObject"))
+    deny = {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:PutObject",
+        "Resource": f"arn:aws:s3:::{bucket}/*",
+        "Condition": {"ArnNotEquals": {"aws:PrincipalArn": mine}},
+    }
+    s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [deny]}))
+    for arn, is_refused in ((mine, False), (other, True)):
+        assert refused(aws("s3", **assumed(aws, arn)).put_object, Bucket=bucket, Key="k", Body=b"") is is_refused
+
+
+def test_a_mail_is_about_its_sender(aws: Callable[..., Any]) -> None:
+    ses = aws("sesv2")
+    for sender in ("a@school.example", "b@school.example"):
+        ses.create_email_identity(EmailIdentity=sender)
+    mail = {"Simple": {"Subject": {"Data": "s"}, "Body": {"Text": {"Data": "t"}}}}
+    to = {"Destination": {"ToAddresses": ["c@school.example"]}, "Content": mail}
+    identity = f"arn:aws:ses:{REGION}:{ACCOUNT}:identity/a@school.example"
+    of_a = {"Condition": {"StringEquals": {"ses:FromAddress": "a@school.example"}}}
+    for statement in (allowed("ses:SendEmail", identity), allowed("ses:SendEmail") | of_a):
+        _, keys = a_user(aws, statement)
+        mailer = aws("sesv2", **keys)
+        assert not refused(mailer.send_email, FromEmailAddress="a@school.example", **to)
+        assert refused(mailer.send_email, FromEmailAddress="b@school.example", **to)
+
+
+def test_a_policy_for_one_resource_is_for_that_one(aws: Callable[..., Any]) -> None:
+    table, other = a_table(aws), a_table(aws)
+    scheduler, backup = aws("scheduler"), aws("backup")
+    group, vault = a_name(), a_name()
+    scheduler.create_schedule_group(Name=group)
+    backup.create_backup_vault(BackupVaultName=vault)
+    plans = [
+        backup.create_backup_plan(
+            BackupPlan={"BackupPlanName": a_name(), "Rules": [{"RuleName": "r", "TargetBackupVaultName": vault}]}
+        )
+        for _ in range(2)
+    ]
+    prefix = f"{REGION}:{ACCOUNT}"
+    _, keys = a_user(
+        aws,
+        allowed("dynamodb:ListTagsOfResource", table),
+        allowed("scheduler:GetSchedule", f"arn:aws:scheduler:{prefix}:schedule/{group}/*"),
+        allowed("backup:DescribeBackupVault", f"arn:aws:backup:{prefix}:backup-vault:{vault}"),
+        allowed("backup:GetBackupPlan", plans[0]["BackupPlanArn"]),
+        allowed("rds:CopyDBSnapshot", f"arn:aws:rds:{prefix}:snapshot:mine"),
+    )
+    of_table, of_rds = aws("dynamodb", **keys), aws("rds", **keys)
+    assert not refused(of_table.list_tags_of_resource, ResourceArn=table)
+    assert refused(of_table.list_tags_of_resource, ResourceArn=other)
+    schedules = aws("scheduler", **keys)
+    assert not refused(schedules.get_schedule, Name="not-there", GroupName=group)
+    assert refused(schedules.get_schedule, Name="not-there", GroupName="default")
+    backups = aws("backup", **keys)
+    assert not refused(backups.describe_backup_vault, BackupVaultName=vault)
+    assert refused(backups.describe_backup_vault, BackupVaultName=f"{vault}-other")
+    assert not refused(backups.get_backup_plan, BackupPlanId=plans[0]["BackupPlanId"])
+    assert refused(backups.get_backup_plan, BackupPlanId=plans[1]["BackupPlanId"])
+    copied = {"SourceDBSnapshotIdentifier": "theirs"}
+    assert not refused(of_rds.copy_db_snapshot, TargetDBSnapshotIdentifier="mine", **copied)
+    assert refused(of_rds.copy_db_snapshot, TargetDBSnapshotIdentifier="other", **copied)
+
+
+def test_a_request_without_tls_is_one(aws: Callable[..., Any]) -> None:
+    bucket, s3 = a_bucket(aws), aws("s3")
+    deny = {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:*",
+        "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"],
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
+    s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [deny]}))
+    _, keys = a_user(aws, allowed("s3:*"))
+    with_tls, without = aws("s3", **keys), aws("s3", **keys)
+    without.meta.events.register(
+        "before-sign", lambda request, **_: request.headers.add_header("x-forwarded-proto", "http")
+    )
+    assert not refused(with_tls.list_objects_v2, Bucket=bucket)
+    assert refused(without.list_objects_v2, Bucket=bucket)
+
+
+def logged(aws: Callable[..., Any], function_arn: str) -> str:
+    """Return a function's log."""
+    logs, group = aws("logs"), f"/aws/lambda/{function_arn.rpartition(':')[2]}"
+    if not logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]:
+        return ""
+    return " ".join(event["message"] for event in logs.filter_log_events(logGroupName=group)["events"])
+
+
+def test_a_schedule_acts_with_its_role_and_fills_in_what_it_is(aws: Callable[..., Any]) -> None:
+    function = a_function(aws, "def handler(event, context):\n    print('got', event)\n")
+    bus, scheduler = Bus(aws), aws("scheduler")
+    queue = bus.queue([])
+    group = a_name()
+    scheduler.create_schedule_group(Name=group)
+    trusted = {"Service": "scheduler.amazonaws.com"}
+    may_bury = allowed("sqs:SendMessage", queue)
+    roles = [of_role(aws, may_bury, allowed("lambda:InvokeFunction", function), trusted=trusted)]
+    roles.append(of_role(aws, may_bury, trusted=trusted))
+    moment = datetime.now(UTC) + timedelta(seconds=1)
+    names = [a_name(), a_name()]
+    for name, role in zip(names, roles, strict=True):
+        wanted = {
+            "Name": name,
+            "GroupName": group,
+            "ClientToken": name,
+            "ScheduleExpression": f"at({moment:%Y-%m-%dT%H:%M:%S})",
+            "FlexibleTimeWindow": {"Mode": "OFF"},
+            "Target": {
+                "Arn": function,
+                "RoleArn": role,
+                "Input": '{"of": "<aws.scheduler.schedule-arn>", "try": "<aws.scheduler.attempt-number>"}',
+                "DeadLetterConfig": {"Arn": queue},
+            },
+        }
+        made = scheduler.create_schedule(**wanted)
+        assert scheduler.create_schedule(**wanted)["ScheduleArn"] == made["ScheduleArn"], "it is the same request"
+    assert f"schedule/{group}/{names[0]}', 'try': '1'" in eventually(lambda: logged(aws, function))
+    [dead] = eventually(lambda: bus.read(queue))
+    assert dead["MessageAttributes"]["SCHEDULE_ARN"]["StringValue"].endswith(f"schedule/{group}/{names[1]}")
+    assert "lambda:InvokeFunction" in dead["MessageAttributes"]["ERROR_MESSAGE"]["StringValue"]
+
+
+def test_a_failed_event_is_itself_in_the_dead_letter_queue_and_the_destination_is_told_too(
+    aws: Callable[..., Any],
+) -> None:
+    bus, functions = Bus(aws), aws("lambda")
+    dead, told = bus.queue([]), bus.queue([])
+    role = of_role(aws, allowed("sqs:SendMessage"), trusted={"Service": "lambda.amazonaws.com"})
+    code = "def handler(event, context):\n    raise ValueError('no')\n"
+    function = create_function(aws, role, code, DeadLetterConfig={"TargetArn": dead})
+    functions.put_function_event_invoke_config(
+        FunctionName=function, MaximumRetryAttempts=0, DestinationConfig={"OnFailure": {"Destination": told}}
+    )
+    functions.invoke(FunctionName=function, InvocationType="Event", Payload=b'{"x": 1}')
+    [letter] = eventually(lambda: bus.read(dead))
+    assert json.loads(letter["Body"]) == {"x": 1}
+    assert letter["MessageAttributes"]["ErrorMessage"]["StringValue"] == "no"
+    [record_] = eventually(lambda: bus.read(told))
+    assert json.loads(record_["Body"])["requestPayload"] == {"x": 1}
+
+
+def test_an_event_of_a_rule_is_tried_again_when_the_function_fails(aws: Callable[..., Any]) -> None:
+    bus = Bus(aws)
+    function = a_function(aws, "def handler(event, context):\n    raise ValueError('no')\n")
+    aws("lambda").add_permission(
+        FunctionName=function, StatementId="r", Action="lambda:InvokeFunction", Principal="events.amazonaws.com"
+    )
+    dead = bus.queue([])
+    aws("lambda").update_function_configuration(FunctionName=function, DeadLetterConfig={"TargetArn": dead})
+    aws("lambda").put_function_event_invoke_config(FunctionName=function, MaximumRetryAttempts=0)
+    id_ = bus.deliver(function)
+    [letter] = eventually(lambda: bus.read(dead))
+    assert json.loads(letter["Body"])["id"] == id_
+
+
+def test_metrics_in_a_functions_log_are_put(aws: Callable[..., Any]) -> None:
+    space = a_name()
+    said = {
+        "_aws": {
+            "Timestamp": int(time.time() * 1000),
+            "CloudWatchMetrics": [
+                {
+                    "Namespace": space,
+                    "Dimensions": [["table"]],
+                    "Metrics": [{"Name": "items", "Unit": "Count"}],
+                }
+            ],
+        },
+        "table": "t",
+        "items": [2, 3],
+    }
+    code = f"import json\ndef handler(event, context):\n    print({json.dumps(json.dumps(said))})\n"
+    aws("lambda").invoke(FunctionName=a_function(aws, code))
+    now = datetime.now(UTC)
+    points = aws("cloudwatch").get_metric_statistics(
+        Namespace=space,
+        MetricName="items",
+        Dimensions=[{"Name": "table", "Value": "t"}],
+        StartTime=now - timedelta(minutes=5),
+        EndTime=now + timedelta(minutes=5),
+        Period=3600,
+        Statistics=["Sum", "SampleCount"],
+    )["Datapoints"]
+    assert [(point["Sum"], point["SampleCount"]) for point in points] == [(5, 2)]
+
+
+def test_an_alarm_is_described_in_full_in_the_query_protocol(aws: Callable[..., Any], port: int) -> None:
+    name = a_name()
+    aws("cloudwatch").put_metric_alarm(
+        AlarmName=name,
+        AlarmDescription="<d>",
+        Namespace="n",
+        MetricName="m",
+        Dimensions=[{"Name": "table", "Value": "t"}],
+        Statistic="Sum",
+        Period=60,
+        EvaluationPeriods=3,
+        DatapointsToAlarm=2,
+        Threshold=1,
+        ComparisonOperator="LessThanThreshold",
+        TreatMissingData="breaching",
+    )
+    body = f"Action=DescribeAlarms&Version=2010-08-01&AlarmNames.member.1={name}".encode()
+    request = AWSRequest(
+        "POST",
+        f"http://127.0.0.1:{port}/",
+        data=body,
+        headers={"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"},
+    )
+    SigV4Auth(Credentials("test", "test"), "monitoring", REGION).add_auth(request)
+    answer = fetch(request.url, method="POST", headers=dict(request.headers), body=body).body.decode()
+    for text in (
+        "<AlarmDescription>&lt;d&gt;</AlarmDescription>",
+        "<Dimensions><member><Name>table</Name><Value>t</Value></member></Dimensions>",
+        "<DatapointsToAlarm>2</DatapointsToAlarm>",
+        "<TreatMissingData>breaching</TreatMissingData>",
+    ):
+        assert text in answer
+
+
+def test_parts_of_an_api_are_patched_and_tagged_as_they_are_shown(aws: Callable[..., Any], port: int) -> None:
+    api, gateway = Api(aws, port, throttle={"rateLimit": 1, "burstLimit": 1}), aws("apigateway")
+    api.change_plan("/throttle/burstLimit", "7")
+    assert gateway.get_usage_plan(usagePlanId=api.plan_id)["throttle"]["burstLimit"] == 7
+    of_method = {"restApiId": api.id, "resourceId": api.root["id"], "httpMethod": "GET"}
+    patch = {"op": "add", "path": "/requestTemplates/application~1xml", "value": "x"}
+    gateway.update_integration(**of_method, patchOperations=[patch])
+    assert gateway.get_integration(**of_method)["requestTemplates"]["application/xml"] == "x"
+    arn = f"arn:aws:apigateway:{REGION}::/restapis/{api.id}/stages/prod"
+    gateway.tag_resource(resourceArn=arn, tags={"a": "1", "b": "2"})
+    gateway.untag_resource(resourceArn=arn, tagKeys=["b"])
+    assert gateway.get_stage(restApiId=api.id, stageName="prod")["tags"] == {"a": "1"}
+
+
+def test_a_trail_has_the_tags_that_it_is_made_with(aws: Callable[..., Any]) -> None:
+    cloudtrail, name = aws("cloudtrail"), a_name()
+    tags = [{"Key": "k", "Value": "v"}]
+    arn = cloudtrail.create_trail(Name=name, S3BucketName=a_bucket(aws), TagsList=tags)["TrailARN"]
+    assert cloudtrail.list_tags(ResourceIdList=[arn])["ResourceTagList"][0]["TagsList"] == tags
+    cloudtrail.delete_trail(Name=name)
+
+
+def test_a_bus_takes_a_whole_policy(aws: Callable[..., Any]) -> None:
+    events, name = aws("events"), a_name()
+    events.create_event_bus(Name=name)
+    statement = {"Sid": "x", "Effect": "Allow", "Principal": {"AWS": ACCOUNT}, "Action": "events:PutEvents"}
+    document = {"Version": "2012-10-17", "Statement": [statement]}
+    events.put_permission(EventBusName=name, Policy=json.dumps(document))
+    assert json.loads(events.describe_event_bus(Name=name)["Policy"]) == document
+
+
+def test_cloudfront_reads_in_its_own_name_and_is_told_what_is_missing(aws: Callable[..., Any], port: int) -> None:
+    trail = Trail(aws, lambda _: [fields(eventCategory="Data", resources_type="AWS::S3::Object")])
+    cloudfront, bucket = aws("cloudfront"), trail.bucket
+    control = cloudfront.create_origin_access_control(
+        OriginAccessControlConfig={
+            "Name": bucket,
+            "SigningProtocol": "sigv4",
+            "SigningBehavior": "always",
+            "OriginAccessControlOriginType": "s3",
+        }
+    )["OriginAccessControl"]["Id"]
+    origin = {
+        "Id": "o",
+        "DomainName": f"{bucket}.s3.{REGION}.amazonaws.com",
+        "OriginAccessControlId": control,
+        "S3OriginConfig": {"OriginAccessIdentity": ""},
+    }
+    made = cloudfront.create_distribution(
+        DistributionConfig={
+            "CallerReference": bucket,
+            "Comment": "",
+            "Enabled": True,
+            "Origins": {"Quantity": 1, "Items": [origin]},
+            "DefaultCacheBehavior": {
+                "TargetOriginId": "o",
+                "ViewerProtocolPolicy": "allow-all",
+                "CachePolicyId": "4135ea2d-6df8-44a3-9df3-4b5a84be39ad",
+            },
+        }
+    )["Distribution"]
+
+    def look(key: str) -> int:
+        host = made["DomainName"].partition(".")[0]
+        return fetch(f"http://{host}.cloudfront.localhost:{port}/{key}").status
+
+    def let(*actions: str) -> None:
+        statement = {
+            "Effect": "Allow",
+            "Principal": {"Service": "cloudfront.amazonaws.com"},
+            "Action": actions,
+            "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"],
+            "Condition": {"StringEquals": {"AWS:SourceArn": made["ARN"]}},
+        }
+        document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        aws("s3").put_bucket_policy(Bucket=bucket, Policy=document)
+
+    aws("s3").put_object(Bucket=bucket, Key="there", Body=b"x")
+    let("s3:GetObject")
+    trail.start()
+    assert (look("there"), look("missing-1")) == (200, 403)
+    let("s3:GetObject", "s3:ListBucket")
+    assert look("missing-2") == 404
+    found = [each for each in trail.records() if each["userIdentity"]["type"] == "AWSService"]
+    assert [(each["requestParameters"]["key"], each.get("errorCode")) for each in found] == [
+        ("there", None),
+        ("missing-1", "AccessDenied"),
+        ("missing-2", "NoSuchKey"),
+    ]
+    assert found[0]["userIdentity"] == {"type": "AWSService", "invokedBy": "cloudfront.amazonaws.com"}
+    trail.remove()
