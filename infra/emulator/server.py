@@ -24,6 +24,7 @@ from infra.emulator import (
     lambda_,
     paths,
     scheduler,
+    sns,
 )
 
 # A connection that is closed just as a request comes loses the answer, and the client asks again: IAM then says that
@@ -41,6 +42,7 @@ _SERVICES = (
     iam_propagation,
     lambda_,
     scheduler,
+    sns,
 )
 
 Scope = MutableMapping[str, Any]

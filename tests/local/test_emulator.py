@@ -1034,3 +1034,12 @@ def test_cloudfront_reads_in_its_own_name_and_is_told_what_is_missing(aws: Calla
     ]
     assert found[0]["userIdentity"] == {"type": "AWSService", "invokedBy": "cloudfront.amazonaws.com"}
     trail.remove()
+
+
+def test_a_subject_of_a_hundred_characters_or_with_a_line_break_is_refused(aws: Callable[..., Any]) -> None:
+    sns = aws("sns")
+    topic = sns.create_topic(Name=a_name())["TopicArn"]
+    sns.publish(TopicArn=topic, Message="m", Subject="ế" * 99)
+    for subject in ("s" * 100, "a\nb"):
+        with pytest.raises(ClientError, match="InvalidParameter"):
+            sns.publish(TopicArn=topic, Message="m", Subject=subject)
