@@ -15,7 +15,6 @@ the test of each addition. Tests reach what AWS does not offer by `/_rollbook/â€
 
 What differs still:
 
-- A function that fails behind the API answers with its error's text, where AWS answers with the text of `DEFAULT_5XX`.
 - A flexible time window is none, and schedules are looked at every second.
 - CloudTrail hands an event over at once, where AWS takes minutes, and writes no files into the trail's bucket.
 - The period of a quota begins with the first request.

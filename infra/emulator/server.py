@@ -14,6 +14,7 @@ from ministack import app
 
 from infra.emulator import (
     apigateway,
+    apigateway_lambda,
     backup,
     cloudfront,
     cloudtrail,
@@ -33,6 +34,7 @@ _KEEP_ALIVE_SECONDS = 120
 # In the order of the installs: a later module's function calls the one of an earlier module.
 _SERVICES = (
     apigateway,
+    apigateway_lambda,
     backup,
     cloudfront,
     cloudtrail,

@@ -11,6 +11,8 @@ from ministack.core import iam_evaluator
 # The condition keys that a service sends with an action. A key that is not listed is absent, so a statement with a
 # condition on it does not apply.
 _SENT = {
+    # Lambda Developer Guide, "Invoking a Lambda function using an Amazon API Gateway endpoint".
+    ("apigateway.amazonaws.com", "lambda:InvokeFunction"): {"aws:sourcearn"},
     # Amazon S3 User Guide and CloudFront Developer Guide, "Restrict access to an Amazon S3 origin".
     ("cloudfront.amazonaws.com", "s3:ListBucket"): {"aws:sourcearn"},
     # hashicorp/terraform-provider-aws issue 26628, aws-samples/serverless-patterns pull request 618.

@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 
+from ops.cloud import fetch
 from tests.local.bare import (
+    ACCOUNT,
     REGION,
     Clients,
+    a_function,
     a_name,
     eventually,
 )
@@ -106,3 +109,65 @@ def test_parts_of_an_api_are_patched_and_tagged_as_they_are_shown(aws: Clients, 
     gateway.tag_resource(resourceArn=arn, tags={"a": "1", "b": "2"})
     gateway.untag_resource(resourceArn=arn, tagKeys=["b"])
     assert gateway.get_stage(restApiId=api.id, stageName="prod")["tags"] == {"a": "1"}
+
+
+class ProxyApi:
+    """A REST API whose one method invokes a function."""
+
+    def __init__(self, aws: Clients, port: int, code: str, timeout_ms: int = 29000) -> None:
+        gateway = aws("apigateway")
+        self.id = gateway.create_rest_api(name=a_name())["id"]
+        [root] = gateway.get_resources(restApiId=self.id)["items"]
+        self.function = a_function(aws, f"def handler(event, context):\n    {code}\n")
+        of_method = {"restApiId": self.id, "resourceId": root["id"], "httpMethod": "GET"}
+        gateway.put_method(**of_method, authorizationType="NONE")
+        uri = f"arn:aws:apigateway:{REGION}:lambda:path/2015-03-31/functions/{self.function}/invocations"
+        gateway.put_integration(
+            **of_method, type="AWS_PROXY", integrationHttpMethod="POST", uri=uri, timeoutInMillis=timeout_ms
+        )
+        gateway.put_gateway_response(
+            restApiId=self.id,
+            responseType="DEFAULT_5XX",
+            responseTemplates={"application/json": '{"message": "try again"}'},
+        )
+        gateway.create_deployment(restApiId=self.id, stageName="prod")
+        self._functions, self._url = aws("lambda"), f"http://127.0.0.1:{port}/_aws/execute-api/{self.id}/prod/"
+
+    def permit(self, method: str = "GET") -> None:
+        self._functions.add_permission(
+            FunctionName=self.function,
+            StatementId=method,
+            Action="lambda:InvokeFunction",
+            Principal="apigateway.amazonaws.com",
+            SourceArn=f"arn:aws:execute-api:{REGION}:{ACCOUNT}:{self.id}/*/{method}/",
+        )
+
+    def call(self) -> tuple[int, str]:
+        answer = fetch(self._url)
+        return answer.status, answer.body.decode()
+
+
+def test_a_method_invokes_a_function_only_if_the_functions_policy_lets_it(aws: Clients, bare_port: int) -> None:
+    api = ProxyApi(aws, bare_port, 'return {"statusCode": 200, "body": "hello"}')
+    assert api.call()[0] == 500
+    api.permit("PUT")
+    assert api.call()[0] == 500
+    api.permit()
+    assert api.call() == (200, "hello")
+
+
+@pytest.mark.parametrize(
+    "code", ['raise ValueError("secret")', 'return "hello"', 'return {"statusCode": 200, "body": {}}']
+)
+def test_a_function_that_fails_or_answers_in_another_form_is_a_502_with_the_gateways_text(
+    aws: Clients, bare_port: int, code: str
+) -> None:
+    api = ProxyApi(aws, bare_port, code)
+    api.permit()
+    assert api.call() == (502, '{"message": "try again"}')
+
+
+def test_a_function_that_takes_too_long_is_a_504(aws: Clients, bare_port: int) -> None:
+    api = ProxyApi(aws, bare_port, "import time; time.sleep(1.5)", timeout_ms=100)
+    api.permit()
+    assert api.call()[0] == 504
