@@ -12,6 +12,7 @@ from typing import Any
 
 from ministack.services import apigateway_v1, lambda_svc
 
+from infra.emulator.lambda_quotas import MOST_SYNCHRONOUS_BYTES, size
 from infra.emulator.replacing import Original
 from infra.emulator.service_access import may
 
@@ -81,7 +82,7 @@ def proxy_response(result: dict[str, Any]) -> Any:
             answer = json.loads(answer)
         except ValueError:
             raise _NoAnswer from None
-    if result.get("error") or not _is_answer(answer):
+    if result.get("error") or not _is_answer(answer) or size(answer) > MOST_SYNCHRONOUS_BYTES:
         raise _NoAnswer
     return answer, None
 

@@ -23,6 +23,7 @@ from infra.emulator import (
     iam,
     iam_propagation,
     lambda_,
+    lambda_quotas,
     paths,
     scheduler,
     sns,
@@ -43,6 +44,7 @@ _SERVICES = (
     iam,
     iam_propagation,
     lambda_,
+    lambda_quotas,
     scheduler,
     sns,
 )

@@ -10,6 +10,7 @@ import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from botocore.exceptions import ClientError
 
 from ops.cloud import fetch
 from tests.local.bare import (
@@ -147,3 +148,19 @@ def test_an_alarm_is_described_in_full_in_the_query_protocol(aws: Clients, bare_
         "<TreatMissingData>breaching</TreatMissingData>",
     ):
         assert text in answer
+
+
+def test_events_answers_and_variables_that_are_too_large_are_refused(aws: Clients) -> None:
+    functions = aws("lambda")
+    function = a_function(aws, "def handler(event, context):\n    return 'a' * event['bytes']\n")
+    for kind, bytes_ in (("Event", 2**20), ("RequestResponse", 6 * 2**20 + 200)):
+        with pytest.raises(ClientError, match="RequestTooLargeException"):
+            functions.invoke(FunctionName=function, InvocationType=kind, Payload=json.dumps("a" * bytes_))
+    answer = functions.invoke(FunctionName=function, Payload=json.dumps({"bytes": 6 * 2**20}))
+    assert "FunctionError" not in answer
+    answer = functions.invoke(FunctionName=function, Payload=json.dumps({"bytes": 6 * 2**20 + 200}))
+    assert json.load(answer["Payload"])["errorType"] == "Function.ResponseSizeTooLarge"
+    assert answer["FunctionError"] == "Unhandled"
+    functions.update_function_configuration(FunctionName=function, Environment={"Variables": {"A": "a" * 4000}})
+    with pytest.raises(ClientError, match="exceeded the 4KB limit"):
+        functions.update_function_configuration(FunctionName=function, Environment={"Variables": {"A": "a" * 4096}})
