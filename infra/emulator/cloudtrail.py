@@ -23,7 +23,8 @@ from infra.emulator.replacing import Original
 _logger = logging.getLogger("ministack")
 _create_trail = cloudtrail._create_trail
 _dispatch = Original(app, "_dispatch_service_request")
-_special = Original(app, "_handle_special_data_plane_request")
+_serve_bucket = Original(app, "_handle_s3_vhost_request")
+_serve_ses = Original(app, "_handle_ses_v2_request")
 _dispatch_event = Original(eventbridge, "_dispatch_event")
 _fetch_origin = Original(s3, "serve_cloudfront_origin_fetch")
 DETAIL_TYPE = "AWS API Call via CloudTrail"
@@ -38,7 +39,8 @@ def install() -> None:
     """Complete MiniStack's CloudTrail."""
     cloudtrail._DISPATCH["CreateTrail"] = create_trail
     _dispatch.replace(dispatch)
-    _special.replace(dispatch_special)
+    _serve_bucket.replace(serve_bucket)
+    _serve_ses.replace(serve_ses)
     _dispatch_event.replace(dispatch_event)
     _fetch_origin.replace(fetch_origin)
 
@@ -63,18 +65,23 @@ async def dispatch(
     return answer
 
 
-async def dispatch_special(
-    method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any], request_id: str, **named: Any
+async def serve_ses(
+    method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any], request_id: str
 ) -> Any:
-    """Serve a call that MiniStack knows by its path or host, and record those of SES and of S3's host names."""
-    answer = await _special(method, path, headers, body, query, request_id, **named)
-    if answer is None:
-        return answer
-    if path.startswith("/v2/email/"):
+    """Serve a call of SES's API of version 2, and record it."""
+    answer = await _serve_ses(method, path, headers, body, query, request_id)
+    if answer is not None:
         _record(Call("ses", method, path, query, headers, body, request_id, *_parts(answer)))
-    scope = headers.get("authorization", "") + str(query.get("X-Amz-Credential", ""))
-    bucket = app._extract_s3_vhost_bucket(headers.get("host", ""))
-    if bucket and "/s3/aws4_request" in scope:
+    return answer
+
+
+async def serve_bucket(
+    host: str, path: str, method: str, headers: dict[str, str], body: bytes, query: dict[str, Any]
+) -> Any:
+    """Serve a call that names its bucket in the host name, and record it."""
+    answer = await _serve_bucket(host, path, method, headers, body, query)
+    if answer is not None:
+        bucket, request_id = app._extract_s3_vhost_bucket(host), str(answer[1].get("x-amz-request-id", ""))
         _record(Call("s3", method, f"/{bucket}{path}", query, headers, body, request_id, *_parts(answer)))
     return answer
 

@@ -73,6 +73,8 @@ _LAMBDA_VERSIONS = {
     "UpdateFunctionConfiguration": "20150331v2",
 }
 _READS = re.compile(r"(Describe|Get|Head|List|BatchGet|Lookup|Query|Scan|Select|Simulate|AssumeRole)")
+# Parameters of a presigned address, which are in no record.
+_SIGNATURES = {"AWSAccessKeyId", "Expires", "Signature", "X-Amz-Signature"}
 _HIDDEN = {"environment", "password", "secretAccessKey", "secretString", "zipFile"}
 # Requests whose caller is not known are in no log (S3 User Guide, "Amazon S3 CloudTrail events").
 _NOT_AUTHENTICATED = {
@@ -156,8 +158,8 @@ def record(call: Call) -> dict[str, Any] | None:
         told["resources"] = resources
     if call.service == "s3":
         told["additionalEventData"] = {
-            "SignatureVersion": "SigV4",
-            "AuthenticationMethod": "QueryString" if "X-Amz-Signature" in call.query else "AuthHeader",
+            "SignatureVersion": "SigV2" if "AWSAccessKeyId" in call.query else "SigV4",
+            "AuthenticationMethod": "QueryString" if _SIGNATURES & {*call.query} else "AuthHeader",
             "bytesTransferredIn": len(call.body),
             "bytesTransferredOut": len(call.answer),
         }
@@ -259,7 +261,11 @@ def _parameters(call: Call, name: str, data: bool) -> dict[str, Any]:
     if call.service == "s3":
         bucket, _, key = unquote(call.path).lstrip("/").partition("/")
         found = {"bucketName": bucket, "Host": call.headers.get("host", ""), "key": key}
-        found |= {each: _one(value) for each, value in call.query.items() if not each.startswith("X-Amz-")}
+        found |= {
+            each: _one(value)
+            for each, value in call.query.items()
+            if not each.startswith("X-Amz-") and each not in _SIGNATURES
+        }
         if "x-amz-copy-source" in call.headers:
             found["x-amz-copy-source"] = call.headers["x-amz-copy-source"]
         return {each: value for each, value in found.items() if value or each in call.query}

@@ -15,6 +15,7 @@ from tests.local.bare import (
     REGION,
     Clients,
     a_bucket,
+    a_function,
     a_name,
     a_table,
     a_user,
@@ -93,6 +94,9 @@ def test_a_function_is_refused_a_role_that_does_not_trust_lambda(aws: Clients) -
     for arn in (role_arn, f"{role_arn}-not-there"):
         with pytest.raises(ClientError, match=r"InvalidParameterValueException.*cannot be assumed by Lambda"):
             create_function(aws, arn, "def handler(event, context): ...\n")
+    function = a_function(aws, "def handler(event, context): ...\n")
+    with pytest.raises(ClientError, match="cannot be assumed by Lambda"):
+        aws("lambda").update_function_configuration(FunctionName=function, Role=role_arn)
 
 
 def test_the_principal_of_a_session_is_its_role(aws: Clients) -> None:

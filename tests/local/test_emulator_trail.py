@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from handlers.audit import record
@@ -276,3 +277,21 @@ def test_cloudfront_reads_in_its_own_name_and_is_told_what_is_missing(aws: Clien
     ]
     assert found[0]["userIdentity"] == {"type": "AWSService", "invokedBy": "cloudfront.amazonaws.com"}
     trail.remove()
+
+
+def test_calls_by_a_buckets_host_name_and_of_ses_are_recorded_too(aws: Clients, data_trail: Trail) -> None:
+    bucket = data_trail.bucket
+    aws("s3").put_object(Bucket=bucket, Key="in/a", Body=b"x")
+    by_host = aws("s3", config=Config(s3={"addressing_style": "virtual"}))
+    url = by_host.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "in/a"})
+    assert f"//{bucket}.localhost:" in url
+    assert fetch(url).body == b"x"
+    _, got = data_trail.records()
+    assert (got["eventName"], got["requestParameters"]["key"]) == ("GetObject", "in/a")
+    assert got["additionalEventData"]["AuthenticationMethod"] == "QueryString"
+    sender = f"{a_name()}@school.example"
+    aws("sesv2").create_email_identity(EmailIdentity=sender)
+    attributes = [{"AttributeKey": "EventSource", "AttributeValue": "ses.amazonaws.com"}]
+    [newest, *_] = aws("cloudtrail").lookup_events(LookupAttributes=attributes)["Events"]
+    assert newest["EventName"] == "CreateEmailIdentity"
+    assert json.loads(newest["CloudTrailEvent"])["requestParameters"] == {"emailIdentity": sender}
