@@ -9,7 +9,7 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-PREFIX = "/_rollbook/"
+_PREFIX = "/_rollbook/"
 _answers: dict[str, Callable[[dict[str, Any]], Any]] = {}
 
 
@@ -18,9 +18,14 @@ def add(name: str, answer: Callable[[dict[str, Any]], Any]) -> None:
 
     Arguments:
         name: the last part of the path.
-        answer: takes the request's body and returns the answer's; a ValueError's text is answered with 400.
+        answer: takes the request's body and returns the answer's; a KeyError or a ValueError is answered with 400.
     """
-    _answers[f"{PREFIX}{name}"] = answer
+    _answers[f"{_PREFIX}{name}"] = answer
+
+
+def has(path: str) -> bool:
+    """Return whether somebody answers a path."""
+    return path in _answers
 
 
 async def serve(path: str, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:
@@ -29,12 +34,10 @@ async def serve(path: str, receive: Callable[[], Awaitable[Any]], send: Callable
     while (part := await receive()).get("more_body"):
         body += part["body"]
     body += part.get("body", b"")
-    status, answer = 404, {"message": f"there is no {path}"}
-    if path in _answers:
-        try:
-            status, answer = 200, _answers[path](json.loads(body or b"{}"))
-        except ValueError as error:
-            status, answer = 400, {"message": str(error)}
+    try:
+        status, answer = 200, _answers[path](json.loads(body or b"{}"))
+    except (KeyError, ValueError) as error:
+        status, answer = 400, {"message": f"{type(error).__name__}: {error}"}
     headers = [(b"content-type", b"application/json")]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": json.dumps(answer).encode()})

@@ -52,18 +52,21 @@ _SERVICES = (
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
+Serve = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_serve = app.app
 
-
-async def behind_tls(scope: Scope, receive: Receive, send: Send) -> None:
+def behind_tls(serve: Serve) -> Serve:
     """Serve a request as if a proxy had ended its TLS, unless it says itself how it came."""
-    if scope["type"] == "http" and scope["path"].startswith(paths.PREFIX):
-        await paths.serve(scope["path"], receive, send)
-        return
-    if scope["type"] == "http" and not any(name == b"x-forwarded-proto" for name, _ in scope["headers"]):
-        scope["headers"] = [*scope["headers"], (b"x-forwarded-proto", b"https")]
-    await _serve(scope, receive, send)
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and paths.has(scope["path"]):
+            await paths.serve(scope["path"], receive, send)
+            return
+        if scope["type"] == "http" and not any(name == b"x-forwarded-proto" for name, _ in scope["headers"]):
+            scope["headers"] = [*scope["headers"], (b"x-forwarded-proto", b"https")]
+        await serve(scope, receive, send)
+
+    return answer
 
 
 def main() -> None:
@@ -71,7 +74,7 @@ def main() -> None:
     for service in _SERVICES:
         service.install()
     ServerConfig.keep_alive_timeout = _KEEP_ALIVE_SECONDS
-    app.app = behind_tls
+    app.app = behind_tls(app.app)
     app.main()
 
 
