@@ -40,6 +40,8 @@ from ministack.services import (
     sts,
 )
 
+from infra.emulator import s3 as complete_s3
+
 _SWEEP_SECONDS = 1
 # A connection that is closed just as a request comes loses the answer, and the client asks again: IAM then says that
 # the role, made by the first request, exists. The AWS provider keeps one for 90 seconds.
@@ -548,6 +550,7 @@ def main() -> None:
     iam_evaluator.authenticate = authenticate
     iam_evaluator._resolve_condition_key = resolve_condition_key
     s3.serve_cloudfront_origin_fetch = fetch_origin
+    complete_s3.install()
     scheduler._create_schedule = create_schedule
     scheduler._SCHEDULE_TICK_INTERVAL = _SWEEP_SECONDS
     ServerConfig.keep_alive_timeout = _KEEP_ALIVE_SECONDS
