@@ -67,6 +67,7 @@ class Backups(Construct):
         if fleet:
             self._grant_fleet(platform, settings, fleet)
         if backups.engine != "scan" or exported:
+            reporting.store.grant_export(self.function)
             self._finish_exports(platform, reporting)
         schedule = InvokeSchedule(
             self,

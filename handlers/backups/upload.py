@@ -15,7 +15,7 @@ _PART_BYTES = 5 * 1024 * 1024
 # Parts double in size every 2,500: 10,000 of them are 183 GB, far beyond what a function reads in its time.
 _PARTS_OF_A_SIZE = 2500
 # Named in every request, as botocore's own choice differs by version. S3 answers InvalidPart to a completion that lists
-# checksums of an upload created without them (S3 User Guide, "Checking object integrity"; aws/aws-sdk-go-v2 issue 3005).
+# checksums of an upload created without them (S3 User Guide, "Checking object integrity"; aws-sdk-go-v2 issue 3005).
 _ALGORITHM = {"ChecksumAlgorithm": "CRC32"}
 _WHOLE_OBJECT = {"ChecksumType": "FULL_OBJECT"}
 

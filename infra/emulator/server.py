@@ -40,6 +40,8 @@ from ministack.services import (
     sts,
 )
 
+from infra.emulator import control
+from infra.emulator import dynamodb as complete_dynamodb
 from infra.emulator import s3 as complete_s3
 
 _SWEEP_SECONDS = 1
@@ -550,11 +552,13 @@ def main() -> None:
     iam_evaluator.authenticate = authenticate
     iam_evaluator._resolve_condition_key = resolve_condition_key
     s3.serve_cloudfront_origin_fetch = fetch_origin
-    complete_s3.install()
     scheduler._create_schedule = create_schedule
     scheduler._SCHEDULE_TICK_INTERVAL = _SWEEP_SECONDS
     ServerConfig.keep_alive_timeout = _KEEP_ALIVE_SECONDS
     app.app = behind_tls
+    complete_s3.install()
+    complete_dynamodb.install()
+    control.install()
     app.main()
 
 
