@@ -29,8 +29,10 @@ In the process (`server.py`, which runs MiniStack and adds what it leaves out):
   tags that are put on later are shown with what they are on.
 - *CloudTrail*: a trail keeps the tags that it is made with.
 - *CloudFront*: an object that is missing is a 404 to a distribution that may list the bucket.
+- *S3*: uploads and checksums are as strict as S3's; a lifecycle is carried out as of a time that a test says.
+- *DynamoDB*: an export writes what AWS's writes, with its caller's rights; reads can be made late.
 - *Sweep*: schedules are looked at every second instead of every ten.
 
 What is left as it is: a function that fails behind the API answers with its error's text, where AWS answers with the
-text of `DEFAULT_5XX`; the lifecycle of a bucket is kept but nothing moves or expires; a flexible time window is none.
+text of `DEFAULT_5XX`; a bucket's lifecycle is carried out only when a test says so; a flexible time window is none.
 """
