@@ -67,7 +67,7 @@ def _start(token: str | None) -> dict[str, Any] | None:
     try:
         raw = base64.b64decode(token, altchars=b"-_", validate=True)
         # Python's parser ends a deeper text with an error, at a depth that differs by version.
-        key = json.loads(raw) if http.nesting(raw) <= _TOKEN_NESTING else None
+        key: Any = json.loads(raw) if http.nesting(raw) <= _TOKEN_NESTING else None
     except (binascii.Error, ValueError):
         key = None
     match key:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import base64
+import importlib
 import json
 from collections.abc import Iterator
 from datetime import date
