@@ -9,7 +9,7 @@ from typing import Any
 
 from ministack.services import dynamodb
 
-from infra.emulator import changes, export
+from infra.emulator import changes, export, paths
 
 # Seconds by which a read without ConsistentRead is late; 0 for none.
 _lag = 0.0

@@ -192,15 +192,14 @@ def the_topic_takes_alerts_from_aws_of_this_account_alone(view: View) -> Iterato
     endpoint = s.alerts.recipient or s.mail.recipient
     yield from differs("who is told", mail, {"protocol": "email", "endpoint": endpoint, "topic_arn": n.topic})
     ours, other = (("aws:sourceaccount", ACCOUNT),), (("aws:sourceaccount", OTHER_ACCOUNT),)
-    rules = [f"failed-{kind}-jobs" for kind in ("backup", "copy", "restore")] if s.vault.enabled else []
     wanted = [("cloudwatch.amazonaws.com", ours)]
     wanted += [("backup.amazonaws.com", ours)] if s.vault.enabled else []
-    wanted += [("events.amazonaws.com", (("aws:sourcearn", n.rule(rule)),)) for rule in rules]
+    # EventBridge sends neither the rule nor the account to SNS (EventBridge User Guide, "Amazon SNS permissions").
+    wanted += [("events.amazonaws.com", ())] if s.vault.enabled else []
     of_bucket = ("aws:sourcearn", f"arn:aws:s3:::{s.backups.bucket_name}")
     if any(plan.how.replicate_to for plan in s.backed_up_tables):
         wanted.append(("s3.amazonaws.com", (of_bucket, *ours)))
     unwanted = [("cloudwatch.amazonaws.com", other), ("backup.amazonaws.com", other), ("s3.amazonaws.com", other)]
-    unwanted += [("events.amazonaws.com", (("aws:sourcearn", n.rule("other")),))]
     of_other = ("aws:sourcearn", f"arn:aws:s3:::{s.site.bucket_name}")
     unwanted += [("s3.amazonaws.com", (of_bucket, *other)), ("s3.amazonaws.com", (of_other, *ours))]
     for by, context in wanted:
