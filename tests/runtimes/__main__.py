@@ -46,7 +46,7 @@ def python_of(version: str) -> str | None:
     return None
 
 
-def tests_of_handlers() -> list[str]:
+def files_of_handlers() -> list[str]:
     """Return the test files that import `handlers` and nothing of `infra`, `ops` and `docs`."""
     files = []
     for path in sorted(UNIT.glob("test_*.py")):
@@ -118,7 +118,7 @@ def main() -> int:
     if python is None:
         sys.stderr.write(f"There is no Python {given.version} on the PATH or in pyenv.\n")
         return NO_PYTHON
-    return run(python, list(QUICK) if given.quick else tests_of_handlers(), oldest_boto3=given.oldest_boto3)
+    return run(python, list(QUICK) if given.quick else files_of_handlers(), oldest_boto3=given.oldest_boto3)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from tests.conftest import Stacks
-from tests.runtimes.__main__ import QUICK, ROOT, STACKS, python_of, tests_of_handlers
+from tests.runtimes.__main__ import QUICK, ROOT, STACKS, files_of_handlers, python_of
 
 
 @pytest.mark.parametrize("options", [(), ("--oldest-boto3",)], ids=["newest", "oldest"])
@@ -31,4 +31,4 @@ def test_what_is_run_exists() -> None:
     for test in QUICK:
         path, _, name = test.partition("::")
         assert f"def {name}" in (ROOT / path).read_text("utf-8")
-    assert set(tests_of_handlers()) >= {test.partition("::")[0] for test in QUICK}
+    assert set(files_of_handlers()) >= {test.partition("::")[0] for test in QUICK}
