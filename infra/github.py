@@ -54,6 +54,7 @@ READS = (
     "backup:Describe*",
     "backup:Get*",
     "backup:List*",
+    "cloudfront:DescribeFunction",
     "cloudfront:Get*",
     "cloudfront:List*",
     "cloudtrail:DescribeTrails",
