@@ -37,9 +37,11 @@ QUICK = (
 def python_of(version: str) -> str | None:
     """Return the interpreter of a version: on the PATH, or one of pyenv's."""
     found = shutil.which(f"python{version}")
-    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-    for program in [*([found] if found else []), *map(str, sorted(pyenv.glob(f"{version}.*/bin/python")))]:
-        # pyenv's shims are on the PATH for versions that are not switched on.
+    # pyenv's shims are on the PATH for versions that are not switched on, and beside the versions in any home.
+    roots = [Path(entry).parent for entry in os.environ["PATH"].split(os.pathsep) if Path(entry).name == "shims"]
+    roots.append(Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")))
+    kept = [str(path) for root in roots for path in sorted(root.glob(f"versions/{version}.*/bin/python"))]
+    for program in [*([found] if found else []), *kept]:
         done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
         if done.returncode == 0 and done.stdout.startswith(f"Python {version}."):
             return program
