@@ -12,7 +12,7 @@ from infra.settings import Settings
 from ops import environment, local
 from ops.console import OperatorError, command, err, out
 from ops.environment import Env, settings_of, stack_of
-from ops.plan import STOPPED, understand
+from ops.plan import STACK, STOPPED, understand
 from ops.plans import review, summary
 
 # What would be applied is not what was reviewed.
@@ -31,7 +31,7 @@ def deploy(
     settings = settings_of(env)
     try:
         wanted = review.loads((reviewed / "review.json").read_text("utf-8"))
-    except (OSError, review.ReviewError) as error:
+    except (OSError, UnicodeDecodeError, review.ReviewError) as error:
         raise OperatorError(
             f"{reviewed / 'review.json'}: {error}; make it with: python -m ops plan {env} --out DIR"
         ) from None
@@ -48,9 +48,12 @@ def _deploy(settings: Settings, wanted: review.Review, file: Path) -> None:
         terraform.init()
         raw = terraform.plan_json(file)
     found, context = understand(raw, settings)
-    differences = wanted.differences(review.of(raw, env, terraform.identity()))
+    differences = wanted.differences(
+        review.of(raw, env, terraform.identity(), (stack_of(settings) / STACK).read_bytes())
+    )
     if differences:
-        err.print(f"[bold red]refused:[/] {'; '.join(differences)}", highlight=False, soft_wrap=True)
+        err.print("[bold red]refused:[/]", end=" ")
+        err.print("; ".join(differences), markup=False, highlight=False, soft_wrap=True)
         err.print("Plan and review it again. It would be:", highlight=False)
         for line in summary.text(found, context):
             err.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)

@@ -26,6 +26,8 @@ from ops.plans.words import zip_changes
 
 # As `terraform plan -detailed-exitcode`: 0 for no changes, 1 for an error, 2 for changes.
 CHANGES = 2
+# The synthesized stack in its folder.
+STACK = "cdk.tf.json"
 # The guard stopped the plan.
 STOPPED = 3
 EXCEPTIONS = ENVIRONMENTS / EXCEPTIONS_FILE
@@ -59,11 +61,18 @@ def plan(
         raise OperatorError(str(error)) from None
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
+        # A review that lies here is of another plan.
+        (folder / "review.json").unlink(missing_ok=True)
+        # It holds the state's secrets.
+        (folder / "plan.json").touch(mode=0o600)
+        (folder / "plan.json").chmod(0o600)
         (folder / "plan.json").write_bytes(raw)
         (folder / "summary.md").write_text(comment)
         if not recorded:
-            identity = environment.terraform_of(settings, stack_of(settings)).identity()
-            (folder / "review.json").write_text(review.of(raw, env, identity).dumps())
+            stack = stack_of(settings)
+            identity = environment.terraform_of(settings, stack).identity()
+            made = review.of(raw, env, identity, (stack / STACK).read_bytes())
+            (folder / "review.json").write_text(made.dumps())
     if as_json:
         print(json.dumps(summary.as_json(found, context)))
     elif as_markdown:
@@ -145,7 +154,7 @@ def understand(raw: bytes, settings: Settings, *, drift: bool = False) -> tuple[
         OperatorError: it is no plan, or the exceptions cannot be read.
     """
     stack = stack_of(settings)
-    synthesized = _synthesized(stack / "cdk.tf.json")
+    synthesized = _synthesized(stack / STACK)
     paths = {address: resource["//"]["metadata"]["path"].partition("/")[2] for address, resource in synthesized.items()}
     try:
         found = drift_of(raw, paths, synthesized) if drift else parse(raw, paths)

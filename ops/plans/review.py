@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from typing import Any
 
 
 class ReviewError(ValueError):
@@ -18,8 +19,9 @@ class Review:
     Arguments:
         environment: by name.
         lineage, serial: of the state that it was made against; empty and 0 before the first apply.
-        digest: SHA-256 of all that it changes, values included, of the programs that it runs on this machine
-            (provisioners), and of where its providers connect to.
+        digest: SHA-256 of all that it changes, values included, and of the whole synthesized stack. A plan does not
+            know the text of a policy that refers to a resource it makes; the stack does. The stack also has what an
+            apply runs on this machine (provisioners), what it moves and imports, and where its providers connect to.
     """
 
     environment: str
@@ -43,11 +45,12 @@ class Review:
         return found
 
 
-def of(plan: bytes, environment: str, state: tuple[str, int]) -> Review:
+def of(plan: bytes, environment: str, state: tuple[str, int], stack: bytes) -> Review:
     """Return the review of a plan, as `terraform show -json` prints it.
 
     Arguments:
         state: lineage and serial of the state that it was made against.
+        stack: the synthesized JSON that it was made of, the same on every machine.
     """
     document = json.loads(plan)
     changes = [
@@ -57,24 +60,22 @@ def of(plan: bytes, environment: str, state: tuple[str, int]) -> Review:
             **{key: each["change"].get(key) for key in _COMPARED},
         }
         for each in document.get("resource_changes", [])
-        if each["mode"] == "managed" and (each["change"]["actions"] != ["no-op"] or each.get("previous_address"))
+        if each["mode"] == "managed" and _is_something(each)
     ]
-    configuration = document.get("configuration", {})
-    runs = {
-        each["address"]: each["provisioners"]
-        for each in configuration.get("root_module", {}).get("resources", [])
-        if each.get("provisioners")
-    }
     told = json.dumps(
         [
             sorted(changes, key=lambda each: str(each["address"])),
             document.get("output_changes", {}),
-            runs,
-            configuration.get("provider_config", {}),
+            hashlib.sha256(stack).hexdigest(),
         ],
         sort_keys=True,
     )
     return Review(environment, *state, hashlib.sha256(told.encode()).hexdigest())
+
+
+def _is_something(change: dict[str, Any]) -> bool:
+    what = change["change"]
+    return bool(what["actions"] != ["no-op"] or change.get("previous_address") or what.get("importing"))
 
 
 def loads(text: str) -> Review:
@@ -84,8 +85,11 @@ def loads(text: str) -> Review:
         ReviewError: it is none.
     """
     try:
-        return Review(**json.loads(text))
-    except (ValueError, TypeError) as error:
+        made = Review(**json.loads(text))
+        if not all(isinstance(each, str) for each in (made.environment, made.lineage, made.digest)):
+            raise TypeError("a text is wanted")
+        return made
+    except (ValueError, TypeError, RecursionError) as error:
         raise ReviewError(f"this is no review as `python -m ops plan ENV --out DIR` writes it: {error}") from None
 
 

@@ -157,8 +157,9 @@ def test_what_may_not_be_looked_at_ends_the_search_with_its_address(monkeypatch:
 
 
 def reviewed(*changes: dict[str, Any], serial: int = 3, **more: Any) -> review.Review:
+    stack = json.dumps(more.pop("stack", {})).encode()
     document = {**json.loads(plan(*changes)), **more}
-    return review.of(json.dumps(document).encode(), "production", ("lineage", serial))
+    return review.of(json.dumps(document).encode(), "production", ("lineage", serial), stack)
 
 
 def test_a_review_knows_its_plan_and_its_state() -> None:
@@ -178,19 +179,26 @@ def test_a_review_knows_its_plan_and_its_state() -> None:
 @pytest.mark.parametrize(
     "more",
     [
+        {"stack": {"resource": {"a": {"b": {"provisioner": [{"local-exec": {"command": "touch x"}}]}}}}},
+        {"stack": {"provider": {"aws": [{"endpoints": [{"sts": "http://127.0.0.1:1"}]}]}}},
         {
-            "configuration": {
-                "root_module": {"resources": [{"address": "a.b", "provisioners": [{"type": "local-exec"}]}]}
+            "stack": {
+                "resource": {"aws_iam_role_policy": {"p": {"policy": "Allow everything on ${aws_sqs_queue.a.arn}"}}}
             }
         },
-        {"configuration": {"provider_config": {"aws": {"expressions": {"region": {"constant_value": "eu-west-1"}}}}}},
         {"output_changes": {"url": {"actions": ["update"], "before": "a", "after": "b"}}},
     ],
-    ids=["a program that an apply runs", "where a provider connects to", "an output"],
+    ids=["a program that an apply runs", "where a provider connects to", "a policy that is not known yet", "an output"],
 )
 def test_a_review_covers_what_an_apply_does_beside_its_changes(more: dict[str, Any]) -> None:
     first = change("aws_sqs_queue.a", ["update"], {"x": 1}, {"x": 2})
     assert reviewed(first).differences(reviewed(first, **more)) == ["what would change now is not what was reviewed"]
+
+
+def test_a_review_covers_an_import_that_changes_nothing() -> None:
+    quiet = change("aws_sqs_queue.c", ["no-op"], {"x": 1}, {"x": 1})
+    other = {**quiet, "change": {**quiet["change"], "importing": {"id": "another"}}}
+    assert reviewed(quiet).differences(reviewed(other)) == ["what would change now is not what was reviewed"]
 
 
 def test_a_review_covers_a_move_that_changes_nothing_else() -> None:

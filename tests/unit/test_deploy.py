@@ -71,3 +71,36 @@ def test_a_changed_stack_is_refused_and_nothing_is_done(honest: Path, tmp_path: 
     assert done.exit_code == deploy.MOVED
     assert "what would change now is not what was reviewed" in done.stderr
     assert not (tmp_path / "honest.ran").exists()
+
+
+def test_what_a_plan_does_not_know_yet_is_reviewed_too(honest: Path, tmp_path: Path) -> None:
+    """A text with a reference is unknown until the apply, so the plans are equal and the stacks are not."""
+    path = honest / "cdk.tf.json"
+    document = json.loads(path.read_text())
+    resources = document["resource"]["terraform_data"]
+    resources["policy"] = {"input": "allow reading ${terraform_data.resource.id}", "//": resources["resource"]["//"]}
+    path.write_text(json.dumps(document))
+    planned = CliRunner().invoke(app, ["plan", "workshop", "--out", str(tmp_path / "review")])
+    assert planned.exit_code == plan.CHANGES, planned.output
+    path.write_text(path.read_text().replace("allow reading", "allow everything on"))
+    done = CliRunner().invoke(app, ["deploy", "workshop", "--reviewed", str(tmp_path / "review")])
+    assert done.exit_code == deploy.MOVED, done.output
+    assert not (tmp_path / "honest.ran").exists()
+
+
+def test_a_recorded_plan_leaves_no_review_of_another(honest: Path, tmp_path: Path) -> None:
+    review = tmp_path / "review"
+    (tmp_path / "benign.json").write_bytes((review / "plan.json").read_bytes())
+    shown = CliRunner().invoke(app, ["plan", "workshop", "--plan", str(tmp_path / "benign.json"), "--out", str(review)])
+    assert shown.exit_code == plan.CHANGES, shown.output
+    assert not (review / "review.json").exists()
+    assert (review / "plan.json").stat().st_mode & 0o077 == 0, "it holds the state's secrets"
+
+
+@pytest.mark.parametrize("text", [b"\xff\xfe", b"[" * 200_000, b'{"digest": 1}'], ids=["no UTF-8", "deep", "a number"])
+def test_a_review_that_is_none_is_one_message(honest: Path, tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "review" / "review.json").write_bytes(text)
+    done = CliRunner().invoke(app, ["deploy", "workshop", "--reviewed", str(tmp_path / "review")])
+    assert done.exit_code == 1
+    assert "review.json" in done.stderr
+    assert "Traceback" not in done.output
