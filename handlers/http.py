@@ -95,11 +95,15 @@ def json_body(event: Event, *, max_bytes: int) -> Any:
     if nesting(raw) > _MAX_NESTING:
         raise Refusal(400, f"The body is nested too deeply; the limit is {_MAX_NESTING} levels.")
     try:
-        return json.loads(raw, parse_float=Decimal, parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
+        # As bytes, json.loads would take UTF-16 and UTF-32, too, whose brackets `nesting` does not see.
+        text = raw.decode("utf-8-sig")
+        return json.loads(text, parse_float=Decimal, parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
     except json.JSONDecodeError as error:
         raise Refusal(400, f"The body is no JSON: {error.msg} at line {error.lineno}, column {error.colno}.") from None
     except UnicodeDecodeError as error:
         raise Refusal(400, f"The body is not UTF-8: byte {error.start} cannot be read.") from None
+    except ArithmeticError:
+        raise Refusal(400, "The body holds a number whose exponent cannot be read.") from None
     except ValueError as error:
         raise Refusal(400, f"The body is no JSON: {error}.") from None
 

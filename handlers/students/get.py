@@ -56,8 +56,8 @@ def _page(limit: int, start: dict[str, Any] | None) -> tuple[list[dict[str, Any]
 def _limit(text: str | None) -> int:
     if text is None:
         return _DEFAULT_LIMIT
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= _MAX_LIMIT):
-        raise http.Refusal(400, f"limit is {text!r}; it must be a number from 1 to {_MAX_LIMIT}.")
+    if not (len(text) <= len(str(_MAX_LIMIT)) and text.isascii() and text.isdigit() and 1 <= int(text) <= _MAX_LIMIT):
+        raise http.Refusal(400, f"limit is {text[:20]!r}; it must be a number from 1 to {_MAX_LIMIT}.")
     return int(text)
 
 
@@ -67,7 +67,7 @@ def _start(token: str | None) -> dict[str, Any] | None:
     try:
         raw = base64.b64decode(token, altchars=b"-_", validate=True)
         # Python's parser ends a deeper text with an error, at a depth that differs by version.
-        key: Any = json.loads(raw) if http.nesting(raw) <= _TOKEN_NESTING else None
+        key: Any = json.loads(raw.decode()) if http.nesting(raw) <= _TOKEN_NESTING else None
     except (binascii.Error, ValueError):
         key = None
     match key:

@@ -11,6 +11,9 @@ FIELDS = ("studentid", "name", "class", "birthdate", "email")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _EMAIL = re.compile(r"[^@\s<>\"(),:;\[\]\\]{1,64}@[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# JSON can escape half of a surrogate pair by itself; UTF-8, and so DynamoDB, cannot hold it.
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_HALF = "holds half of a surrogate pair, which no text has"
 _OLDEST = date(1900, 1, 1)
 # DynamoDB Developer Guide, "Quotas": nesting of 32, numbers of 38 digits between 1E-130 and 9.99…E+125.
 _MAX_DEPTH = 32
@@ -32,6 +35,8 @@ def faults(document: Any, *, today: date) -> dict[str, str]:
             continue
         if not name:
             found[name] = "has an empty name"
+        elif _SURROGATE.search(name):
+            found[name.encode("ascii", "backslashreplace").decode()] = _HALF
         elif fault := _unsavable(value, depth=1):
             found[name] = fault
     return found
@@ -52,6 +57,8 @@ def _fault(field: str, value: Any, today: date) -> str:
         return "is missing"
     if _CONTROL.search(text):
         return "holds a control character"
+    if _SURROGATE.search(text):
+        return _HALF
     match field:
         case "studentid":
             return "" if _ID.fullmatch(text) else "must be 1 to 64 letters, digits, dots, dashes or underscores"
@@ -82,7 +89,9 @@ def _birthdate_fault(text: str, today: date) -> str:
 def _unsavable(value: Any, depth: int) -> str:
     if depth > _MAX_DEPTH:
         return f"is nested more than {_MAX_DEPTH} deep"
-    if isinstance(value, bool) or value is None or isinstance(value, str):
+    if isinstance(value, str):
+        return _HALF if _SURROGATE.search(value) else ""
+    if isinstance(value, bool) or value is None:
         return ""
     if isinstance(value, int | Decimal):
         try:
@@ -90,7 +99,7 @@ def _unsavable(value: Any, depth: int) -> str:
         except (Inexact, InvalidOperation, Overflow, Rounded, Underflow):
             return "holds a number of more than 38 digits or outside 1E-130 to 1E+126"
         return ""
-    inner = value.values() if isinstance(value, dict) else value
+    inner = [*value, *value.values()] if isinstance(value, dict) else value
     return next((fault for item in inner if (fault := _unsavable(item, depth + 1))), "")
 
 

@@ -140,6 +140,11 @@ def test_a_birthdate_is_a_real_past_date(birthdate: str, fault: str) -> None:
         (json.dumps({"a": "[" * 200 + '"' + "{" * 200}), 400, "studentid is missing"),
         ('{"a": "' + "[" * 97, 400, "The body is no JSON: Unterminated string"),
         (json.dumps(STUDENT | {"x": "y" * 5000}), 413, "the limit is 4,096"),
+        ('{"x": 1E+99999999999999999999}', 400, "a number whose exponent cannot be read"),
+        (json.dumps(STUDENT | {"x": "\ud800"}), 400, "x holds half of a surrogate pair"),
+        (json.dumps(STUDENT | {"x": {"\udfff": 1}}), 400, "x holds half of a surrogate pair"),
+        (json.dumps(STUDENT | {"\ud800": 1}), 400, "\\ud800 holds half of a surrogate pair"),
+        (json.dumps(STUDENT | {"name": "An \ud800"}), 400, "name holds half of a surrogate pair"),
     ],
 )
 def test_a_body_that_cannot_be_read_is_answered_with_what_is_wrong(
@@ -280,3 +285,24 @@ def test_whatever_is_sent_is_judged_and_never_breaks_the_judge(document: dict[st
 def test_a_token_that_is_not_of_the_api_is_refused(modules: dict[str, Any], decoded: bytes) -> None:
     status, answer = get(modules, next=base64.urlsafe_b64encode(decoded).decode())
     assert (status, answer["message"]) == (400, "next is no token of this API; leave it out to begin at the start.")
+
+
+def test_a_body_of_another_encoding_is_refused(modules: dict[str, Any]) -> None:
+    # The brackets are hidden from a look at the bytes, and Python would find the encoding by itself.
+    raw = ("\ufeff" + "\u2200[" * 4).encode("utf-16-le")
+    event = proxy_event("POST", "") | {"body": base64.b64encode(raw).decode(), "isBase64Encoded": True}
+    answer = modules["insert"].handler(event, Context())
+    assert answer["statusCode"] == 400
+
+
+@pytest.mark.parametrize("limit", ["9" * 5000, "0", "1001", "²", "-1", " 1"])
+def test_a_limit_that_is_none_is_refused(modules: dict[str, Any], limit: str) -> None:
+    answer = modules["get"].handler(proxy_event("GET") | {"queryStringParameters": {"limit": limit}}, Context())
+    assert (answer["statusCode"], len(answer["body"]) < 200) == (400, True)
+
+
+def test_a_token_of_another_encoding_is_refused(modules: dict[str, Any]) -> None:
+    raw = ("[" * 5000 + "\u5b5b" * 5000).encode("utf-16")
+    token = base64.urlsafe_b64encode(raw).decode()
+    answer = modules["get"].handler(proxy_event("GET") | {"queryStringParameters": {"next": token}}, Context())
+    assert answer["statusCode"] == 400
