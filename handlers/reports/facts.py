@@ -81,6 +81,10 @@ class RecoveryPoint:
     is_cold: bool
 
 
+class Unreadable(ValueError):
+    """A row of the history is not what this project writes; the message says which and why."""
+
+
 @dataclass(frozen=True)
 class Facts:
     """All that a report is made of. Schedules and table sizes are by table name."""
@@ -132,7 +136,7 @@ def gather(
 def _try(read: Callable[[], T]) -> T | Unknown:
     try:
         return read()
-    except (BotoCoreError, ClientError) as error:
+    except (BotoCoreError, ClientError, Unreadable) as error:
         return Unknown(str(error))
 
 
@@ -143,7 +147,17 @@ def _size(dynamodb: Any, table: str) -> int:
 def _executions(dynamodb: Any, table: str, default_table: str) -> list[Execution]:
     pages = dynamodb.get_paginator("scan").paginate(TableName=table)
     rows = [{name: _deserialize(value) for name, value in item.items()} for page in pages for item in page["Items"]]
-    return [_execution(row, default_table) for row in rows if "kind" in row]
+    return [_read(row, default_table) for row in rows if "kind" in row]
+
+
+def _read(row: dict[str, Any], default_table: str) -> Execution:
+    try:
+        execution = _execution(row, default_table)
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+        raise Unreadable(f"the row {row.get('id')!r} of the history cannot be read: {error!r}") from None
+    if execution.started_at.tzinfo is None or (execution.ended_at and execution.ended_at.tzinfo is None):
+        raise Unreadable(f"the row {row.get('id')!r} of the history has a time without a zone")
+    return execution
 
 
 def _execution(row: dict[str, Any], default_table: str) -> Execution:

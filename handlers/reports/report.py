@@ -361,7 +361,7 @@ def _advice(
         unmoved = "nothing" if not table.moves_small else "nothing but what goes to Glacier, which bills 40 KB more,"
         yield (
             f"A backup has {size_of(size)}, and of objects under {size_of(_SMALLEST_MOVED)} S3 moves {unmoved} to a "
-            "cheaper class: infrequent_access_after_days and glacier_after_days save nothing; leave them out."
+            "cheaper class: infrequent_access_after_days and glacier_after_days save nothing; set them to 0."
         )
     if "GLACIER" not in table.days and kept_days > 180 and size >= _SMALLEST_MOVED:
         moved = runs * (kept_days - 90) / 30.4 * size / _GB

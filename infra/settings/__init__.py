@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import tomllib
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
@@ -75,6 +76,14 @@ class Settings(Section):
             for name in names:
                 if names.count(name) > 1:
                     raise ValueError(f"[[backups.tables]]: two have the {what} {name}; each needs its own")
+        timed = {f"the schedule {plan.schedule_name}": (plan.expression, plan.time_zone) for plan in plans}
+        if self.vault.enabled:
+            timed |= {
+                f"the rule {rule.name} of [vault]": (rule.expression, rule.time_zone) for rule in self.vault.rules
+            }
+        for what, (expression, zone) in timed.items():
+            if next(schedules.parse(expression, zone).after(datetime.now(UTC)), None) is None:
+                raise ValueError(f"{what}: {expression} does not fire any more; nothing would be backed up")
         for plan in plans:
             check_window(plan.expression, plan.time_zone, plan.window_minutes)
             region = plan.how.replicate_to
@@ -85,6 +94,39 @@ class Settings(Section):
                     f"{self.replica_bucket_name(region)!r} is longer than S3's 63 characters; set "
                     "backups.replica_bucket_prefix"
                 )
+
+    def _check_names(self) -> None:
+        """Refuse one name for two things: AWS may take the second for the first, and both would share it."""
+        buckets = {"site.bucket_name": self.site.bucket_name, "backups.bucket_name": self.backups.bucket_name}
+        if self.audit.enabled:
+            buckets["audit.bucket_name"] = self.audit_bucket_name
+        if self.state.bucket:
+            buckets["state.bucket"] = self.state.bucket
+        for plan in self.backed_up_tables:
+            if region := plan.how.replicate_to:
+                buckets[f"the copies in {region}"] = self.replica_bucket_name(region)
+        tables = {"backups.history_table_name": self.backups.history_table_name}
+        tables |= {f"the table {plan.table_name}": plan.table_name for plan in self.backed_up_tables}
+        for kind, named in (("bucket", buckets), ("table", tables)):
+            for one, other in itertools.combinations(named, 2):
+                if named[one] == named[other]:
+                    raise ValueError(f"{one} and {other} are the same {kind}, {named[one]}; each needs its own")
+
+    def _check_selected(self) -> None:
+        """Refuse a plan of AWS Backup that leaves the records out by their tag."""
+        tag = {"backup": self.records.backup_tag}
+        by_tags = [each for each in self.vault.selections if not each.resources]
+        if len(by_tags) < len(self.vault.selections) or not self.vault.enabled:
+            return
+        if not any(
+            tag.items() & each.any_tags.items()
+            or (each.all_tags and each.all_tags.items() <= tag.items() | self.tags.items())
+            for each in by_tags
+        ):
+            raise ValueError(
+                f"[vault] selections: none selects the tag backup = {self.records.backup_tag!r} of the records' table, "
+                "so AWS Backup would not back it up; set records.backup_tag to a value that one selects"
+            )
 
     def _check_watched(self) -> None:
         timings = {
@@ -100,6 +142,12 @@ class Settings(Section):
                 silence = schedules.longest_silence(expression, zone, window, grace)
             except schedules.ScheduleError as error:
                 raise ValueError(f"the schedule of the {what}: {error}") from None
+            if timedelta(days=self.backups.history_days) < 2 * silence:
+                raise ValueError(
+                    f"[backups] history_days = {self.backups.history_days} is less than twice the {silence} that the "
+                    f"schedule of the {what} may leave without a success: the last one would be forgotten before it is "
+                    "missed"
+                )
             if silence > LOOKS_BACK and not self.weekly_report.enabled:
                 raise ValueError(
                     f"the schedule of the {what}: {expression} may leave {silence} without a success, and CloudWatch "
@@ -183,6 +231,7 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        self._check_names()
         if self.audit.enabled and len(self.audit_bucket_name) > 63:
             raise ValueError(
                 f"[audit] bucket_name: {self.audit_bucket_name!r} is longer than S3's 63 characters; set one"
@@ -197,6 +246,7 @@ class Settings(Section):
                 "name a bucket in [state]"
             )
         self._check_fleet()
+        self._check_selected()
         if self.monitoring.enabled:
             self._check_watched()
         if self.snapshots.destination_region == self.region:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 from urllib.parse import urlencode
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from infra.settings.fields import (
+    NEVER,
     BucketName,
     FunctionName,
     QueueName,
@@ -52,11 +53,11 @@ class TableBackups(Section):
     read_units_per_second: float | None = Field(
         None, gt=0, description="Ceiling of what a scan reads; leave out for none. A unit is two blocks of 4 KB."
     )
-    infrequent_access_after_days: int | None = Field(
-        30, ge=30, description="Days until a backup moves to Standard-IA (S3: 30 or more); leave out for never."
+    infrequent_access_after_days: Annotated[int | None, NEVER] = Field(
+        30, ge=30, description="Days until a backup moves to Standard-IA (S3: 30 or more); 0 for never."
     )
-    glacier_after_days: int | None = Field(
-        90, ge=1, description="Days until it moves to Glacier Flexible Retrieval; leave out for never."
+    glacier_after_days: Annotated[int | None, NEVER] = Field(
+        90, ge=1, description="Days until it moves to Glacier Flexible Retrieval; 0 for never."
     )
     expire_after_days: int = Field(365, ge=1, description="Days until it is deleted.")
     tags: Annotated[
@@ -156,6 +157,14 @@ class Backups(TableBackups):
     )
     timeout_seconds: int = Field(900, ge=1, le=900, description="Time limit, seconds (Lambda: up to 900).")
     reserved_concurrency: int = Field(-1, ge=-1, le=1000, description="Executions at once kept for it; -1 for none.")
+
+    @field_validator("reserved_concurrency")
+    @classmethod
+    def _may_run(cls, executions: int) -> int:
+        if executions == 0:
+            raise ValueError("0 keeps the function from running at all; write 1 or more, or -1 for none")
+        return executions
+
     finish_function_name: FunctionName = Field(
         "FinishStudentExport", description="Function that an export's manifest wakes."
     )

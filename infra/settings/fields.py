@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from handlers import schedules
 
@@ -41,6 +41,17 @@ def check_window(expression: str, time_zone: str, minutes: int) -> None:
         )
 
 
+def _of_aws(region: str) -> str:
+    # The stack writes ARNs of the partition `aws`.
+    if region.startswith(("cn-", "us-gov-", "us-iso", "eusc-")):
+        raise ValueError("Regions of AWS in China, of GovCloud and of the other partitions are not supported")
+    return region
+
+
+def _never(days: object) -> object:
+    return None if days == 0 and not isinstance(days, bool) else days
+
+
 # The log retentions that CloudWatch Logs takes, in days (API reference, PutRetentionPolicy).
 RetentionDays = Literal[
     1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653
@@ -50,7 +61,9 @@ BucketName = Annotated[
     Field(min_length=3, max_length=63, pattern=r"^[a-z0-9][a-z0-9.-]*[a-z0-9]$"),
     AfterValidator(_bucket_name),
 ]
-Region = Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
+Region = Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$"), AfterValidator(_of_aws)]
+# TOML has no null, so 0 is what says never where the default is a number of days.
+NEVER = BeforeValidator(_never)
 KEY_ARN = r"^arn:aws:kms:[a-z0-9-]+:\d{12}:key/.+$"
 RoleName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\w+=,.@-]+$")]
 FunctionName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]

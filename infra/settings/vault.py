@@ -236,6 +236,16 @@ class Vault(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        for name in ("rules", "selections"):
+            if self.enabled and not getattr(self, name):
+                raise ValueError(
+                    f"{name} is empty, so nothing would be backed up; set enabled = false if that is meant"
+                )
+        for selection in self.selections:
+            if "*" in selection.not_resources:
+                raise ValueError(f"the selection {selection.name} leaves out everything: not_resources has '*'")
+        if self.region_opt_in.get("DynamoDB") is False:
+            raise ValueError("region_opt_in switches DynamoDB off, so the records would not be backed up")
         names = [rule.name for rule in self.rules]
         for name in names:
             if names.count(name) > 1:

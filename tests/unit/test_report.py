@@ -308,3 +308,20 @@ def test_what_cannot_be_known_is_not_measured(schedule: None, backup: run.Backup
     assert ages.measure(replace(gathered, executions=unknown), [table], now) == {"studentData": {}}
     assert ages.measure(replace(gathered, objects=unknown), [table], now)["studentData"].keys() == {"DrillAgeSeconds"}
     assert ages.measure(replace(gathered, executions=[]), [table], now) == {"studentData": {}}
+
+
+@pytest.mark.parametrize(
+    "odd", [{"status": None}, {"startedAt": "yesterday"}, {"startedAt": "2025-07-08T00:00:00"}, {"items": "many"}]
+)
+def test_a_row_that_cannot_be_read_is_named_and_nothing_is_good(
+    schedule: None, backup: run.Backup, odd: dict[str, str | None]
+) -> None:
+    made(backup)
+    dynamodb, table = boto3.client("dynamodb"), ENVIRONMENT.history_table_name
+    [row] = [item for item in dynamodb.scan(TableName=table)["Items"] if "kind" in item]
+    changed = {name: value for name, value in row.items() if name not in odd}
+    changed |= {"id": {"S": "odd"}} | {name: {"S": value} for name, value in odd.items() if value}
+    dynamodb.put_item(TableName=table, Item=changed)
+    found = seen(MIDNIGHT + timedelta(hours=4))
+    assert not found.is_good
+    assert any("the row 'odd' of the history" in line for line in found.unknown)

@@ -107,6 +107,18 @@ def test_the_environments_of_the_project_are_valid() -> None:
             'frequency = "daily"\nschedule_name = "DailyDynamoDBBackup"', "two have the schedule DailyDynamoDBBackup"
         ),
         table('schedule_expression = "at(2100-01-01T00:00:00)"', "fires once at most"),
+        ("[records]", "[vault]\nrules = []\n[records]", "rules is empty, so nothing would be backed up"),
+        ("[records]", "[vault]\nselections = []\n[records]", "selections is empty"),
+        ("[records]", "[vault.region_opt_in]\nDynamoDB = false\n[records]", "the records would not be backed up"),
+        ("[records]", '[records]\nbackup_tag = "weekly"', "none selects the tag backup = 'weekly'"),
+        rule('[[vault.selections]]\nany_tags = { backup = "daily" }\nnot_resources = ["*"]', "leaves out everything"),
+        rule('schedule_expression = "cron(0 5 ? * * 2025)"', "does not fire any more"),
+        ("cron(0 0 * * ? *)", "cron(0 0 * * ? 2025)", "does not fire any more"),
+        ("student-backup-20250706", "student-management-website-2025", "are the same bucket"),
+        ("flexible_window_minutes = 5", 'history_table_name = "studentData"', "are the same table"),
+        ("flexible_window_minutes = 5", "history_days = 10", "forgotten before it is missed"),
+        ("flexible_window_minutes = 5", "reserved_concurrency = 0", "keeps the function from running at all"),
+        ('region = "us-east-1"', 'region = "cn-north-1"', "are not supported"),
         ("[records]", "[vault]\naudit_manager = true\n[records]", "say aws_config_records = true"),
         rule('[[vault.selections]]\nresources = ["arn:aws:s3:::b"]', "set s3_buckets = true"),
         table('schedule_expression = "rate(5 minutes)"', "flexible_window_minutes = 5 is not shorter than the 0:05:00"),
@@ -134,3 +146,13 @@ def test_settings_cannot_change() -> None:
     settings = load(ENVIRONMENTS / "workshop.toml")
     with pytest.raises(ValueError, match="frozen"):
         settings.region = "eu-west-1"  # type: ignore[misc]
+
+
+def test_a_storage_class_can_be_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "never.toml"
+    never = "infrequent_access_after_days = 0\nglacier_after_days = 0\nexpire_after_days = 60"
+    path.write_text(WORKSHOP.replace("flexible_window_minutes = 5", never))
+    backups = load(path).backups
+    assert (backups.infrequent_access_after_days, backups.glacier_after_days) == (None, None)
+    [table] = load(path).reported_tables
+    assert table.days == {"STANDARD": 60}
