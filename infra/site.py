@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from string import Template
 from typing import Any
+from urllib.parse import quote
 
 from cdktf import AssetType, TerraformAsset
 from cdktf_cdktf_provider_aws.cloudfront_distribution import (
@@ -232,7 +233,7 @@ class Site(Construct):
             **{header.lower(): value for header, value in _HEADERS.items()},
         }
         code = Template(_MISSING_PAGE.read_text("utf-8")).substitute(
-            FILES=json.dumps([f"/{path.name}" for path in _files()]),
+            FILES=json.dumps([f"/{quote(path.name)}" for path in _files()]),
             HEADERS=json.dumps({header: {"value": value} for header, value in headers.items()}),
             PAGE=json.dumps((SITE / "error.html").read_text("utf-8")),
         )

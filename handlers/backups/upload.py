@@ -74,6 +74,8 @@ class Upload:
 
     def flush(self) -> None:
         """Send what there is as a part: after this nothing of the object is in memory, and no more may be written."""
+        if self._upload_id and not self._buffer:
+            return
         if not self._upload_id:
             created = self._s3.create_multipart_upload(
                 **self._target, ContentType=self._content_type, **_ALGORITHM, **_WHOLE_OBJECT

@@ -38,12 +38,12 @@ def _ages(facts: Facts, table: str, now: datetime) -> dict[str, float]:
     if not of_table:
         return {}
     first = min(each.started_at for each in of_table)
-    passed = [each for each in of_table if each.kind == "drill" and each.status == "completed"]
-    ages = {"DrillAgeSeconds": (now - max(map(_end, passed), default=first)).total_seconds()}
+    passed = [_end(each) for each in of_table if each.kind == "drill" and each.status == "completed"]
+    ends = {"DrillAgeSeconds": max(passed, default=first)}
     if not isinstance(facts.objects, Unknown):
-        good = [each for each in of_table if is_seen(each, facts)]
-        ages["BackupAgeSeconds"] = (now - max(map(_end, good), default=first)).total_seconds()
-    return ages
+        ends["BackupAgeSeconds"] = max((_end(each) for each in of_table if is_seen(each, facts)), default=first)
+    # What ended in the future ended at a time that is not known.
+    return {name: (now - end).total_seconds() for name, end in ends.items() if end <= now}
 
 
 def _end(execution: Execution) -> datetime:

@@ -202,6 +202,17 @@ def test_an_upload_in_parts_has_the_checksum_of_the_whole(aws: None) -> None:
     assert (uploaded.crc32, head["ChecksumCRC32"]) == (crc32_of(body), crc32_of(body))
 
 
+def test_an_upload_that_ends_with_a_part_sends_no_empty_one(aws: None) -> None:
+    s3 = boto3.client("s3")
+    one = upload.Upload(s3, bucket="student-backup", key="k", content_type="text/plain")
+    one.write(b"x" * PART_BYTES)
+    one.flush()
+    [pending] = s3.list_multipart_uploads(Bucket="student-backup")["Uploads"]
+    parts = s3.list_parts(Bucket="student-backup", Key="k", UploadId=pending["UploadId"])["Parts"]
+    assert [part["Size"] for part in parts] == [PART_BYTES]
+    one.complete()
+
+
 def test_a_row_has_the_checksum_of_the_object(backup: run.Backup) -> None:
     put(SV001={})
     row = backup.run(scheduled(), holder="a", deadline=soon())

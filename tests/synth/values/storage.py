@@ -374,3 +374,8 @@ def json_texts_are_json_and_policies_of_the_current_version(view: View) -> Itera
                     document = json.loads(resource[attribute])
                     if "policy" in attribute:
                         yield from differs(f"{kind}.{name}'s version", document.get("Version"), "2012-10-17")
+                        for statement in document["Statement"]:
+                            needed = {"Effect", "Action"} | (
+                                {"Resource"} if attribute != "assume_role_policy" else set()
+                            )
+                            yield from (f"{kind}.{name} has no {part}" for part in sorted(needed - statement.keys()))
