@@ -74,16 +74,20 @@ def key_names(definition: Definition) -> list[str]:
     return [key["AttributeName"] for key in sorted(definition["keySchema"], key=lambda key: str(key["KeyType"]))]
 
 
-def create(dynamodb: Any, definition: Definition, table_name: str, *, scratch: bool) -> None:
-    """Make a table of a definition, and wait until it can be written.
-
-    Point-in-time recovery is on before the first item. Time to live and deletion protection are left for `finish`: the
-    one would delete what has expired before it is compared, the other would keep a failed restore from being cleared
-    away.
+def create(
+    dynamodb: Any,
+    definition: Definition,
+    table_name: str,
+    *,
+    scratch: bool,
+    waiting: Callable[[], None] = lambda: None,
+) -> None:
+    """Create a table from a definition and prepare it for writing; see `prepare`.
 
     Arguments:
-        scratch: for a table that will be thrown away: on demand, without the tags (by which others select tables), the
-            stream, the recovery.
+        scratch: the table will be deleted: on demand, without tags (by which others select tables), stream and
+            point-in-time recovery.
+        waiting: called before each poll; what it raises ends the wait.
 
     Raises:
         TableExists: there is one of that name.
@@ -92,11 +96,28 @@ def create(dynamodb: Any, definition: Definition, table_name: str, *, scratch: b
         dynamodb.create_table(**_creation(definition, table_name, scratch))
     except dynamodb.exceptions.ResourceInUseException:
         raise TableExists(f"there is a table {table_name} already; it was left as it is") from None
-    _wait(lambda: dynamodb.describe_table(TableName=table_name)["Table"]["TableStatus"] == "ACTIVE")
+    prepare(dynamodb, definition, table_name, scratch=scratch, waiting=waiting)
+
+
+def prepare(
+    dynamodb: Any,
+    definition: Definition,
+    table_name: str,
+    *,
+    scratch: bool,
+    waiting: Callable[[], None] = lambda: None,
+) -> None:
+    """Wait until a table that was created can be written, and turn on its point-in-time recovery.
+
+    A second call changes nothing. Time to live and deletion protection are left for `finish`: the one would delete what
+    has expired before it is compared, the other would keep a failed restore from being cleared away.
+
+    Arguments:
+        scratch, waiting: as of `create`.
+    """
+    _wait(lambda: _is_active(dynamodb, table_name), waiting)
     if definition.get("pointInTimeRecovery") and not scratch:
-        dynamodb.update_continuous_backups(
-            TableName=table_name, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
-        )
+        _wait(lambda: _is_recoverable(dynamodb, table_name), waiting)
 
 
 def finish(dynamodb: Any, definition: Definition, table_name: str) -> None:
@@ -112,11 +133,8 @@ def finish(dynamodb: Any, definition: Definition, table_name: str) -> None:
 
 
 def delete(dynamodb: Any, table_name: str) -> None:
-    """Delete a table and wait until it is gone; one that is not there is as good."""
-    try:
-        dynamodb.delete_table(TableName=table_name)
-    except dynamodb.exceptions.ResourceNotFoundException:
-        return
+    """Delete a table and wait until it is gone; a missing table is no error."""
+    _wait(lambda: _is_deleting(dynamodb, table_name))
     _wait(lambda: not exists(dynamodb, table_name))
 
 
@@ -171,9 +189,41 @@ def _encrypted(described: dict[str, Any] | None) -> dict[str, Any] | None:
     return {"Enabled": True, "SSEType": described.get("SSEType", "KMS"), **key}
 
 
-def _wait(is_so: Callable[[], bool]) -> None:
+def _wait(is_so: Callable[[], bool], waiting: Callable[[], None] = lambda: None) -> None:
     while not is_so():
+        waiting()
         time.sleep(_POLL_SECONDS)
+
+
+def _is_active(dynamodb: Any, table_name: str) -> bool:
+    try:
+        return bool(dynamodb.describe_table(TableName=table_name)["Table"]["TableStatus"] == "ACTIVE")
+    except dynamodb.exceptions.ResourceNotFoundException:
+        # DescribeTable is eventually consistent: a new table may not be found yet (API reference, "DescribeTable").
+        return False
+
+
+def _is_recoverable(dynamodb: Any, table_name: str) -> bool:
+    try:
+        dynamodb.update_continuous_backups(
+            TableName=table_name, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
+        )
+    except dynamodb.exceptions.ContinuousBackupsUnavailableException:
+        # DynamoDB enables backups of a new table some time after it is active (API reference,
+        # "UpdateContinuousBackups"; aws-amplify/amplify-backend issue 1654).
+        return False
+    return True
+
+
+def _is_deleting(dynamodb: Any, table_name: str) -> bool:
+    try:
+        dynamodb.delete_table(TableName=table_name)
+    except dynamodb.exceptions.ResourceNotFoundException:
+        return True
+    except dynamodb.exceptions.ResourceInUseException:
+        # DynamoDB deletes no table that it is creating or updating (API reference, "DeleteTable").
+        return False
+    return True
 
 
 def _throughput(described: dict[str, Any]) -> dict[str, int]:
