@@ -54,6 +54,7 @@ READS = (
     "backup:Describe*",
     "backup:Get*",
     "backup:List*",
+    "cloudfront:DescribeFunction",
     "cloudfront:Get*",
     "cloudfront:List*",
     "cloudtrail:DescribeTrails",
@@ -212,16 +213,18 @@ class GitHubStack(TerraformStack):
             else IamOpenidConnectProvider(self, "provider", url=f"https://{ISSUER}", client_id_list=[AUDIENCE]).arn
         )
         of_repository = f"repo:{github.repository}"
-        reads = [
-            Statement("ReadConfiguration", READS, ["*"]),
-            Statement("ReadSite", ["s3:GetObject", "s3:GetObjectTagging"], [_site(settings)]),
-        ]
+        site = Statement("ReadSite", ["s3:GetObject", "s3:GetObjectTagging"], [_site(settings)])
+        # The room for policies is small: what `Unnamed` allows is not said twice.
+        others = [action for action in READS if f"{action.partition(':')[0]}:*" not in UNNAMED]
         plan = self._role(
             "plan",
             github.plan_role_name,
             provider,
             [f"{of_repository}:pull_request", f"{of_repository}:ref:refs/heads/{github.branch}"],
-            {"Read": [*reads, *_state(settings, write=False)], "Never": _never(settings)},
+            {
+                "Read": [Statement("ReadConfiguration", READS, ["*"]), site, *_state(settings, write=False)],
+                "Never": _never(settings),
+            },
         )
         deploy = self._role(
             "deploy",
@@ -229,7 +232,7 @@ class GitHubStack(TerraformStack):
             provider,
             [f"{of_repository}:environment:{github.environment or settings.name}"],
             {
-                "Read": [*reads, *_state(settings, write=True)],
+                "Read": [Statement("ReadConfiguration", others, ["*"]), site, *_state(settings, write=True)],
                 "Deploy": list(_writes(settings, target, account)),
                 "Never": _never(settings),
             },
@@ -320,9 +323,10 @@ def _writes(settings: Settings, target: TerraformStack, account: str) -> Iterato
             conditions={"StringEquals": {"iam:AWSServiceName": list(BACKUP_SERVICES)}},
         )
     yield Statement("Unnamed", UNNAMED, ["*"])
+    # AWS Backup Developer Guide, "Access control": what CreateBackupVault needs of a key.
     yield Statement(
         "VaultKeys",
-        ["kms:CreateGrant", "kms:Decrypt", "kms:GenerateDataKey"],
+        ["kms:CreateGrant", "kms:Decrypt", "kms:GenerateDataKey", "kms:RetireGrant"],
         ["*"],
         conditions={"StringLike": {"kms:ViaService": "backup.*.amazonaws.com"}},
     )

@@ -181,11 +181,21 @@ class Settings(Section):
         """Return the bucket of the audit trail."""
         return self.audit.bucket_name or f"{self.backups.bucket_name}-audit"
 
+    @property
+    def reports_bucket_name(self) -> str:
+        """Return the bucket of Backup Audit Manager's reports."""
+        return f"{self.backups.bucket_name}-reports"
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.audit.enabled and len(self.audit_bucket_name) > 63:
             raise ValueError(
                 f"[audit] bucket_name: {self.audit_bucket_name!r} is longer than S3's 63 characters; set one"
+            )
+        if self.vault.enabled and self.vault.audit_manager and len(self.reports_bucket_name) > 63:
+            raise ValueError(
+                f"[vault] audit_manager: its reports' bucket {self.reports_bucket_name!r} is longer than S3's 63 "
+                "characters; shorten backups.bucket_name"
             )
         if any(copy.region == self.region for rule in self.vault.rules for copy in rule.copies):
             raise ValueError(

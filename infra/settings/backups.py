@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 from urllib.parse import urlencode
 
+from annotated_types import MaxLen
 from pydantic import Field, model_validator
 
 from infra.settings.fields import (
@@ -179,7 +180,8 @@ class Backups(TableBackups):
     )
     retry_attempts: int = Field(5, ge=0, le=185, description="Times the Scheduler tries again (0 to 185).")
     retry_hours: float = Field(2, ge=1 / 60, le=24, description="Hours for which it tries (60 seconds to 24 hours).")
-    dead_letter_queue_name: QueueName = Field(
+    # The queue of exports has `-exports` after it, and a queue's name has 80 characters.
+    dead_letter_queue_name: Annotated[QueueName, MaxLen(72)] = Field(
         "student-backup-dead-letters", description="Queue of the runs that the function failed."
     )
     schedule_dead_letter_queue_name: QueueName = Field(

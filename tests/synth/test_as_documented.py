@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from infra.backups import REPLICATION_EVENTS
-from infra.github import BACKUP_SERVICES
+from infra.github import BACKUP_SERVICES, READS
 from infra.settings import ENVIRONMENTS, load, load_all
 from tests.conftest import Stacks, synthesize, synthesize_settings
 
@@ -54,6 +55,33 @@ def test_the_deploying_role_may_do_all_that_the_provider_does_with_the_sites_fil
     assert linked["Condition"] == {"StringEquals": {"iam:AWSServiceName": list(BACKUP_SERVICES)}}
     for service, resource in zip(BACKUP_SERVICES, linked["Resource"], strict=True):
         assert resource.endswith(f":role/aws-service-role/{service}/*")
+
+
+def actions_of(stacks: Stacks, role: str, *sids: str) -> list[str]:
+    """Return what some statements of a role of the workflows allow."""
+    policies = stacks.resources("production-github", "aws_iam_role_policy")
+    known = [statements(each["policy"]) for id_, each in policies.items() if id_.startswith(f"{role}-")]
+    return [action for each in known for sid in sids if sid in each for action in listed(each[sid]["Action"])]
+
+
+@pytest.mark.parametrize("role", ["plan", "deploy"])
+@pytest.mark.parametrize("action", READS)
+def test_both_roles_may_read_what_the_provider_reads(stacks: Stacks, role: str, action: str) -> None:
+    allowed = actions_of(stacks, role, "ReadConfiguration", "Unnamed")
+    assert any(fnmatch.fnmatchcase(action, pattern) for pattern in allowed)
+
+
+def test_the_provider_describes_a_cloudfront_function(stacks: Stacks) -> None:
+    """It reads both stages by DescribeFunction, which no Get* or List* allows (aws_cloudfront_function)."""
+    assert "cloudfront:DescribeFunction" in actions_of(stacks, "plan", "ReadConfiguration")
+
+
+def test_the_deploying_role_may_make_a_vault_with_a_key_of_its_own(stacks: Stacks) -> None:
+    """AWS Backup Developer Guide, "Access control": CreateBackupVault."""
+    allowed = actions_of(stacks, "deploy", "ReadConfiguration", "Unnamed", "VaultKeys")
+    needed = {"CreateGrant", "Decrypt", "DescribeKey", "GenerateDataKey", "RetireGrant"}
+    assert {f"kms:{action}" for action in needed} <= set(allowed)
+    assert "backup-storage:MountCapsule" in allowed
 
 
 @pytest.mark.parametrize("env", ["local", "production"])
