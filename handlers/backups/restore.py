@@ -403,7 +403,9 @@ class _Work:
             S3BucketSource={"S3Bucket": self.bucket, "S3KeyPrefix": prefix},
             InputFormat="DYNAMODB_JSON",
             InputCompressionType=method.upper(),
-            TableCreationParameters=table.parameters(self._definition(), self.request.table_name),
+            TableCreationParameters=table.parameters(
+                self._definition(), self.request.table_name, self.dynamodb.meta.region_name
+            ),
         )["ImportTableDescription"]
         while True:
             found = self.dynamodb.describe_import(ImportArn=started["ImportArn"])["ImportTableDescription"]

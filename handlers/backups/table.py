@@ -85,15 +85,15 @@ def create(
     """Create a table from a definition and prepare it for writing; see `prepare`.
 
     Arguments:
-        scratch: the table will be deleted: on demand, without tags (by which others select tables), stream and
-            point-in-time recovery.
+        scratch: the table will be deleted: on demand, encrypted with AWS's own key, without tags (by which others
+            select tables), stream and point-in-time recovery.
         waiting: called before each poll; what it raises ends the wait.
 
     Raises:
         TableExists: there is one of that name.
     """
     try:
-        dynamodb.create_table(**_creation(definition, table_name, scratch))
+        dynamodb.create_table(**_creation(definition, table_name, dynamodb.meta.region_name, scratch))
     except dynamodb.exceptions.ResourceInUseException:
         raise TableExists(f"there is a table {table_name} already; it was left as it is") from None
     prepare(dynamodb, definition, table_name, scratch=scratch, waiting=waiting)
@@ -147,8 +147,12 @@ def exists(dynamodb: Any, table_name: str) -> bool:
     return True
 
 
-def parameters(definition: Definition, table_name: str) -> dict[str, Any]:
-    """Return what both `create_table` and `import_table` take of a definition."""
+def parameters(definition: Definition, table_name: str, region: str) -> dict[str, Any]:
+    """Return what both `create_table` and `import_table` take of a definition.
+
+    Arguments:
+        region: of the new table. A KMS key of another Region is replaced by AWS's own key there.
+    """
     billing = definition.get("billingMode", "PAY_PER_REQUEST")
     indexes = definition.get("globalSecondaryIndexes")
     given = {
@@ -157,14 +161,14 @@ def parameters(definition: Definition, table_name: str) -> dict[str, Any]:
         "AttributeDefinitions": definition["attributeDefinitions"],
         "BillingMode": billing,
         "ProvisionedThroughput": definition.get("provisionedThroughput"),
-        "SSESpecification": _encrypted(definition.get("encryption")),
+        "SSESpecification": _encrypted(definition.get("encryption"), region),
         "GlobalSecondaryIndexes": indexes,
     }
     return {name: value for name, value in given.items() if value}
 
 
-def _creation(definition: Definition, table_name: str, scratch: bool) -> dict[str, Any]:
-    given = parameters(definition, table_name)
+def _creation(definition: Definition, table_name: str, region: str, scratch: bool) -> dict[str, Any]:
+    given = parameters(definition, table_name, region)
     stream = definition.get("stream") or {}
     given |= {
         "LocalSecondaryIndexes": definition.get("localSecondaryIndexes"),
@@ -174,6 +178,8 @@ def _creation(definition: Definition, table_name: str, scratch: bool) -> dict[st
     }
     if scratch:
         given["BillingMode"] = "PAY_PER_REQUEST"
+        # AWS's own key, to which nobody needs a right (DynamoDB Developer Guide, "Encryption at rest: How it works").
+        given["SSESpecification"] = {"Enabled": True, "SSEType": "KMS"} if definition.get("encryption") else None
         given.pop("ProvisionedThroughput", None)
         given["GlobalSecondaryIndexes"] = [
             {name: value for name, value in index.items() if name != "ProvisionedThroughput"}
@@ -182,10 +188,11 @@ def _creation(definition: Definition, table_name: str, scratch: bool) -> dict[st
     return {name: value for name, value in given.items() if value}
 
 
-def _encrypted(described: dict[str, Any] | None) -> dict[str, Any] | None:
+def _encrypted(described: dict[str, Any] | None, region: str) -> dict[str, Any] | None:
     if not described:
         return None
-    key = {"KMSMasterKeyId": described["KMSMasterKeyArn"]} if "KMSMasterKeyArn" in described else {}
+    arn = str(described.get("KMSMasterKeyArn", ""))
+    key = {"KMSMasterKeyId": arn} if arn.startswith(f"arn:aws:kms:{region}:") else {}
     return {"Enabled": True, "SSEType": described.get("SSEType", "KMS"), **key}
 
 

@@ -15,8 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from handlers.backups import compression, drill, history, restore, stored, wire, write
+from handlers.backups import table as tables
 from handlers.backups.report import Reporter
 from handlers.backups.verify import Corrupted
+from tests.unit.aws import REGION
 from tests.unit.engine import (
     ENVIRONMENT,
     KEY,
@@ -265,6 +267,36 @@ def test_recovery_is_turned_on_by_the_next_try_if_the_first_was_stopped(
     restorer(clock, clients).run(new(key), holder="b")
     assert recovery_of("restored") == "ENABLED"
     assert list(table("restored")) == ["SV001"]
+
+
+@pytest.mark.parametrize(
+    ("region", "scratch", "key"),
+    [
+        (REGION, False, {"KMSMasterKeyId": f"arn:aws:kms:{REGION}:123456789012:key/1"}),
+        (REGION, True, {}),
+        ("eu-west-1", False, {}),
+    ],
+    ids=["as it was", "a scratch table", "another Region"],
+)
+def test_a_table_is_encrypted_by_a_key_that_the_caller_may_use(
+    aws: None, region: str, scratch: bool, key: dict[str, str]
+) -> None:
+    """A key is of one Region (KMS Developer Guide), and the drill has no right to a customer's."""
+    definition = {
+        "keySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
+        "attributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
+        "billingMode": "PAY_PER_REQUEST",
+        "encryption": {"SSEType": "KMS", "KMSMasterKeyArn": f"arn:aws:kms:{REGION}:123456789012:key/1"},
+    }
+    dynamodb = boto3.client("dynamodb", region_name=region)
+    asked: list[Any] = []
+
+    def note(params: dict[str, Any], **_: Any) -> None:
+        asked.append(params["SSESpecification"])
+
+    dynamodb.meta.events.register("provide-client-params.dynamodb.CreateTable", note)
+    tables.create(dynamodb, definition, "restored", scratch=scratch)
+    assert asked == [{"Enabled": True, "SSEType": "KMS"} | key]
 
 
 def test_the_comparison_sees_what_was_just_written(aws: None, mail: Mail, clock: Clock) -> None:
