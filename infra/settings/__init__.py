@@ -75,6 +75,12 @@ class Settings(Section):
             for name in names:
                 if names.count(name) > 1:
                     raise ValueError(f"[[backups.tables]]: two have the {what} {name}; each needs its own")
+        for table in self.backups.tables:
+            if table.kms_key_arn and table.kms_key_arn.split(":")[3] != self.region:
+                raise ValueError(
+                    f"kms_key_arn of {table.table_name} is not a key of {self.region}; a table's key is in the table's "
+                    "Region"
+                )
         for plan in plans:
             check_window(plan.expression, plan.time_zone, plan.window_minutes)
             region = plan.how.replicate_to

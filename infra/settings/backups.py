@@ -11,6 +11,7 @@ from annotated_types import MaxLen
 from pydantic import Field, model_validator
 
 from infra.settings.fields import (
+    KEY_ARN,
     BucketName,
     FunctionName,
     QueueName,
@@ -136,6 +137,12 @@ class FleetTable(TableBackups):
     schedule_name: ScheduleName | None = Field(None, description="Schedule; by default `Backup-<table>`.")
     key_prefix: str | None = Field(
         None, pattern=r"^[A-Za-z0-9!_.*'()/-]{1,512}$", description="What a key begins with; by default `<table>/`."
+    )
+    kms_key_arn: str | None = Field(
+        None,
+        pattern=KEY_ARN,
+        description="Customer-managed KMS key that encrypts the table: the function may then use it to read the table. "
+        "Leave out if the key is AWS's.",
     )
 
     @model_validator(mode="after")

@@ -240,3 +240,20 @@ def test_every_schedule_says_what_it_is_for_and_that_it_is_on(stacks: Stacks, en
     for name, schedule in stacks.resources(env, "aws_scheduler_schedule").items():
         assert schedule["state"] == "ENABLED", name
         assert len(schedule["description"]) > 20, name
+
+
+def test_the_backup_may_use_the_key_of_a_table_that_has_one_of_its_own(tmp_path: Path) -> None:
+    """DynamoDB decrypts in the name of who reads the table: aws/aws-cdk issue 10010."""
+    local, key = load(ENVIRONMENTS / "local.toml"), "arn:aws:kms:ap-southeast-1:123456789012:key/1"
+    tables = [table.model_copy(update={"kms_key_arn": key}) for table in local.backups.tables]
+    backups = local.backups.model_copy(update={"tables": tables})
+    stacks = synthesize_settings(local.model_copy(update={"backups": backups}), tmp_path)
+    made = stacks.resources("local", "aws_iam_role_policy").values()
+    [use] = [statements(each["policy"])["UseFleetKeys"] for each in made if each["name"] == "UseFleetKeys"]
+    assert (use["Action"], use["Resource"]) == (["kms:Decrypt", "kms:DescribeKey"], key)
+    assert use["Condition"] == {"StringEquals": {"kms:ViaService": "dynamodb.ap-southeast-1.amazonaws.com"}}
+
+
+def test_without_such_a_table_the_backup_may_use_no_key(stacks: Stacks) -> None:
+    for env in ALL:
+        assert all(each["name"] != "UseFleetKeys" for each in stacks.resources(env, "aws_iam_role_policy").values())

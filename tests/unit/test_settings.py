@@ -111,6 +111,9 @@ def test_the_environments_of_the_project_are_valid() -> None:
         rule('[[vault.selections]]\nresources = ["arn:aws:s3:::b"]', "set s3_buckets = true"),
         table('schedule_expression = "rate(5 minutes)"', "flexible_window_minutes = 5 is not shorter than the 0:05:00"),
         ("[records]", '[snapshots]\ndestination_region = "us-east-1"\n[records]', "where the databases are"),
+        table(
+            'frequency = "daily"\nkms_key_arn = "arn:aws:kms:eu-west-1:123456789012:key/1"', "is not a key of us-east-1"
+        ),
         # Names that others are made of: AWS refuses the longer ones in the middle of an apply.
         ("[records]", f'[events]\nbus_name = "{"x" * 49}"\n[records]', "events.bus_name = 'xxx"),
         ("[records]", '[events]\nbus_name = "a/b"\n[records]', "events.bus_name = 'a/b'"),
