@@ -129,6 +129,16 @@ class Backups(Construct):
             ],
             arns,
         )
+        keys = sorted({table.kms_key_arn for table in settings.backups.tables if table.kms_key_arn})
+        if keys:
+            # DynamoDB decrypts in the caller's name (KMS Developer Guide, "How Amazon DynamoDB uses AWS KMS";
+            # aws/aws-cdk issue 10010).
+            self.function.allow(
+                "UseFleetKeys",
+                ["kms:Decrypt", "kms:DescribeKey"],
+                keys,
+                {"StringEquals": {"kms:ViaService": f"dynamodb.{settings.region}.amazonaws.com"}},
+            )
         exported = [arn for arn, plan in zip(arns, fleet, strict=True) if plan.how.engine != "scan"]
         if exported:
             self.function.allow("ExportFleet", ["dynamodb:ExportTableToPointInTime"], exported)

@@ -13,8 +13,10 @@ from cdktf import TerraformOutput, TerraformStack
 from cdktf_cdktf_provider_aws.cloudtrail import Cloudtrail
 from cdktf_cdktf_provider_aws.dynamodb_table import DynamodbTable
 from cdktf_cdktf_provider_aws.iam_openid_connect_provider import IamOpenidConnectProvider
+from cdktf_cdktf_provider_aws.iam_policy import IamPolicy
 from cdktf_cdktf_provider_aws.iam_role import IamRole
 from cdktf_cdktf_provider_aws.iam_role_policy import IamRolePolicy
+from cdktf_cdktf_provider_aws.iam_role_policy_attachment import IamRolePolicyAttachment
 from cdktf_cdktf_provider_aws.lambda_function import LambdaFunction
 from cdktf_cdktf_provider_aws.s3_bucket import S3Bucket
 from cdktf_cdktf_provider_aws.scheduler_schedule_group import SchedulerScheduleGroup
@@ -29,10 +31,8 @@ from infra.shapes import policy
 from infra.shapes.accepted import accept
 from infra.shapes.policy import Statement
 
-accept(
-    "aws_iam_role_policy",
-    {"CKV_AWS_355": "what the provider reads of a configuration is named by ids that a policy cannot know"},
-)
+for _kind in ("aws_iam_policy", "aws_iam_role_policy"):
+    accept(_kind, {"CKV_AWS_355": "what the provider reads of a configuration is named by ids that no policy knows"})
 accept(
     "aws_iam_role_policy",
     {
@@ -47,6 +47,9 @@ ISSUER = "token.actions.githubusercontent.com"
 AUDIENCE = "sts.amazonaws.com"
 # Characters of all inline policies of a role, without white space (IAM User Guide, "IAM and AWS STS quotas").
 _LARGEST = 10_240
+# Characters of a customer managed policy (the same page), and the policy that is one.
+_LARGEST_MANAGED = 6_144
+_MANAGED = "Read"
 # What the provider reads to compare a resource with its configuration. Source: Service Authorization Reference.
 READS = (
     "apigateway:GET",
@@ -212,16 +215,18 @@ class GitHubStack(TerraformStack):
             else IamOpenidConnectProvider(self, "provider", url=f"https://{ISSUER}", client_id_list=[AUDIENCE]).arn
         )
         of_repository = f"repo:{github.repository}"
-        reads = [
-            Statement("ReadConfiguration", READS, ["*"]),
-            Statement("ReadSite", ["s3:GetObject", "s3:GetObjectTagging"], [_site(settings)]),
-        ]
+        site = Statement("ReadSite", ["s3:GetObject", "s3:GetObjectTagging"], [_site(settings)])
+        # The room for policies is small: what `Unnamed` allows is not said twice.
+        others = [action for action in READS if f"{action.partition(':')[0]}:*" not in UNNAMED]
         plan = self._role(
             "plan",
             github.plan_role_name,
             provider,
             [f"{of_repository}:pull_request", f"{of_repository}:ref:refs/heads/{github.branch}"],
-            {"Read": [*reads, *_state(settings, write=False)], "Never": _never(settings)},
+            {
+                "Read": [Statement("ReadConfiguration", READS, ["*"]), site, *_state(settings, write=False)],
+                "Never": _never(settings),
+            },
         )
         deploy = self._role(
             "deploy",
@@ -229,7 +234,7 @@ class GitHubStack(TerraformStack):
             provider,
             [f"{of_repository}:environment:{github.environment or settings.name}"],
             {
-                "Read": [*reads, *_state(settings, write=True)],
+                "Read": [Statement("ReadConfiguration", others, ["*"]), site, *_state(settings, write=True)],
                 "Deploy": list(_writes(settings, target, account)),
                 "Never": _never(settings),
             },
@@ -252,17 +257,28 @@ class GitHubStack(TerraformStack):
             conditions={"StringEquals": {f"{ISSUER}:aud": AUDIENCE, f"{ISSUER}:sub": list(subjects)}},
         )
         role = IamRole(self, id_, name=name, assume_role_policy=policy.document(trust), max_session_duration=3600)
-        documents = {name: policy.document(*statements) for name, statements in policies.items()}
-        # The only references in them are to the account's number.
-        size = len(re.sub(r"\s", "", re.sub(r"\$\{[^}]*\}", "0" * 12, "".join(documents.values()))))
-        if size > _LARGEST:
-            raise ValueError(
-                f"the policies of {name} have {size:,} characters, and IAM takes {_LARGEST:,}: the environment names "
-                "too many resources; split it into two"
-            )
-        for policy_name, document in documents.items():
+        inline = {of: policy.document(*statements) for of, statements in policies.items() if of != _MANAGED}
+        managed = policy.document(*policies[_MANAGED])
+        for what, size, most in (
+            ("inline policies", _characters("".join(inline.values())), _LARGEST),
+            (f"policy {name}{_MANAGED}", _characters(managed), _LARGEST_MANAGED),
+        ):
+            if size > most:
+                raise ValueError(
+                    f"the {what} of {name} have {size:,} characters, and IAM takes {most:,}: the environment names too "
+                    "many resources; split it into two"
+                )
+        for policy_name, document in inline.items():
             IamRolePolicy(self, f"{id_}-{policy_name}", name=policy_name, role=role.id, policy=document)
+        # By itself, as IAM takes only so many characters of inline policies.
+        reads = IamPolicy(self, f"{id_}-reads", name=f"{name}{_MANAGED}", policy=managed)
+        IamRolePolicyAttachment(self, f"{id_}-may-read", role=role.name, policy_arn=reads.arn)
         return role
+
+
+def _characters(document: str) -> int:
+    """Return the characters that IAM counts; the only references are to the account's number."""
+    return len(re.sub(r"\s", "", re.sub(r"\$\{[^}]*\}", "0" * 12, document)))
 
 
 def _site(settings: Settings) -> str:
@@ -321,9 +337,10 @@ def _writes(settings: Settings, target: TerraformStack, account: str) -> Iterato
             conditions={"StringEquals": {"iam:AWSServiceName": list(BACKUP_SERVICES)}},
         )
     yield Statement("Unnamed", UNNAMED, ["*"])
+    # AWS Backup Developer Guide, "Access control": what CreateBackupVault needs of a key.
     yield Statement(
         "VaultKeys",
-        ["kms:CreateGrant", "kms:Decrypt", "kms:GenerateDataKey"],
+        ["kms:CreateGrant", "kms:Decrypt", "kms:GenerateDataKey", "kms:RetireGrant"],
         ["*"],
         conditions={"StringLike": {"kms:ViaService": "backup.*.amazonaws.com"}},
     )

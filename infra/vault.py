@@ -241,9 +241,7 @@ class Vault(Construct):
                 ]
             ),
         )
-        bucket = PrivateBucket(
-            self, "reports", name=f"{settings.backups.bucket_name}-reports", force_destroy=settings.force_destroy
-        )
+        bucket = PrivateBucket(self, "reports", name=settings.reports_bucket_name, force_destroy=settings.force_destroy)
         expire(self, "reports-lifecycle", bucket, [Ageing("reports", "", expire_days=365, noncurrent_days=30)])
         # S3 refuses a principal that does not exist. `python -m ops preflight --env ENV` finds the role or says how to
         # make it; a policy for everybody with this role as its condition might count as public.
@@ -352,7 +350,8 @@ class RestoreTesting(Construct):
                 "detail-type": ["Restore Job State Change"],
                 "detail": {
                     "status": ["COMPLETED"],
-                    "resourceType": ["DynamoDB"],
+                    # `DynamoDB.FullyManaged` where AWS Backup's advanced features are on, as they are in new accounts.
+                    "resourceType": [{"prefix": "DynamoDB"}],
                     "restoreTestingPlanArn": [{"exists": True}],
                 },
             },

@@ -292,7 +292,8 @@ class _Work:
     def compare(self) -> Outcome:
         """Compare the table as it is now with the backup."""
         self.progress.step("Comparing", self.total)
-        found = items_of(self.dynamodb, self.request.table_name)
+        # An eventually consistent read may miss what was just written.
+        found = items_of(self.dynamodb, self.request.table_name, is_consistent=True)
         return self.comparison.compare(map(item.fingerprint_of(self.names), self._counted(found)))
 
     def run(self, row: Row) -> Row:
@@ -306,9 +307,9 @@ class _Work:
             self._import()
             written = self.total
         else:
-            if self.request.is_new and not table.exists(self.dynamodb, self.request.table_name):
+            if self.request.is_new:
                 self.progress.step("Making the table", 0)
-                table.create(self.dynamodb, self._definition(), self.request.table_name, scratch=self.request.scratch)
+                self._make_table()
             written = self._write(is_resumed=is_resumed)
         outcome = self.compare()
         self._expect_equal(outcome)
@@ -333,17 +334,31 @@ class _Work:
             raise RestoreRefused(f"{self.request.key} does not say what the table was")
         return self.backup.table
 
+    def _make_table(self) -> None:
+        """Create the table, or go on where an earlier try was stopped."""
+        is_there = table.exists(self.dynamodb, self.request.table_name)
+        (table.prepare if is_there else table.create)(
+            self.dynamodb,
+            self._definition(),
+            self.request.table_name,
+            scratch=self.request.scratch,
+            waiting=self._beat_if_due,
+        )
+
     def _beat(self, values: Row) -> None:
         if self.heart:
             self.heart.beat(values)
+
+    def _beat_if_due(self) -> None:
+        if self.heart:
+            self.heart.beat_if_due({})
 
     def _counted(self, side: Iterator[bytes]) -> Iterator[bytes]:
         for number, found in enumerate(side, start=1):
             yield found
             if number % _COUNTED == 0:
                 self.progress.advance(_COUNTED)
-                if self.heart:
-                    self.heart.beat_if_due({})
+                self._beat_if_due()
 
     def _write(self, *, is_resumed: bool) -> int:
         wanted: bytearray | None = None
@@ -388,20 +403,23 @@ class _Work:
             S3BucketSource={"S3Bucket": self.bucket, "S3KeyPrefix": prefix},
             InputFormat="DYNAMODB_JSON",
             InputCompressionType=method.upper(),
-            TableCreationParameters=table.parameters(self._definition(), self.request.table_name),
+            TableCreationParameters=table.parameters(
+                self._definition(), self.request.table_name, self.dynamodb.meta.region_name
+            ),
         )["ImportTableDescription"]
         while True:
             found = self.dynamodb.describe_import(ImportArn=started["ImportArn"])["ImportTableDescription"]
             if found["ImportStatus"] not in {"IN_PROGRESS", "CANCELLING"}:
                 break
-            if self.heart:
-                self.heart.beat_if_due({})
+            self._beat_if_due()
             time.sleep(_POLL_SECONDS)
         if found["ImportStatus"] != "COMPLETED":
             raise RestoreRefused(
                 f"AWS's import {started['ImportArn']} ended as {found['ImportStatus']}: "
                 f"{found.get('FailureCode')}: {found.get('FailureMessage')}; {found.get('ErrorCount', 0):,} failed"
             )
+        # ImportTable takes no point-in-time recovery (API reference, "TableCreationParameters").
+        self._make_table()
 
     def _expect_equal(self, outcome: Outcome) -> None:
         # Into a table that others write to, what is there besides is theirs, and so is, with `missing`, what differs.
@@ -424,9 +442,15 @@ def _change_request(line: bytes) -> bytes:
     return change.read(line).request
 
 
-def items_of(dynamodb: Any, table_name: str, *, segments: int = 1, pace: Pace | None = None) -> Iterator[bytes]:
-    """Yield the items of a table as bytes."""
-    for page in scan.pages(dynamodb, table_name, segments=segments, pace=pace):
+def items_of(
+    dynamodb: Any, table_name: str, *, segments: int = 1, pace: Pace | None = None, is_consistent: bool = False
+) -> Iterator[bytes]:
+    """Yield the items of a table as bytes.
+
+    Arguments:
+        is_consistent: every write that was answered before is seen, for twice the read units.
+    """
+    for page in scan.pages(dynamodb, table_name, segments=segments, pace=pace, is_consistent=is_consistent):
         for found in page.items:
             yield bytes(found)
 

@@ -36,7 +36,7 @@ class ScanError(RuntimeError):
 
 
 def pages(
-    dynamodb: Any, table_name: str, *, segments: int = 1, pace: Pace | None = None
+    dynamodb: Any, table_name: str, *, segments: int = 1, pace: Pace | None = None, is_consistent: bool = False
 ) -> Generator[Page, None, None]:
     """Yield all pages of a table that have items, in no order when there are several segments.
 
@@ -44,6 +44,8 @@ def pages(
         dynamodb: a client of `wire.client`.
         segments: how many parts of the table to read at a time, 1 to 1,000,000; each has a page in memory.
         pace: the rate to keep, shared by the segments.
+        is_consistent: every write that was answered before is seen, for twice the read units (DynamoDB Developer Guide,
+            "DynamoDB read consistency").
 
     Raises:
         botocore.exceptions.ClientError: DynamoDB refused, after all retries.
@@ -51,11 +53,12 @@ def pages(
     """
     kept = pace or Pace()
     dynamodb.meta.events.register("needs-retry.dynamodb.Scan", _slow_down(kept), unique_id=f"pace-{id(kept)}")
+    options = {"ConsistentRead": True} if is_consistent else {}
     try:
         if segments == 1:
-            yield from _segment(dynamodb, table_name, {}, kept)
+            yield from _segment(dynamodb, table_name, options, kept)
         else:
-            yield from _merged(dynamodb, table_name, segments, kept)
+            yield from _merged(dynamodb, table_name, segments, options, kept)
     finally:
         dynamodb.meta.events.unregister("needs-retry.dynamodb.Scan", unique_id=f"pace-{id(kept)}")
 
@@ -68,11 +71,11 @@ def _slow_down(pace: Pace) -> Any:
     return look
 
 
-def _segment(dynamodb: Any, table_name: str, segment: dict[str, int], pace: Pace) -> Iterator[Page]:
+def _segment(dynamodb: Any, table_name: str, options: dict[str, Any], pace: Pace) -> Iterator[Page]:
     start: dict[str, Any] = {}
     while True:
         response = pace.patiently(
-            partial(dynamodb.scan, TableName=table_name, ReturnConsumedCapacity="TOTAL", **segment, **start)
+            partial(dynamodb.scan, TableName=table_name, ReturnConsumedCapacity="TOTAL", **options, **start)
         )
         if "Fault" in response:
             raise ScanError(f"DynamoDB answered the scan of {table_name} with {response['Fault']}")
@@ -94,7 +97,7 @@ def _key_value(value: dict[str, str]) -> dict[str, Any]:
     return {"B": base64.b64decode(value["B"])} if "B" in value else dict(value)
 
 
-def _merged(dynamodb: Any, table_name: str, segments: int, pace: Pace) -> Iterator[Page]:
+def _merged(dynamodb: Any, table_name: str, segments: int, options: dict[str, Any], pace: Pace) -> Iterator[Page]:
     """Yield the pages of all segments as they come; one is ready and one is at work in each segment, no more."""
     ready: queue.Queue[Page | BaseException | None] = queue.Queue(maxsize=1)
     stop = threading.Event()
@@ -109,7 +112,8 @@ def _merged(dynamodb: Any, table_name: str, segments: int, pace: Pace) -> Iterat
 
     def read(number: int) -> None:
         try:
-            for page in _segment(dynamodb, table_name, {"Segment": number, "TotalSegments": segments}, pace):
+            segment = options | {"Segment": number, "TotalSegments": segments}
+            for page in _segment(dynamodb, table_name, segment, pace):
                 hand_over(page)
                 if stop.is_set():
                     return

@@ -74,29 +74,50 @@ def key_names(definition: Definition) -> list[str]:
     return [key["AttributeName"] for key in sorted(definition["keySchema"], key=lambda key: str(key["KeyType"]))]
 
 
-def create(dynamodb: Any, definition: Definition, table_name: str, *, scratch: bool) -> None:
-    """Make a table of a definition, and wait until it can be written.
-
-    Point-in-time recovery is on before the first item. Time to live and deletion protection are left for `finish`: the
-    one would delete what has expired before it is compared, the other would keep a failed restore from being cleared
-    away.
+def create(
+    dynamodb: Any,
+    definition: Definition,
+    table_name: str,
+    *,
+    scratch: bool,
+    waiting: Callable[[], None] = lambda: None,
+) -> None:
+    """Create a table from a definition and prepare it for writing; see `prepare`.
 
     Arguments:
-        scratch: for a table that will be thrown away: on demand, without the tags (by which others select tables), the
-            stream, the recovery.
+        scratch: the table will be deleted: on demand, encrypted with AWS's own key, without tags (by which others
+            select tables), stream and point-in-time recovery.
+        waiting: called before each poll; what it raises ends the wait.
 
     Raises:
         TableExists: there is one of that name.
     """
     try:
-        dynamodb.create_table(**_creation(definition, table_name, scratch))
+        dynamodb.create_table(**_creation(definition, table_name, dynamodb.meta.region_name, scratch))
     except dynamodb.exceptions.ResourceInUseException:
         raise TableExists(f"there is a table {table_name} already; it was left as it is") from None
-    _wait(lambda: dynamodb.describe_table(TableName=table_name)["Table"]["TableStatus"] == "ACTIVE")
+    prepare(dynamodb, definition, table_name, scratch=scratch, waiting=waiting)
+
+
+def prepare(
+    dynamodb: Any,
+    definition: Definition,
+    table_name: str,
+    *,
+    scratch: bool,
+    waiting: Callable[[], None] = lambda: None,
+) -> None:
+    """Wait until a table that was created can be written, and turn on its point-in-time recovery.
+
+    A second call changes nothing. Time to live and deletion protection are left for `finish`: the one would delete what
+    has expired before it is compared, the other would keep a failed restore from being cleared away.
+
+    Arguments:
+        scratch, waiting: as of `create`.
+    """
+    _wait(lambda: _is_active(dynamodb, table_name), waiting)
     if definition.get("pointInTimeRecovery") and not scratch:
-        dynamodb.update_continuous_backups(
-            TableName=table_name, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
-        )
+        _wait(lambda: _is_recoverable(dynamodb, table_name), waiting)
 
 
 def finish(dynamodb: Any, definition: Definition, table_name: str) -> None:
@@ -112,11 +133,8 @@ def finish(dynamodb: Any, definition: Definition, table_name: str) -> None:
 
 
 def delete(dynamodb: Any, table_name: str) -> None:
-    """Delete a table and wait until it is gone; one that is not there is as good."""
-    try:
-        dynamodb.delete_table(TableName=table_name)
-    except dynamodb.exceptions.ResourceNotFoundException:
-        return
+    """Delete a table and wait until it is gone; a missing table is no error."""
+    _wait(lambda: _is_deleting(dynamodb, table_name))
     _wait(lambda: not exists(dynamodb, table_name))
 
 
@@ -129,8 +147,12 @@ def exists(dynamodb: Any, table_name: str) -> bool:
     return True
 
 
-def parameters(definition: Definition, table_name: str) -> dict[str, Any]:
-    """Return what both `create_table` and `import_table` take of a definition."""
+def parameters(definition: Definition, table_name: str, region: str) -> dict[str, Any]:
+    """Return what both `create_table` and `import_table` take of a definition.
+
+    Arguments:
+        region: of the new table. A KMS key of another Region is replaced by AWS's own key there.
+    """
     billing = definition.get("billingMode", "PAY_PER_REQUEST")
     indexes = definition.get("globalSecondaryIndexes")
     given = {
@@ -139,14 +161,14 @@ def parameters(definition: Definition, table_name: str) -> dict[str, Any]:
         "AttributeDefinitions": definition["attributeDefinitions"],
         "BillingMode": billing,
         "ProvisionedThroughput": definition.get("provisionedThroughput"),
-        "SSESpecification": _encrypted(definition.get("encryption")),
+        "SSESpecification": _encrypted(definition.get("encryption"), region),
         "GlobalSecondaryIndexes": indexes,
     }
     return {name: value for name, value in given.items() if value}
 
 
-def _creation(definition: Definition, table_name: str, scratch: bool) -> dict[str, Any]:
-    given = parameters(definition, table_name)
+def _creation(definition: Definition, table_name: str, region: str, scratch: bool) -> dict[str, Any]:
+    given = parameters(definition, table_name, region)
     stream = definition.get("stream") or {}
     given |= {
         "LocalSecondaryIndexes": definition.get("localSecondaryIndexes"),
@@ -156,6 +178,8 @@ def _creation(definition: Definition, table_name: str, scratch: bool) -> dict[st
     }
     if scratch:
         given["BillingMode"] = "PAY_PER_REQUEST"
+        # AWS's own key, to which nobody needs a right (DynamoDB Developer Guide, "Encryption at rest: How it works").
+        given["SSESpecification"] = {"Enabled": True, "SSEType": "KMS"} if definition.get("encryption") else None
         given.pop("ProvisionedThroughput", None)
         given["GlobalSecondaryIndexes"] = [
             {name: value for name, value in index.items() if name != "ProvisionedThroughput"}
@@ -164,16 +188,49 @@ def _creation(definition: Definition, table_name: str, scratch: bool) -> dict[st
     return {name: value for name, value in given.items() if value}
 
 
-def _encrypted(described: dict[str, Any] | None) -> dict[str, Any] | None:
+def _encrypted(described: dict[str, Any] | None, region: str) -> dict[str, Any] | None:
     if not described:
         return None
-    key = {"KMSMasterKeyId": described["KMSMasterKeyArn"]} if "KMSMasterKeyArn" in described else {}
+    arn = str(described.get("KMSMasterKeyArn", ""))
+    key = {"KMSMasterKeyId": arn} if arn.startswith(f"arn:aws:kms:{region}:") else {}
     return {"Enabled": True, "SSEType": described.get("SSEType", "KMS"), **key}
 
 
-def _wait(is_so: Callable[[], bool]) -> None:
+def _wait(is_so: Callable[[], bool], waiting: Callable[[], None] = lambda: None) -> None:
     while not is_so():
+        waiting()
         time.sleep(_POLL_SECONDS)
+
+
+def _is_active(dynamodb: Any, table_name: str) -> bool:
+    try:
+        return bool(dynamodb.describe_table(TableName=table_name)["Table"]["TableStatus"] == "ACTIVE")
+    except dynamodb.exceptions.ResourceNotFoundException:
+        # DescribeTable is eventually consistent: a new table may not be found yet (API reference, "DescribeTable").
+        return False
+
+
+def _is_recoverable(dynamodb: Any, table_name: str) -> bool:
+    try:
+        dynamodb.update_continuous_backups(
+            TableName=table_name, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
+        )
+    except dynamodb.exceptions.ContinuousBackupsUnavailableException:
+        # DynamoDB enables backups of a new table some time after it is active (API reference,
+        # "UpdateContinuousBackups"; aws-amplify/amplify-backend issue 1654).
+        return False
+    return True
+
+
+def _is_deleting(dynamodb: Any, table_name: str) -> bool:
+    try:
+        dynamodb.delete_table(TableName=table_name)
+    except dynamodb.exceptions.ResourceNotFoundException:
+        return True
+    except dynamodb.exceptions.ResourceInUseException:
+        # DynamoDB deletes no table that it is creating or updating (API reference, "DeleteTable").
+        return False
+    return True
 
 
 def _throughput(described: dict[str, Any]) -> dict[str, int]:

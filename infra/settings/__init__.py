@@ -84,6 +84,12 @@ class Settings(Section):
         for what, (expression, zone) in timed.items():
             if next(schedules.parse(expression, zone).after(datetime.now(UTC)), None) is None:
                 raise ValueError(f"{what}: {expression} does not fire any more; nothing would be backed up")
+        for table in self.backups.tables:
+            if table.kms_key_arn and table.kms_key_arn.split(":")[3] != self.region:
+                raise ValueError(
+                    f"kms_key_arn of {table.table_name} is not a key of {self.region}; a table's key is in the table's "
+                    "Region"
+                )
         for plan in plans:
             check_window(plan.expression, plan.time_zone, plan.window_minutes)
             region = plan.how.replicate_to
@@ -100,6 +106,8 @@ class Settings(Section):
         buckets = {"site.bucket_name": self.site.bucket_name, "backups.bucket_name": self.backups.bucket_name}
         if self.audit.enabled:
             buckets["audit.bucket_name"] = self.audit_bucket_name
+        if self.vault.audit_manager:
+            buckets["the reports' bucket"] = self.reports_bucket_name
         if self.state.bucket:
             buckets["state.bucket"] = self.state.bucket
         for plan in self.backed_up_tables:
@@ -229,12 +237,22 @@ class Settings(Section):
         """Return the bucket of the audit trail."""
         return self.audit.bucket_name or f"{self.backups.bucket_name}-audit"
 
+    @property
+    def reports_bucket_name(self) -> str:
+        """Return the bucket of Backup Audit Manager's reports."""
+        return f"{self.backups.bucket_name}-reports"
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
         self._check_names()
         if self.audit.enabled and len(self.audit_bucket_name) > 63:
             raise ValueError(
                 f"[audit] bucket_name: {self.audit_bucket_name!r} is longer than S3's 63 characters; set one"
+            )
+        if self.vault.enabled and self.vault.audit_manager and len(self.reports_bucket_name) > 63:
+            raise ValueError(
+                f"[vault] audit_manager: its reports' bucket {self.reports_bucket_name!r} is longer than S3's 63 "
+                "characters; shorten backups.bucket_name"
             )
         if any(copy.region == self.region for rule in self.vault.rules for copy in rule.copies):
             raise ValueError(

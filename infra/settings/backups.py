@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 from urllib.parse import urlencode
 
+from annotated_types import MaxLen
 from pydantic import Field, field_validator, model_validator
 
 from infra.settings.fields import (
+    KEY_ARN,
     NEVER,
     BucketName,
     FunctionName,
@@ -137,6 +139,12 @@ class FleetTable(TableBackups):
     key_prefix: str | None = Field(
         None, pattern=r"^[A-Za-z0-9!_.*'()/-]{1,512}$", description="What a key begins with; by default `<table>/`."
     )
+    kms_key_arn: str | None = Field(
+        None,
+        pattern=KEY_ARN,
+        description="Customer-managed KMS key that encrypts the table: the function may then use it to read the table. "
+        "Leave out if the key is AWS's.",
+    )
 
     @model_validator(mode="after")
     def _timed(self) -> Self:
@@ -188,7 +196,8 @@ class Backups(TableBackups):
     )
     retry_attempts: int = Field(5, ge=0, le=185, description="Times the Scheduler tries again (0 to 185).")
     retry_hours: float = Field(2, ge=1 / 60, le=24, description="Hours for which it tries (60 seconds to 24 hours).")
-    dead_letter_queue_name: QueueName = Field(
+    # The queue of exports has `-exports` after it, and a queue's name has 80 characters.
+    dead_letter_queue_name: Annotated[QueueName, MaxLen(72)] = Field(
         "student-backup-dead-letters", description="Queue of the runs that the function failed."
     )
     schedule_dead_letter_queue_name: QueueName = Field(

@@ -21,13 +21,22 @@ from infra.settings.fields import (
 class Events(Section):
     """The event bus."""
 
+    # Its archive has its name, and an archive's has 48 characters at most (EventBridge API reference, CreateArchive).
     bus_name: str = Field(
-        "student-events", pattern=r"^[/.\-_A-Za-z0-9]{1,256}$", description="Bus on which everything is put."
+        "student-events",
+        pattern=r"^[.\-_A-Za-z0-9]{1,48}$",
+        description="Bus on which everything is put, and its archive (EventBridge: up to 48 characters).",
     )
     log_retention_days: RetentionDays = Field(7, description="Days for which the bus's log group keeps every event.")
     archive_days: int = Field(
         30, ge=1, description="Days for which the archive keeps every event, to be replayed from."
     )
+
+    @model_validator(mode="after")
+    def _is_ours(self) -> Self:
+        if self.bus_name == "default":
+            raise ValueError("bus_name = 'default' is the account's own bus, which cannot be created; name another")
+        return self
 
 
 class SignUps(Section):

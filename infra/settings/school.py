@@ -37,7 +37,11 @@ class Functions(Section):
 class Api(Section):
     """The REST API."""
 
-    name: str = Field("student", min_length=1, description="Name of the REST API.")
+    # It is part of the names of a role (64 characters) and of a log group (IAM API reference, CreateRole; CloudWatch
+    # Logs API reference, CreateLogGroup).
+    name: str = Field(
+        "student", pattern=r"^[A-Za-z0-9_.-]{1,56}$", description="Name of the REST API (up to 56 characters)."
+    )
     stage: str = Field("prod", pattern=r"^[A-Za-z0-9_-]{1,128}$", description="Stage that the site is served from.")
     key_name: str = Field("StudentApiKey", min_length=1, description="Name of the API key that CloudFront adds.")
     usage_plan_name: str = Field("StudentUsagePlan", min_length=1, description="Name of the usage plan.")

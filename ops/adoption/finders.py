@@ -465,7 +465,14 @@ FINDERS: Mapping[str, Finder] = {
     "aws_lambda_permission": _permission,
     "aws_s3_bucket": _bucket,
     "aws_s3_bucket_lifecycle_configuration": _of_bucket("get_bucket_lifecycle_configuration", "Rules"),
-    "aws_s3_bucket_notification": _of_bucket("get_bucket_notification_configuration", "LambdaFunctionConfigurations"),
+    "aws_s3_bucket_notification": _described(
+        "s3",
+        "get_bucket_notification_configuration",
+        {"Bucket": "bucket"},
+        "{bucket}",
+        # Without a configuration the answer is empty. Putting one replaces all that there is, whoever is told by it.
+        there=lambda answer, _: any(name.endswith(("Configuration", "Configurations")) for name in answer),
+    ),
     "aws_s3_bucket_ownership_controls": _of_bucket("get_bucket_ownership_controls", "OwnershipControls"),
     "aws_s3_bucket_policy": _of_bucket("get_bucket_policy", "Policy"),
     "aws_s3_bucket_public_access_block": _of_bucket("get_public_access_block", "PublicAccessBlockConfiguration"),

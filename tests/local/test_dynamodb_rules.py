@@ -18,7 +18,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from handlers.backups import export, stored
+from handlers.backups import document, export, history, restore, scan, stored, table, wire
 from infra.settings import ENVIRONMENTS, load
 from ops import local
 from tests.conftest import Stacks
@@ -288,6 +288,28 @@ def test_a_read_that_is_not_consistent_may_not_see_the_last_writes(
 def test_by_default_every_read_sees_the_last_writes(clients: dict[str, Any], name: str) -> None:
     put(clients, name, "SV001")
     assert seen(clients, name, consistent=False) == [1, 1, 1, 1]
+
+
+def test_a_restore_is_compared_with_what_it_just_wrote(
+    clients: dict[str, Any], name: str, bare_port: int, late: None
+) -> None:
+    """An eventually consistent comparison would find an empty table."""
+    now = datetime.now(UTC)
+    dynamodb = wire.client(**local.options(bare_port, REGION))
+    items = [b'{"id":{"S":"SV%03d"}}' % number for number in range(30)]
+    definition = table.describe(dynamodb, name).definition
+    chunks = document.Writer().chunks(definition, now, [scan.Page(items, 1.0)], lambda: now)
+    clients["s3"].put_object(Bucket=name, Key="backup.json", Body=b"".join(chunks))
+    # The table of the fixture keeps the history: its key is the history's.
+    restorer = restore.Restore(
+        dynamodb=dynamodb,
+        s3=clients["s3"],
+        bucket=name,
+        history=history.History(dynamodb, name, days=1),
+        clock=lambda: datetime.now(UTC),
+    )
+    row = restorer.run(restore.Request("backup.json", f"{name}-restored", is_new=True), holder="a")
+    assert (row["status"], int(row["written"])) == ("completed", 30)
 
 
 def policies_of(stacks: Stacks, environment: str, bucket: str) -> tuple[list[dict[str, Any]], dict[str, Any], str]:

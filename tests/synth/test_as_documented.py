@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from infra.backups import REPLICATION_EVENTS
-from infra.github import BACKUP_SERVICES
+from infra.github import BACKUP_SERVICES, READS
 from infra.settings import ENVIRONMENTS, load, load_all
 from tests.conftest import Stacks, synthesize, synthesize_settings
 
@@ -54,6 +56,34 @@ def test_the_deploying_role_may_do_all_that_the_provider_does_with_the_sites_fil
     assert linked["Condition"] == {"StringEquals": {"iam:AWSServiceName": list(BACKUP_SERVICES)}}
     for service, resource in zip(BACKUP_SERVICES, linked["Resource"], strict=True):
         assert resource.endswith(f":role/aws-service-role/{service}/*")
+
+
+def actions_of(stacks: Stacks, role: str, *sids: str) -> list[str]:
+    """Return what some statements of a role of the workflows allow."""
+    kinds = ("aws_iam_policy", "aws_iam_role_policy")
+    policies = {id_: each for kind in kinds for id_, each in stacks.resources("production-github", kind).items()}
+    known = [statements(each["policy"]) for id_, each in policies.items() if id_.startswith(f"{role}-")]
+    return [action for each in known for sid in sids if sid in each for action in listed(each[sid]["Action"])]
+
+
+@pytest.mark.parametrize("role", ["plan", "deploy"])
+@pytest.mark.parametrize("action", READS)
+def test_both_roles_may_read_what_the_provider_reads(stacks: Stacks, role: str, action: str) -> None:
+    allowed = actions_of(stacks, role, "ReadConfiguration", "Unnamed")
+    assert any(fnmatch.fnmatchcase(action, pattern) for pattern in allowed)
+
+
+def test_the_provider_describes_a_cloudfront_function(stacks: Stacks) -> None:
+    """It reads both stages by DescribeFunction, which no Get* or List* allows (aws_cloudfront_function)."""
+    assert "cloudfront:DescribeFunction" in actions_of(stacks, "plan", "ReadConfiguration")
+
+
+def test_the_deploying_role_may_make_a_vault_with_a_key_of_its_own(stacks: Stacks) -> None:
+    """AWS Backup Developer Guide, "Access control": CreateBackupVault."""
+    allowed = actions_of(stacks, "deploy", "ReadConfiguration", "Unnamed", "VaultKeys")
+    needed = {"CreateGrant", "Decrypt", "DescribeKey", "GenerateDataKey", "RetireGrant"}
+    assert {f"kms:{action}" for action in needed} <= set(allowed)
+    assert "backup-storage:MountCapsule" in allowed
 
 
 @pytest.mark.parametrize("env", ["local", "production"])
@@ -212,3 +242,32 @@ def test_every_schedule_says_what_it_is_for_and_that_it_is_on(stacks: Stacks, en
     for name, schedule in stacks.resources(env, "aws_scheduler_schedule").items():
         assert schedule["state"] == "ENABLED", name
         assert len(schedule["description"]) > 20, name
+
+
+def test_the_backup_may_use_the_key_of_a_table_that_has_one_of_its_own(tmp_path: Path) -> None:
+    """DynamoDB decrypts in the name of who reads the table: aws/aws-cdk issue 10010."""
+    local, key = load(ENVIRONMENTS / "local.toml"), "arn:aws:kms:ap-southeast-1:123456789012:key/1"
+    tables = [table.model_copy(update={"kms_key_arn": key}) for table in local.backups.tables]
+    backups = local.backups.model_copy(update={"tables": tables})
+    stacks = synthesize_settings(local.model_copy(update={"backups": backups}), tmp_path)
+    made = stacks.resources("local", "aws_iam_role_policy").values()
+    [use] = [statements(each["policy"])["UseFleetKeys"] for each in made if each["name"] == "UseFleetKeys"]
+    assert (use["Action"], use["Resource"]) == (["kms:Decrypt", "kms:DescribeKey"], key)
+    assert use["Condition"] == {"StringEquals": {"kms:ViaService": "dynamodb.ap-southeast-1.amazonaws.com"}}
+
+
+def test_without_such_a_table_the_backup_may_use_no_key(stacks: Stacks) -> None:
+    for env in ALL:
+        assert all(each["name"] != "UseFleetKeys" for each in stacks.resources(env, "aws_iam_role_policy").values())
+
+
+def test_the_roles_of_the_workflows_leave_room_for_longer_names(stacks: Stacks) -> None:
+    """IAM counts 10,240 characters of a role's inline policies, without white space (IAM User Guide, "Quotas")."""
+    for role in ("plan", "deploy"):
+        inline = [
+            re.sub(r"\s", "", re.sub(r"\$\{[^}]*\}", "0" * 12, each["policy"]))
+            for id_, each in stacks.resources("production-github", "aws_iam_role_policy").items()
+            if id_.startswith(f"{role}-")
+        ]
+        # A name of 63 characters where the example has 26, in each of some 40 places.
+        assert sum(map(len, inline)) < 10_240 - 40 * 37, role

@@ -121,7 +121,7 @@ def test_no_list_of_blocks_holds_a_dict_at_synth(tmp_path: Path) -> None:
 
 def test_a_selection_by_all_tags_selects_by_them_and_not_everything(tmp_path: Path) -> None:
     local = load(ENVIRONMENTS / "local.toml")
-    selection = VaultSelection(name="Both", all_tags={"backup": "daily", "owner": "office"})
+    selection = VaultSelection(name="Both", all_tags={"Project": "Rollbook", "backup": "daily"})
     vault = local.vault.model_copy(update={"selections": [selection]})
     stacks = synthesize_settings(local.model_copy(update={"vault": vault}), tmp_path)
     [made] = stacks.resources("local", "aws_backup_selection").values()
@@ -129,8 +129,8 @@ def test_a_selection_by_all_tags_selects_by_them_and_not_everything(tmp_path: Pa
     assert made["condition"] == [
         {
             "string_equals": [
+                {"key": "aws:ResourceTag/Project", "value": "Rollbook"},
                 {"key": "aws:ResourceTag/backup", "value": "daily"},
-                {"key": "aws:ResourceTag/owner", "value": "office"},
             ]
         }
     ]

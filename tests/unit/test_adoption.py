@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from ops import terraform
 from ops.__main__ import app
-from ops.adoption.finders import AdoptionError, Found
+from ops.adoption.finders import FINDERS, AdoptionError, Found, Place
 from ops.adoption.search import Search
 from ops.plans import guard, review
 from ops.plans.changes import Action, parse
@@ -215,3 +215,15 @@ def test_of_a_provider_that_crashed_only_the_place_is_told() -> None:
     )
     assert terraform._reason(said) == "the provider itself crashed: nil pointer, in internal/service/s3/b.go:16"
     assert terraform._reason("Error: no\n") == "Error: no"
+
+
+def test_a_buckets_notifications_are_found_whoever_they_tell() -> None:
+    """A bucket has one configuration, and PutBucketNotificationConfiguration replaces it (S3 API reference)."""
+    with mock_aws():
+        s3, topic = boto3.client("s3"), boto3.client("sns").create_topic(Name="a")["TopicArn"]
+        s3.create_bucket(Bucket="by-hand", CreateBucketConfiguration={"LocationConstraint": REGION})
+        place, find = Place(ACCOUNT, REGION, boto3.client), FINDERS["aws_s3_bucket_notification"]
+        assert find(place, {"bucket": "by-hand"}) is None
+        told = {"TopicConfigurations": [{"TopicArn": topic, "Events": ["s3:ObjectCreated:*"]}]}
+        s3.put_bucket_notification_configuration(Bucket="by-hand", NotificationConfiguration=told)
+        assert find(place, {"bucket": "by-hand"}) == Found("by-hand")

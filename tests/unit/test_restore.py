@@ -15,8 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from handlers.backups import compression, drill, history, restore, stored, wire, write
+from handlers.backups import table as tables
 from handlers.backups.report import Reporter
 from handlers.backups.verify import Corrupted
+from tests.unit.aws import REGION
 from tests.unit.engine import (
     ENVIRONMENT,
     KEY,
@@ -160,6 +162,15 @@ def test_the_export_layout_is_read_by_its_documentation_and_by_import_table(
     assert table("restored") == table("studentData")
 
 
+def test_an_imported_table_has_recovery(aws: None, mail: Mail, clock: Clock) -> None:
+    """ImportTable takes no point-in-time recovery (DynamoDB API reference, "TableCreationParameters")."""
+    with_recovery()
+    put(SV001={})
+    key = backed_up(mail, clock, ("dynamodb-export", "gzip"))
+    restorer(clock).run(new(key, engine="import"), holder="a")
+    assert recovery_of("restored") == "ENABLED"
+
+
 @pytest.mark.parametrize("what", ["data/", "manifest-files.json", "manifest-summary.json"])
 def test_a_damaged_file_of_an_export_is_named(aws: None, mail: Mail, clock: Clock, what: str) -> None:
     put(SV001={}, SV002={})
@@ -191,6 +202,115 @@ def test_a_new_table_has_the_schema(aws: None, mail: Mail, clock: Clock) -> None
     assert recovery["PointInTimeRecoveryDescription"]["PointInTimeRecoveryStatus"] == "ENABLED"
     tags = dynamodb.list_tags_of_resource(ResourceArn=described["TableArn"])["Tags"]
     assert {"Key": "backup", "Value": "daily"} in tags
+
+
+def refuse_at_first(monkeypatch: pytest.MonkeyPatch, client: Any, operation: str, code: str, times: int) -> None:
+    """Have DynamoDB refuse an operation so many times before it carries it out."""
+    real = getattr(client, operation)
+    left = iter(range(times))
+
+    def call(**request: Any) -> Any:
+        if next(left, None) is not None:
+            raise client.exceptions.from_code(code)({"Error": {"Code": code, "Message": "not yet"}}, operation)
+        return real(**request)
+
+    monkeypatch.setattr(client, operation, call)
+    monkeypatch.setattr("handlers.backups.table._POLL_SECONDS", 0.001)
+
+
+def with_recovery() -> None:
+    boto3.client("dynamodb").update_continuous_backups(
+        TableName="studentData", PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
+    )
+
+
+def recovery_of(name: str) -> str:
+    found = boto3.client("dynamodb").describe_continuous_backups(TableName=name)["ContinuousBackupsDescription"]
+    return str(found["PointInTimeRecoveryDescription"]["PointInTimeRecoveryStatus"])
+
+
+def test_a_new_table_that_dynamodb_does_not_find_yet_is_waited_for(
+    aws: None, mail: Mail, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DynamoDB API reference, "DescribeTable": right after CreateTable it may answer ResourceNotFoundException."""
+    put(SV001={})
+    key, clients = backed_up(mail, clock), local()
+    # Refused before the creation, where there is no table yet, and after it.
+    refuse_at_first(monkeypatch, clients.dynamodb, "describe_table", "ResourceNotFoundException", times=5)
+    assert restorer(clock, clients).run(new(key), holder="a")["status"] == "completed"
+    assert list(table("restored")) == ["SV001"]
+
+
+def test_recovery_is_turned_on_as_soon_as_dynamodb_lets_it(
+    aws: None, mail: Mail, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DynamoDB API reference, "UpdateContinuousBackups": ContinuousBackupsUnavailableException of a new table."""
+    with_recovery()
+    put(SV001={})
+    key, clients = backed_up(mail, clock), local()
+    code = "ContinuousBackupsUnavailableException"
+    refuse_at_first(monkeypatch, clients.dynamodb, "update_continuous_backups", code, times=3)
+    restorer(clock, clients).run(new(key), holder="a")
+    assert recovery_of("restored") == "ENABLED"
+
+
+def test_recovery_is_turned_on_by_the_next_try_if_the_first_was_stopped(
+    aws: None, mail: Mail, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_recovery()
+    put(SV001={})
+    key, clients = backed_up(mail, clock), local()
+    refuse_at_first(monkeypatch, clients.dynamodb, "update_continuous_backups", "InternalServerError", times=1)
+    with pytest.raises(ClientError, match="InternalServerError"):
+        restorer(clock, clients).run(new(key), holder="a")
+    assert recovery_of("restored") == "DISABLED"
+    restorer(clock, clients).run(new(key), holder="b")
+    assert recovery_of("restored") == "ENABLED"
+    assert list(table("restored")) == ["SV001"]
+
+
+@pytest.mark.parametrize(
+    ("region", "scratch", "key"),
+    [
+        (REGION, False, {"KMSMasterKeyId": f"arn:aws:kms:{REGION}:123456789012:key/1"}),
+        (REGION, True, {}),
+        ("eu-west-1", False, {}),
+    ],
+    ids=["as it was", "a scratch table", "another Region"],
+)
+def test_a_table_is_encrypted_by_a_key_that_the_caller_may_use(
+    aws: None, region: str, scratch: bool, key: dict[str, str]
+) -> None:
+    """A key is of one Region (KMS Developer Guide), and the drill has no right to a customer's."""
+    definition = {
+        "keySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
+        "attributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
+        "billingMode": "PAY_PER_REQUEST",
+        "encryption": {"SSEType": "KMS", "KMSMasterKeyArn": f"arn:aws:kms:{REGION}:123456789012:key/1"},
+    }
+    dynamodb = boto3.client("dynamodb", region_name=region)
+    asked: list[Any] = []
+
+    def note(params: dict[str, Any], **_: Any) -> None:
+        asked.append(params["SSESpecification"])
+
+    dynamodb.meta.events.register("provide-client-params.dynamodb.CreateTable", note)
+    tables.create(dynamodb, definition, "restored", scratch=scratch)
+    assert asked == [{"Enabled": True, "SSEType": "KMS"} | key]
+
+
+def test_the_comparison_sees_what_was_just_written(aws: None, mail: Mail, clock: Clock) -> None:
+    """DynamoDB Developer Guide, "DynamoDB read consistency": other reads may miss a write that was answered."""
+    put(SV001={})
+    key, clients = backed_up(mail, clock), local()
+    reads: list[Any] = []
+
+    def note(params: dict[str, Any], **_: Any) -> None:
+        reads.append((params["TableName"], params.get("ConsistentRead", False)))
+
+    clients.dynamodb.meta.events.register("provide-client-params.dynamodb.Scan", note)
+    restorer(clock, clients).run(new(key), holder="a")
+    assert reads == [("restored", True)]
 
 
 def test_only_what_is_missing_or_differs_is_written(aws: None, mail: Mail, clock: Clock) -> None:
@@ -316,6 +436,19 @@ def test_a_drill_passes_and_leaves_no_table(drills: drill.Drill, mail: Mail, clo
     assert {"rtoSeconds", "rpoSeconds"} <= row.keys()
     assert sorted(boto3.client("dynamodb").list_tables()["TableNames"]) == TABLES
     assert len(mail.sent) == 1
+
+
+def test_a_scratch_table_that_dynamodb_still_creates_is_deleted(
+    drills: drill.Drill, mail: Mail, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DynamoDB API reference, "DeleteTable": ResourceInUseException of a table that is created or updated."""
+    put(SV001={})
+    backed_up(mail, clock)
+    refuse_at_first(monkeypatch, drills._dynamodb, "delete_table", "ResourceInUseException", times=2)
+    row = drills.run("drill#1", holder="a", deadline=soon())
+    assert row is not None
+    assert row["status"] == "completed"
+    assert sorted(boto3.client("dynamodb").list_tables()["TableNames"]) == TABLES
 
 
 def test_a_drill_of_a_damaged_backup_fails_names_it_and_mails_once(

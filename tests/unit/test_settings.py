@@ -123,10 +123,31 @@ def test_the_environments_of_the_project_are_valid() -> None:
         rule('[[vault.selections]]\nresources = ["arn:aws:s3:::b"]', "set s3_buckets = true"),
         table('schedule_expression = "rate(5 minutes)"', "flexible_window_minutes = 5 is not shorter than the 0:05:00"),
         ("[records]", '[snapshots]\ndestination_region = "us-east-1"\n[records]', "where the databases are"),
+        table(
+            'frequency = "daily"\nkms_key_arn = "arn:aws:kms:eu-west-1:123456789012:key/1"', "is not a key of us-east-1"
+        ),
+        # Names that others are made of: AWS refuses the longer ones in the middle of an apply.
+        ("[records]", f'[events]\nbus_name = "{"x" * 49}"\n[records]', "events.bus_name = 'xxx"),
+        ("[records]", '[events]\nbus_name = "a/b"\n[records]', "events.bus_name = 'a/b'"),
+        ("[records]", '[events]\nbus_name = "default"\n[records]', "is the account's own bus"),
+        ('"getStudentData"', f'"{"x" * 61}"', "functions.get_name = 'xxx"),
+        ('name = "student"', 'name = "a student"', "api.name = 'a student'"),
+        ('name = "student"', f'name = "{"x" * 57}"', "api.name = 'xxx"),
+        ("flexible_window_minutes = 5", f'dead_letter_queue_name = "{"x" * 73}"', "backups.dead_letter_queue_name"),
     ],
 )
 def test_a_bad_setting_is_named_with_its_reason(tmp_path: Path, old: str, new: str, fault: str) -> None:
     assert fault in load_changed(tmp_path, old, new)
+
+
+def test_the_bucket_of_the_audit_managers_reports_has_a_name_that_s3_takes(tmp_path: Path) -> None:
+    path = tmp_path / "long.toml"
+    text = WORKSHOP.replace("student-backup-20250706", "x" * 56) + '[audit]\nbucket_name = "short"\n'
+    path.write_text(text)
+    load(path)
+    path.write_text(text + "[vault]\naudit_manager = true\naws_config_records = true\n")
+    with pytest.raises(SettingsError, match=r"x-reports' is longer than S3's 63"):
+        load(path)
 
 
 def test_every_fault_of_a_file_is_told_at_once(tmp_path: Path) -> None:

@@ -133,7 +133,8 @@ def cases(s: Settings) -> dict[str, tuple[list[Event], list[Event]]]:
     if s.vault.restore_testing.enabled:
         test = "restore test completed"
         found[f"{s.vault.restore_testing.plan_name}-restored"] = (
-            [recorded(test, s)],
+            # AWS Backup names the type so where its advanced features are on, as they are in new accounts.
+            [recorded(test, s), recorded(test, s, detail__resourceType="DynamoDB.FullyManaged")],
             [
                 recorded(test, s, detail__status="RUNNING"),
                 recorded(test, s, detail__resourceType="S3"),
