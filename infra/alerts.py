@@ -37,12 +37,12 @@ class Alerts(Construct):
             endpoint=settings.alerts.recipient or settings.mail.recipient,
         )
         self._account_id = platform.account_id
-        self._rules: list[str] = []
+        self._has_rules = False
         self._buckets: list[str] = []
 
-    def allow_rule(self, rule_arn: str) -> None:
-        """Let a rule of EventBridge publish; `restrict` writes it down."""
-        self._rules.append(rule_arn)
+    def allow_rules(self) -> None:
+        """Let rules of EventBridge publish; `restrict` writes it down."""
+        self._has_rules = True
 
     def allow_bucket(self, bucket_arn: str) -> None:
         """Let S3 publish the events of a bucket; `restrict` writes it down."""
@@ -54,13 +54,14 @@ class Alerts(Construct):
 
     def restrict(self) -> SnsTopicPolicy:
         """Set the topic's policy, which is one resource: alarms, what was allowed before, and TLS only."""
+        # EventBridge names neither rule nor account to SNS, so a condition would refuse it (EventBridge User Guide,
+        # "Using resource-based policies", Amazon SNS permissions).
         rules = [
             policy.Statement(
                 "RulesPublish",
                 ["sns:Publish"],
                 [self.topic_arn],
                 principals={"Service": ["events.amazonaws.com"]},
-                conditions={"ArnEquals": {"aws:SourceArn": self._rules}},
             )
         ]
         buckets = [
@@ -95,7 +96,7 @@ class Alerts(Construct):
                     principals={"Service": ["backup.amazonaws.com"]},
                     conditions={"StringEqualsIfExists": {"aws:SourceAccount": self._account_id}},
                 ),
-                *(rules if self._rules else []),
+                *(rules if self._has_rules else []),
                 *(buckets if self._buckets else []),
                 policy.Statement(
                     "TlsOnly",

@@ -224,7 +224,7 @@ class Monitoring(Construct):
                 },
             )
             rule.notify(self._topic_arn)
-            alerts.allow_rule(rule.arn)
+        alerts.allow_rules()
 
     def _widgets(self, functions: Sequence[Function], watched: Sequence[Watched]) -> Iterator[dict[str, Any]]:
         tables = sorted({each.table for each in watched})

@@ -15,8 +15,8 @@ environment = Audit.read()
 logger = Logger(service="audit")
 sns = boto3.client("sns")
 _expected = frozenset(environment.expected_role_arns.split(","))
-# A subject has up to 100 characters of ASCII (SNS API reference, Publish).
-_SUBJECT = 100
+# A subject has less than 100 characters (SNS API reference, Publish).
+_SUBJECT = 99
 
 
 @logger.inject_lambda_context(correlation_id_path="id")

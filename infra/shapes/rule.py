@@ -28,6 +28,7 @@ DEFAULT_BUS = "default"
 # EventBridge's own default is 185 tries in 24 hours (User Guide, "Retry policy"); Lambda takes an event within seconds.
 _ATTEMPTS = 16
 _AGE_SECONDS = 6 * 3600
+_LOG_WRITERS = {"Service": ["events.amazonaws.com", "delivery.logs.amazonaws.com"]}
 
 
 @dataclass(frozen=True)
@@ -114,13 +115,17 @@ class Rule(Construct):
             "log-policy",
             policy_name=f"{group_name}-log",
             policy_document=policy.document(
+                # EventBridge names the rule in PutLogEvents alone (hashicorp/terraform-provider-aws issue 26628).
+                policy.Statement(
+                    "EventsStartAStream", ["logs:CreateLogStream"], [f"{group.arn}:*"], principals=_LOG_WRITERS
+                ),
                 policy.Statement(
                     "EventsWriteTheirLog",
-                    ["logs:CreateLogStream", "logs:PutLogEvents"],
+                    ["logs:PutLogEvents"],
                     [f"{group.arn}:*"],
-                    principals={"Service": ["events.amazonaws.com", "delivery.logs.amazonaws.com"]},
+                    principals=_LOG_WRITERS,
                     conditions={"ArnEquals": {"aws:SourceArn": self.arn}},
-                )
+                ),
             ),
         )
         CloudwatchEventTarget(

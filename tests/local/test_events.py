@@ -11,14 +11,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from botocore.exceptions import ClientError
 from typer.testing import CliRunner, Result
 
 from handlers import events
 from handlers.bus import Bus
 from ops import backups
 from ops import events as command
+from ops import local as emulated
 from ops.cloud import Cloud, fetch
-from ops.console import ROOT
 from tests.conftest import Local
 from tests.local.aws import mails, wait_for
 
@@ -180,25 +181,61 @@ def logged(cloud: Cloud, group: str, needle: str) -> bool:
 def test_who_reads_a_backup_and_should_not_is_told_of_and_logged(
     local: Local, alerts: Callable[[], list[dict[str, Any]]]
 ) -> None:
-    cloud = local.cloud
-    records = json.loads((ROOT / "tests/unit/cloudtrail.json").read_text())
-    account = cloud.client("sts").get_caller_identity()["Account"]
-    # The roles of this account, whichever the records were of.
-    text = {name: json.dumps(case["record"]).replace("111122223333", account) for name, case in records.items()}
-    assert {case["record"]["requestParameters"]["bucketName"] for case in records.values()} >= {
-        cloud.settings.backups.bucket_name
-    }
-    wanted = ("backup role writes", "restore role reads", "IAM user reads", "IAM user copies it elsewhere")
-    for number, name in enumerate(wanted):
-        record = json.loads(text[name]) | {"eventID": f"end-to-end-{number}"}
-        put_of_aws(cloud, "aws.s3", "AWS API Call via CloudTrail", record)
-    heard = wait_for(lambda: alerts() if len(alerts()) >= 2 else [])
-    for number, _ in enumerate(wanted):
-        wait_for(lambda number=number: logged(cloud, "/aws/events/student-backup-audit", f"end-to-end-{number}"))
-    assert {(alert["Subject"], "end-to-end-2" in alert["Message"]) for alert in heard} == {
-        (f"A backup was read, by the user binh (arn:aws:iam::{account}:user/binh)", True),
-        (f"A backup was read, by the user binh (arn:aws:iam::{account}:user/binh)", False),
-    }
+    cloud, user, own = local.cloud, f"binh-{uuid.uuid4().hex[:8]}", f"binhs-own-{uuid.uuid4()}"
+    account, bucket = cloud.client("sts").get_caller_identity()["Account"], cloud.settings.backups.bucket_name
+    key = fetch(f"{cloud.site_url}/backup", method="POST").json()["key"]  # the backup role's work
+    of_user = user_of(cloud, user, ["s3:GetObject", "s3:GetObjectTagging", "s3:PutObject"])
+    cloud.client("s3").create_bucket(
+        Bucket=own, CreateBucketConfiguration={"LocationConstraint": cloud.settings.region}
+    )
+    try:
+        of_user.get_object(Bucket=bucket, Key=key)["Body"].read()
+        of_user.copy_object(Bucket=own, Key="kept.json", CopySource={"Bucket": bucket, "Key": key})
+        with pytest.raises(ClientError, match="AccessDenied"):
+            of_user.delete_object(Bucket=bucket, Key=key)
+
+        def of_this_user() -> list[dict[str, Any]]:
+            return [alert for alert in alerts() if user in alert["Message"]]
+
+        heard = wait_for(lambda: found if len(found := of_this_user()) >= 3 else [])
+        for action in ("GetObject", "CopyObject", "DeleteObject"):
+            wait_for(lambda action=action: logged(cloud, "/aws/events/student-backup-audit", f'"{action}"'))
+    finally:
+        cloud.client("s3").delete_object(Bucket=own, Key="kept.json")
+        cloud.client("s3").delete_bucket(Bucket=own)
+        remove_user(cloud, user)
+    by = f", by the user {user} (arn:aws:iam::{account}:user/{user})"
+    wanted = ["A backup was not deleted: refused", "A backup was read", "A backup was read"]
+    assert sorted(alert["Subject"] for alert in heard) == [(text + by)[:99] for text in wanted]
+    assert all(key in alert["Message"] for alert in heard)
+    assert not [alert for alert in alerts() if "role" in alert["Subject"]], "the backup role did its work"
+
+
+def user_of(cloud: Cloud, name: str, actions: list[str]) -> Any:
+    """Make an IAM user, and return its client of S3."""
+    iam = cloud.client("iam")
+    iam.create_user(UserName=name)
+    statement = {"Effect": "Allow", "Action": actions, "Resource": "*"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    iam.put_user_policy(UserName=name, PolicyName="s3", PolicyDocument=document)
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    port = urlsplit(cloud.site_url).port
+    assert port is not None
+    return emulated.client(
+        "s3",
+        port,
+        cloud.settings.region,
+        aws_access_key_id=key["AccessKeyId"],
+        aws_secret_access_key=key["SecretAccessKey"],
+    )
+
+
+def remove_user(cloud: Cloud, name: str) -> None:
+    iam = cloud.client("iam")
+    for key in iam.list_access_keys(UserName=name)["AccessKeyMetadata"]:
+        iam.delete_access_key(UserName=name, AccessKeyId=key["AccessKeyId"])
+    iam.delete_user_policy(UserName=name, PolicyName="s3")
+    iam.delete_user(UserName=name)
 
 
 def test_a_snapshot_that_cannot_be_copied_is_dead_and_the_operator_is_told(

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from ops import local
+from ops.cloud import fetch
 from ops.console import ROOT, OperatorError
 from ops.local import Emulator
 
@@ -141,3 +142,28 @@ def test_nothing_of_the_callers_aws_reaches_the_process(tmp_path: Path, monkeypa
     assert [name for name in environment if name.startswith("AWS_")] == []
     assert environment["BIND_HOST"] == "127.0.0.1"
     assert re.match(re.escape(str(Path(sys.executable).parent)) + os.pathsep, environment["PATH"])
+
+
+def test_what_a_role_may_and_a_stage_serves_is_kept_between_runs(tmp_path: Path) -> None:
+    emulator = Emulator(tmp_path, free_port())
+    emulator.start()
+    try:
+        iam = local.client("iam", emulator.port, "ap-southeast-1")
+        gateway = local.client("apigateway", emulator.port, "ap-southeast-1")
+        iam.create_role(RoleName="kept", AssumeRolePolicyDocument='{"Version": "2012-10-17", "Statement": []}')
+        api = gateway.create_rest_api(name="kept")["id"]
+        [root] = gateway.get_resources(restApiId=api)["items"]
+        of_method = {"restApiId": api, "resourceId": root["id"], "httpMethod": "GET"}
+        gateway.put_method(**of_method, authorizationType="NONE")
+        gateway.put_integration(**of_method, type="MOCK")
+        gateway.create_deployment(restApiId=api, stageName="prod")
+        gateway.delete_method(**of_method)
+    finally:
+        emulator.stop()
+    emulator.start()
+    try:
+        assert iam.get_role(RoleName="kept")["Role"]["RoleName"] == "kept"
+        answer = fetch(f"http://127.0.0.1:{emulator.port}/_aws/execute-api/{api}/prod/")
+        assert answer.status == 200, "the deployment has the method still"
+    finally:
+        emulator.stop()

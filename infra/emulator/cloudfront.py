@@ -1,0 +1,34 @@
+"""CloudFront: an object that is missing is a 404 to a distribution that may list the bucket."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ministack.core.responses import get_account_id
+from ministack.services import s3
+
+from infra.emulator.replacing import Original
+from infra.emulator.service_access import may
+
+_fetch_origin = Original(s3, "serve_cloudfront_origin_fetch")
+
+
+def install() -> None:
+    """Complete MiniStack's CloudFront."""
+    _fetch_origin.replace(fetch_origin)
+
+
+def fetch_origin(
+    bucket: str, key: str, method: str, headers: dict[str, str], source_arn: str = "", oai_id: str = ""
+) -> Any:
+    """Fetch an object for CloudFront; one that is missing is a 404 to who may list the bucket, as S3 has it.
+
+    Source: S3 API reference, GetObject, "Permissions".
+    """
+    answer = _fetch_origin(bucket, key, method, headers, source_arn, oai_id)
+    policy = s3._bucket_policies.get_scoped(get_account_id(), None, bucket)
+    if answer[0] != 403 or not policy:
+        return answer
+    if not may(policy, "cloudfront.amazonaws.com", "s3:ListBucket", f"arn:aws:s3:::{bucket}", source_arn):
+        return answer
+    return s3._error("NoSuchKey", "The specified key does not exist.", 404, f"/{bucket}/{key}")

@@ -1,0 +1,373 @@
+"""A call of the AWS API as CloudTrail records it: who, what, with which answer.
+
+Sources: CloudTrail User Guide, "CloudTrail record contents" and "CloudTrail userIdentity element"; S3 User Guide,
+"Amazon S3 CloudTrail events".
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+from uuid import uuid4
+from xml.etree import ElementTree
+
+from ministack.core import iam_actions, iam_evaluator, responses, router
+from ministack.services import iam, s3, sts
+
+from infra.emulator import s3_operations
+
+GLOBAL_REGION = "us-east-1"
+# Their calls are recorded in us-east-1 (CloudTrail User Guide, "Global service events").
+GLOBAL_SERVICES = {"cloudfront", "iam"}
+_ITEMS = (
+    "BatchExecuteStatement BatchGetItem BatchWriteItem DeleteItem ExecuteStatement ExecuteTransaction GetItem PutItem "
+    "Query Scan TransactGetItems TransactWriteItems UpdateItem"
+)
+_MESSAGES = (
+    "ChangeMessageVisibility ChangeMessageVisibilityBatch DeleteMessage DeleteMessageBatch ReceiveMessage SendMessage "
+    "SendMessageBatch"
+)
+# Operations that are data events, by service (CloudTrail User Guide, "Logging data events"); of S3 see `_is_data`.
+_DATA = {
+    "dynamodb": ("AWS::DynamoDB::Table", frozenset(_ITEMS.split())),
+    "lambda": ("AWS::Lambda::Function", frozenset({"Invoke"})),
+    "sns": ("AWS::SNS::Topic", frozenset({"Publish", "PublishBatch"})),
+    "sqs": ("AWS::SQS::Queue", frozenset(_MESSAGES.split())),
+}
+_S3_BUCKET_DATA = {"DeleteObjects", "HeadBucket", "ListObjects", "ListObjectVersions"}
+# What CloudTrail does not record at all, or only for selectors that MiniStack does not have.
+_UNRECORDED = {
+    "events": {"PutEvents"},
+    "logs": {"FilterLogEvents", "GetLogEvents", "PutLogEvents"},
+    "monitoring": {"GetMetricData", "GetMetricStatistics", "GetMetricWidgetImage", "ListMetrics", "PutMetricData"},
+    "ses": {"SendBulkEmail", "SendEmail", "SendRawEmail"},
+}
+# Where the name of the event is not the operation's.
+_EVENT_NAMES = {
+    ("lambda", "InvokeFunction"): "Invoke",
+    ("s3", "DeletePublicAccessBlock"): "DeleteBucketPublicAccessBlock",
+    ("s3", "GetPublicAccessBlock"): "GetBucketPublicAccessBlock",
+    ("s3", "ListObjectsV2"): "ListObjects",
+    ("s3", "PutPublicAccessBlock"): "PutBucketPublicAccessBlock",
+}
+# Lambda's events carry the API's version (Lambda Developer Guide, "Logging AWS Lambda API calls using CloudTrail").
+_LAMBDA_VERSIONS = {
+    "AddPermission": "20150331v2",
+    "CreateEventSourceMapping": "20150331",
+    "CreateFunction": "20150331",
+    "DeleteEventSourceMapping": "20150331",
+    "DeleteFunction": "20150331",
+    "GetFunction": "20150331v2",
+    "PublishVersion": "20150331",
+    "PutFunctionConcurrency": "20171031",
+    "RemovePermission": "20150331v2",
+    "TagResource": "20170331v2",
+    "UntagResource": "20170331v2",
+    "UpdateEventSourceMapping": "20150331",
+    "UpdateFunctionCode": "20150331v2",
+    "UpdateFunctionConfiguration": "20150331v2",
+}
+_READS = re.compile(r"(Describe|Get|Head|List|BatchGet|Lookup|Query|Scan|Select|Simulate|AssumeRole)")
+# Parameters of a presigned address, which are in no record.
+_SIGNATURES = {"AWSAccessKeyId", "Expires", "Signature", "X-Amz-Signature"}
+_HIDDEN = {"environment", "password", "secretAccessKey", "secretString", "zipFile"}
+# Requests whose caller is not known are in no log (S3 User Guide, "Amazon S3 CloudTrail events").
+_NOT_AUTHENTICATED = {
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "IncompleteSignature",
+    "InvalidAccessKeyId",
+    "InvalidClientTokenId",
+    "InvalidSignatureException",
+    "InvalidToken",
+    "MissingAuthenticationToken",
+    "RequestTimeTooSkewed",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClientException",
+}
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request to a service, and its answer.
+
+    Arguments:
+        service: MiniStack's name of it.
+        path: of S3 with the bucket in it.
+        query: parameters of the address, name to values.
+        headers: of the request, names in lower case.
+        invoked_by: the AWS service that makes the call in its own name, if one does.
+    """
+
+    service: str
+    method: str
+    path: str
+    query: Mapping[str, Any]
+    headers: Mapping[str, str]
+    body: bytes
+    request_id: str
+    status: int
+    answer_headers: Mapping[str, Any]
+    answer: bytes
+    invoked_by: str = ""
+
+
+def record(call: Call) -> dict[str, Any] | None:
+    """Return what CloudTrail records of a call, or None where it records nothing."""
+    operation = _operation(call)
+    code, message = _error(call)
+    if not operation or operation in _UNRECORDED.get(call.service, ()) or code in _NOT_AUTHENTICATED:
+        return None
+    identity = _identity(call)
+    if identity is None:
+        return None
+    name = _EVENT_NAMES.get((call.service, operation), operation)
+    name += _LAMBDA_VERSIONS.get(name, "") if call.service == "lambda" else ""
+    account, data = responses.get_account_id(), _is_data(call.service, name)
+    read_only = bool(_READS.match(name))
+    parameters = _parameters(call, name, data)
+    told: dict[str, Any] = {
+        "eventVersion": "1.11",
+        "userIdentity": identity,
+        "eventTime": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "eventSource": f"{call.service}.amazonaws.com",
+        "eventName": name,
+        "awsRegion": _region(call),
+        "sourceIPAddress": call.invoked_by or responses.get_request_client_ip(),
+        "userAgent": call.invoked_by or f"[{call.headers.get('user-agent', '')}]",
+    }
+    if code:
+        told |= {"errorCode": code, "errorMessage": message}
+    told |= {
+        "requestParameters": parameters or None,
+        "responseElements": None if read_only or code else _elements(call),
+        "requestID": call.request_id,
+        "eventID": str(uuid4()),
+        "readOnly": read_only,
+        "eventType": "AwsApiCall",
+        "managementEvent": not data,
+        "recipientAccountId": account,
+        "eventCategory": "Data" if data else "Management",
+    }
+    if resources := _resources(call, name, parameters, data):
+        told["resources"] = resources
+    if call.service == "s3":
+        told["additionalEventData"] = {
+            "SignatureVersion": "SigV2" if "AWSAccessKeyId" in call.query else "SigV4",
+            "AuthenticationMethod": "QueryString" if _SIGNATURES & {*call.query} else "AuthHeader",
+            "bytesTransferredIn": len(call.body),
+            "bytesTransferredOut": len(call.answer),
+        }
+    return told
+
+
+def _operation(call: Call) -> str:
+    if call.service == "s3":
+        return s3_operations.operation(call.method, unquote(call.path), call.query, call.headers)
+    if "/operation/" in call.path:
+        return call.path.rpartition("/operation/")[2]
+    parameters = dict(call.query)
+    if call.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        parameters |= dict(parse_qsl(call.body.decode(errors="replace"), keep_blank_values=True))
+    if call.service in {"apigateway", "ses"} and "Action" not in parameters:
+        return iam_actions._match_rest_action(call.service, call.method, call.path, parameters) or ""
+    action = iam_actions.extract_iam_action(
+        call.service, call.method, call.path, dict(call.headers), call.body, parameters
+    )
+    return (action or "").partition(":")[2]
+
+
+def _region(call: Call) -> str:
+    """Return the Region in which a call is recorded; of a bucket it is the bucket's own."""
+    if call.service in GLOBAL_SERVICES:
+        return GLOBAL_REGION
+    bucket = unquote(call.path).lstrip("/").partition("/")[0]
+    return str(s3.bucket_region(bucket)) if call.service == "s3" and bucket in s3._buckets else responses.get_region()
+
+
+def _is_data(service: str, name: str) -> bool:
+    if service == "s3":
+        return name in _S3_BUCKET_DATA or (
+            bool(re.search("Object|Part|MultipartUpload$", name))
+            and (name not in {"GetObjectLockConfiguration", "PutObjectLockConfiguration"})
+        )
+    return service in _DATA and name in _DATA[service][1]
+
+
+def _identity(call: Call) -> dict[str, Any] | None:
+    """Return who made the call; None is somebody whose credentials do not exist."""
+    if call.invoked_by:
+        return {"type": "AWSService", "invokedBy": call.invoked_by}
+    key, account = router.extract_access_key_id(dict(call.headers), dict(call.query)), responses.get_account_id()
+    if not key:
+        return {"type": "AWSAccount", "principalId": "", "accountId": "ANONYMOUS_PRINCIPAL"}
+    found = iam_evaluator.resolve_credential(key, account)
+    if isinstance(found, iam_evaluator.CredentialResolutionError):
+        return None
+    kind = {"User": "IAMUser"}.get(found.principal_type, found.principal_type)
+    who: dict[str, Any] = {
+        "type": kind,
+        "principalId": found.principal_id,
+        "arn": found.principal_arn,
+        "accountId": found.account_id,
+        "accessKeyId": key,
+    }
+    if kind == "IAMUser":
+        who["userName"] = found.principal_name
+    if kind == "AssumedRole":
+        who |= _of_role(who, found.principal_arn, float(sts._sessions[key].get("IssuedAt", 0)))
+    return who
+
+
+def _of_role(who: dict[str, Any], session_arn: str, issued_at: float) -> dict[str, Any]:
+    _, name, session = session_arn.split(":", 5)[5].split("/", 2)
+    role = iam._roles.get_scoped(who["accountId"], None, name) or {}
+    issuer = {
+        "type": "Role",
+        "principalId": role.get("RoleId", ""),
+        "arn": role.get("Arn", f"arn:aws:iam::{who['accountId']}:role/{name}"),
+        "accountId": who["accountId"],
+        "userName": name,
+    }
+    created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(issued_at))
+    attributes = {"creationDate": created, "mfaAuthenticated": "false"}
+    return {
+        "principalId": f"{issuer['principalId']}:{session}",
+        "sessionContext": {"sessionIssuer": issuer, "attributes": attributes},
+    }
+
+
+def _error(call: Call) -> tuple[str, str]:
+    """Return the answer's error code and text, if it is an error."""
+    if call.status < 400:
+        return "", ""
+    text = call.answer.decode(errors="replace")
+    if not text:
+        return {403: "AccessDenied", 404: "NoSuchKey"}.get(call.status, str(call.status)), ""
+    if text.lstrip().startswith("<"):
+        code, message = re.search(r"<Code>([^<]*)", text), re.search(r"<Message>([^<]*)", text)
+        return code[1] if code else str(call.status), message[1] if message else ""
+    told = _json(call.answer)
+    code_text = told.get("__type") or told.get("code") or call.answer_headers.get("x-amzn-errortype") or call.status
+    return str(code_text).rpartition("#")[2].partition(":")[0], str(told.get("message", told.get("Message", "")))
+
+
+def _parameters(call: Call, name: str, data: bool) -> dict[str, Any]:
+    if call.service == "s3":
+        bucket, _, key = unquote(call.path).lstrip("/").partition("/")
+        found = {"bucketName": bucket, "Host": call.headers.get("host", ""), "key": key}
+        found |= {
+            each: _one(value)
+            for each, value in call.query.items()
+            if not each.startswith("X-Amz-") and each not in _SIGNATURES
+        }
+        if "x-amz-copy-source" in call.headers:
+            found["x-amz-copy-source"] = call.headers["x-amz-copy-source"]
+        return {each: value for each, value in found.items() if value or each in call.query}
+    told = {**_form(call), **_json(call.body)} if call.body else {k: _one(v) for k, v in call.query.items()}
+    if call.service == "lambda" and (function := re.search(r"/functions/([^/]+)", call.path)):
+        told = {"functionName": unquote(function[1])} if data else told | {"functionName": unquote(function[1])}
+    if call.service == "dynamodb" and data:
+        # The attributes of an item are in no log (DynamoDB Developer Guide, "Logging DynamoDB operations").
+        told = {each: value for each, value in told.items() if each in {"TableName", "Key", "IndexName"}}
+    if call.service in {"sns", "sqs"} and data:
+        told = {each: value for each, value in told.items() if each in {"TopicArn", "QueueUrl"}}
+    return _recorded(told)
+
+
+def _resources(call: Call, name: str, parameters: dict[str, Any], data: bool) -> list[dict[str, Any]]:
+    account = responses.get_account_id()
+    if call.service == "s3" and "bucketName" in parameters:
+        arn = f"arn:aws:s3:::{parameters['bucketName']}"
+        bucket = {"accountId": account, "type": "AWS::S3::Bucket", "ARN": arn}
+        if not data:
+            return [bucket]
+        if name in _S3_BUCKET_DATA:
+            return [{"type": "AWS::S3::Object", "ARNPrefix": f"{arn}/"}, bucket]
+        objects = [f"{arn}/{parameters['key']}"]
+        if "x-amz-copy-source" in parameters:
+            objects.append(f"arn:aws:s3:::{unquote(parameters['x-amz-copy-source']).lstrip('/').partition('?')[0]}")
+            return [{"type": "AWS::S3::Object", "ARN": each} for each in objects]
+        return [{"type": "AWS::S3::Object", "ARN": objects[0]}, bucket]
+    if call.service not in _DATA or not data:
+        return []
+    kind = _DATA[call.service][0]
+    region = responses.get_region()
+    arn = {
+        "dynamodb": f"arn:aws:dynamodb:{region}:{account}:table/{parameters.get('tableName', '')}",
+        "lambda": f"arn:aws:lambda:{region}:{account}:function:{parameters.get('functionName', '').rpartition(':')[2]}",
+        "sns": str(parameters.get("topicArn", "")),
+        "sqs": f"arn:aws:sqs:{region}:{account}:{str(parameters.get('queueUrl', '')).rpartition('/')[2]}",
+    }[call.service]
+    return [{"accountId": account, "type": kind, "ARN": arn}]
+
+
+def _elements(call: Call) -> dict[str, Any] | None:
+    """Return what the answer says."""
+    if call.service == "s3":
+        prefix, own = "x-amz-", {"x-amz-request-id", "x-amz-id-2"}
+        named = {each.lower(): value for each, value in call.answer_headers.items() if each.lower().startswith(prefix)}
+        return {each: value for each, value in named.items() if each not in own} or None
+    text = call.answer.lstrip()
+    if not text.startswith(b"<"):
+        return _recorded(_json(text)) or None
+    try:
+        document = ElementTree.fromstring(text)  # noqa: S314, it is the emulator's own answer
+    except ElementTree.ParseError:
+        return None
+    results = [part for part in document if part.tag.endswith("Result")]
+    told = _xml(results[0]) if results else None
+    return _recorded(told) if isinstance(told, dict) else None
+
+
+def _xml(element: ElementTree.Element) -> Any:
+    children = list(element)
+    if not children:
+        return element.text or ""
+    if all(child.tag.rpartition("}")[2] == "member" for child in children):
+        return [_xml(child) for child in children]
+    return {child.tag.rpartition("}")[2]: _xml(child) for child in children}
+
+
+def _form(call: Call) -> dict[str, Any]:
+    """Return the parameters of the query protocol, with its numbered members as lists."""
+    if not call.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        return {}
+    told: dict[str, Any] = {}
+    for name, value in parse_qsl(call.body.decode(errors="replace"), keep_blank_values=True):
+        member = re.fullmatch(r"(\w+)\.member\.\d+", name)
+        if member:
+            told.setdefault(member[1], []).append(value)
+        elif name not in {"Action", "Version"}:
+            told[name] = value
+    return told
+
+
+def _json(text: bytes) -> dict[str, Any]:
+    try:
+        told = json.loads(text)
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _recorded(told: dict[str, Any]) -> dict[str, Any]:
+    """Return parameters as records have them: names begin with a small letter, and secrets are hidden."""
+    small = {name[:1].lower() + name[1:]: value for name, value in told.items()}
+    hidden = "HIDDEN_DUE_TO_SECURITY_REASONS"
+    return {name: hidden if name in _HIDDEN else _within(value) for name, value in small.items()}
+
+
+def _within(value: Any) -> Any:
+    if isinstance(value, dict):
+        return _recorded(value)
+    return [_within(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _one(value: Any) -> Any:
+    return value[0] if isinstance(value, list) and value else value
