@@ -81,6 +81,7 @@ class Backups(Construct):
         self._woken: list[S3BucketNotificationLambdaFunction] = []
         self._permissions: list[LambdaPermission] = []
         if backups.engine != "scan" or exported:
+            reporting.store.grant_export(self.function)
             self._finish_exports(platform, reporting)
         schedule = InvokeSchedule(
             self,

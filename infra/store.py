@@ -28,6 +28,7 @@ class BackupStore(Construct):
             expires_by="expiresAt",
             is_protected=settings.records.deletion_protection,
         )
+        self._plans = settings.backed_up_tables
         self._objects = [f"{self._bucket.arn}/{plan.key_prefix}*" for plan in settings.backed_up_tables]
         self._tags = any(plan.how.tags for plan in settings.backed_up_tables)
         self._writers: list[str] = []
@@ -45,6 +46,15 @@ class BackupStore(Construct):
         tagging = ["s3:PutObjectTagging"] if self._tags else []
         function.allow("WriteBackups", ["s3:PutObject", "s3:AbortMultipartUpload", *tagging], self._objects)
         self._writers.append(function.role.arn)
+
+    def grant_export(self, function: Function) -> None:
+        """Let a function have DynamoDB export tables to the bucket, in the function's name.
+
+        Source: DynamoDB Developer Guide, "Requesting a table export".
+        """
+        exported = [plan for plan in self._plans if plan.how.engine != "scan"]
+        objects = [f"{self._bucket.arn}/{plan.key_prefix}*" for plan in exported]
+        function.allow("OwnExports", ["s3:PutObjectAcl"], objects)
 
     def grant_read(self, function: Function) -> None:
         """Let a function read backups, and see which there are: without that S3 says Forbidden of a missing one."""

@@ -69,6 +69,7 @@ def finish(
         "items": export.summary.item_count,
         "bytes": export.stored_bytes(),
         "sha256": listing,
+        "crc32": export.crc32(),
         "manifest": manifest,
         "seconds": f"{(now - started_at).total_seconds():.1f}",
     }

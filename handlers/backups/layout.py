@@ -98,7 +98,7 @@ def moment(when: datetime) -> str:
 class Writer:
     """Writes the pages of a scan as an export. Nothing is visible before `complete`.
 
-    `sha256` is that of `manifest-files.json`, which has the MD5 of each data file.
+    `sha256` and `crc32` (Base64) are those of `manifest-files.json`, which has the MD5 of each data file.
 
     Arguments:
         s3: a boto3 S3 client.
@@ -114,6 +114,7 @@ class Writer:
         self.items = 0
         self.read_units = 0.0
         self.sha256 = ""
+        self.crc32 = ""
 
     @property
     def stored_bytes(self) -> int:
@@ -184,7 +185,7 @@ class Writer:
         )
         listing = b"".join(msgspec.json.encode(file) + b"\n" for file in files)
         self.sha256 = hashlib.sha256(listing).hexdigest()
-        self._put("manifest-files", listing)
+        self.crc32 = self._put("manifest-files", listing)
         self._put("manifest-summary", msgspec.json.encode(summary))
         return place.key("manifest-summary.json")
 
@@ -193,11 +194,14 @@ class Writer:
         waiting = [file for file, _, _ in self._files]
         upload.abort([*waiting, self._open] if self._open else waiting, error)
 
-    def _put(self, name: str, data: bytes) -> None:
-        bucket = self._place.bucket
-        for suffix, body in ((".md5", md5(data).encode()), (".json", data)):
-            kind = "application/json" if suffix == ".json" else "text/plain"
-            upload.put(self._s3, bucket=bucket, key=self._place.key(name + suffix), chunks=[body], content_type=kind)
+    def _put(self, name: str, data: bytes) -> str:
+        """Write a manifest behind its MD5, and return its CRC32."""
+        self._put_file(f"{name}.md5", md5(data).encode(), "text/plain")
+        return self._put_file(f"{name}.json", data, "application/json")
+
+    def _put_file(self, name: str, body: bytes, content_type: str) -> str:
+        key = self._place.key(name)
+        return upload.put(self._s3, bucket=self._place.bucket, key=key, chunks=[body], content_type=content_type).crc32
 
 
 def _files(pieces: Iterator[tuple[bytes, int]]) -> Iterator[Iterator[tuple[bytes, int]]]:

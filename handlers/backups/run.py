@@ -205,7 +205,7 @@ class Backup:
 
     def _write_document(self, request: Request, described: table.Described, started: datetime, pages: Any) -> Row:
         writer = document.Writer()
-        size = upload.put(
+        uploaded = upload.put(
             self._s3,
             bucket=self._environment.s3_bucket_name,
             key=self.key(request),
@@ -217,8 +217,9 @@ class Backup:
         return {
             "format": "json",
             "items": writer.items,
-            "bytes": size,
+            "bytes": uploaded.bytes,
             "sha256": writer.sha256,
+            "crc32": uploaded.crc32,
             "readUnits": f"{writer.read_units:g}",
         }
 
@@ -240,19 +241,20 @@ class Backup:
             "items": writer.items,
             "bytes": writer.stored_bytes,
             "sha256": writer.sha256,
+            "crc32": writer.crc32,
             "readUnits": f"{writer.read_units:g}",
         }
 
     def _read(self, key: str) -> Row:
         backup = stored.open_backup(self._s3, self._environment.s3_bucket_name, key)
         whole = stored.verify(backup)
-        manifest = {"manifest": backup.manifest} if backup.manifest else {}
+        known = {"manifest": backup.manifest, "crc32": backup.crc32()}
         return {
             "format": self._environment.format,
             "items": whole.items,
             "bytes": backup.stored_bytes(),
             "sha256": whole.sha256,
-            **manifest,
+            **{name: value for name, value in known.items() if value},
         }
 
     def _complete(self, request: Request, holder: str, started: datetime, values: Row) -> Row:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator
 from datetime import datetime
 from typing import Any, Protocol
@@ -60,6 +61,9 @@ class Stored(Protocol):
 
     def stored_bytes(self) -> int:
         """Return the bytes that the items take in S3."""
+
+    def crc32(self) -> str | None:
+        """Return the CRC32 of the document, or of an export's list of files; None if S3 keeps another checksum."""
 
 
 def open_backup(s3: Any, bucket: str, key: str) -> Stored:
@@ -164,6 +168,14 @@ class Document:
     def stored_bytes(self) -> int:
         return int(self._s3.head_object(Bucket=self._bucket, Key=self.key)["ContentLength"])
 
+    def crc32(self) -> str | None:
+        """Return the CRC32 of the object as S3 has it, in Base64, or None: other algorithms are possible."""
+        found = self._s3.head_object(Bucket=self._bucket, Key=self.key, ChecksumMode="ENABLED")
+        if found.get("ChecksumType", "FULL_OBJECT") != "FULL_OBJECT":
+            return None
+        checksum: str | None = found.get("ChecksumCRC32")
+        return checksum
+
 
 class Export:
     """An export in AWS's layout, of this project's making or of AWS's.
@@ -209,6 +221,11 @@ class Export:
             Corrupted: it is not what its own MD5 or the description says.
         """
         return self._listing()[1]
+
+    def crc32(self) -> str | None:
+        """Return the CRC32 of `manifest-files.json`, in Base64."""
+        listing = self._checked(self.summary.manifest_files_s3_key)
+        return base64.b64encode(zlib.crc32(listing).to_bytes(4, "big")).decode()
 
     def stored_bytes(self) -> int:
         files = {file.data_file_s3_key for file in self._listing()[0]}

@@ -20,12 +20,15 @@ from infra.emulator import (
     cloudfront,
     cloudtrail,
     cloudwatch,
+    control,
+    dynamodb,
     eventbridge,
     iam,
     iam_propagation,
     lambda_,
     lambda_quotas,
     paths,
+    s3,
     scheduler,
     sns,
 )
@@ -41,11 +44,13 @@ _SERVICES = (
     cloudfront,
     cloudtrail,
     cloudwatch,
+    dynamodb,
     eventbridge,
     iam,
     iam_propagation,
     lambda_,
     lambda_quotas,
+    s3,
     scheduler,
     sns,
 )
@@ -78,6 +83,7 @@ def main() -> None:
     app.app = behind_tls(app.app)
     # After all else that touches CloudWatch, and before MiniStack serves.
     alarms.install()
+    control.install()
     app.main()
 
 

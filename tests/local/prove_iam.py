@@ -27,15 +27,17 @@ from ops.console import ROOT, out
 from ops.local import Emulator, free_port, mails, terraform_in
 from tests.conftest import synthesize
 
+_EXPORTS = "no flow here exports (tests/local/test_dynamodb_rules.py)"
 # Policies that no flow on the embedded AWS can show to be needed, and why.
 NOT_SHOWN = {
     "WriteLog": "the emulator writes a function's log itself",
     "SendDeadLetters": "the emulator sends dead letters itself",
     "TellOfFailures": "the emulator tells a destination itself",
-    "ExportRecords": "the emulator writes no exports",
-    "LookAtExports": "the emulator writes no exports",
-    "ExportFleet": "the emulator writes no exports",
-    "LookAtFleetExports": "the emulator writes no exports",
+    "ExportRecords": _EXPORTS,
+    "LookAtExports": _EXPORTS,
+    "ExportFleet": _EXPORTS,
+    "LookAtFleetExports": _EXPORTS,
+    "OwnExports": _EXPORTS,
     "AnswerRestores": "the emulator has no restore tests",
     "CompareTables": "the emulator has no restore tests",
     "CopyFrom": "the emulator copies no database snapshots",
@@ -52,7 +54,6 @@ NOT_SHOWN_ACTIONS = {
 _OTHER_TABLES = "only of a table with TTL, stream, tags or protection, which the records locally are not"
 NOT_SHOWN_OF_ROLES = {
     ("DrillStudentBackupRole", "ses:SendEmail"): "a drill mails only that it failed (tests/unit/test_restore.py)",
-    ("DynamoDBBackupRoleStudent", "s3:PutObjectTagging"): "the emulator asks for no permission to tag",
     ("RestoreStudentDataRole", "dynamodb:GetItem"): "only a restore that waits for another reads its row",
     ("RestoreStudentDataRole", "dynamodb:DescribeTimeToLive"): _OTHER_TABLES,
     ("RestoreStudentDataRole", "dynamodb:TagResource"): _OTHER_TABLES,
@@ -61,7 +62,7 @@ NOT_SHOWN_OF_ROLES = {
 }
 # Roles that only work on what the emulator does not have.
 NOT_SHOWN_ROLES = {
-    "FinishStudentExportRole": "the emulator writes no exports",
+    "FinishStudentExportRole": _EXPORTS,
     "ValidateRestoredTableRole": "the emulator has no restore tests",
     "CopyDatabaseSnapshotRole": "the emulator copies no database snapshots",
 }

@@ -11,11 +11,12 @@ from handlers.backups import run
 from tests.conftest import Stacks
 from tests.unit.aws import create_bucket, create_bus, create_tables
 from tests.unit.engine import ENVIRONMENT, Clock, Mail, backup_of
+from tests.unit.strict_s3 import strict_s3
 
 
 @pytest.fixture
 def aws(stacks: Stacks) -> Iterator[None]:
-    with mock_aws():
+    with mock_aws(), strict_s3():
         create_tables(stacks)
         create_bucket(ENVIRONMENT.s3_bucket_name)
         create_bus(ENVIRONMENT.event_bus_name)

@@ -7,7 +7,9 @@ import hashlib
 import importlib
 import json
 import tracemalloc
+import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -30,6 +32,7 @@ from tests.unit.engine import (
     SCHEDULED,
     Clock,
     Mail,
+    backup_of,
     executions,
     local,
     objects,
@@ -135,6 +138,7 @@ def test_a_run_that_died_after_its_upload_is_completed_with_the_numbers_of_the_o
     row = backup.run(scheduled(), holder="b", deadline=soon())
     assert row is not None
     assert (row["items"], row["sha256"], row["bytes"]) == (1, before["sha256"], len(read(KEY)))
+    assert row["crc32"] == crc32_of(read(KEY))
 
 
 def test_a_mail_that_fails_raises_and_the_retry_sends_it_without_a_second_backup(
@@ -183,6 +187,25 @@ def test_two_manual_runs_in_one_minute_are_two_backups(backup: run.Backup, clock
         "students-backup-20250708T070003-aaaaaaaa.json",
         "students-backup-20250708T070003-bbbbbbbb.json",
     ]
+
+
+def crc32_of(data: bytes) -> str:
+    return base64.b64encode(zlib.crc32(data).to_bytes(4, "big")).decode()
+
+
+def test_a_row_has_the_checksum_of_the_object(backup: run.Backup) -> None:
+    put(SV001={})
+    row = backup.run(scheduled(), holder="a", deadline=soon())
+    assert row is not None
+    assert row["crc32"] == crc32_of(read(KEY))
+
+
+def test_a_row_of_an_export_has_the_checksum_of_the_list_of_its_files(aws: None, mail: Mail, clock: Clock) -> None:
+    put(SV001={})
+    environment = replace(ENVIRONMENT, format="dynamodb-export", compression="gzip")
+    row = backup_of(environment, mail, clock).run(scheduled(), holder="a", deadline=soon())
+    assert row is not None
+    assert row["crc32"] == crc32_of(read(row["manifest"].replace("manifest-summary", "manifest-files")))
 
 
 def test_a_row_says_who_made_what_and_when_it_expires(backup: run.Backup, clock: Clock) -> None:
@@ -287,7 +310,7 @@ def test_a_table_larger_than_a_part_is_uploaded_in_parts_and_memory_does_not_gro
 
         def upload_part(self, *, Body: bytes, **_: Any) -> dict[str, str]:
             self.parts.append(len(Body))
-            return {"ETag": "e"}
+            return {"ETag": "e", "ChecksumCRC32": "AAAAAA=="}
 
         def complete_multipart_upload(self, **_: Any) -> dict[str, str]:
             return {"ETag": "e"}

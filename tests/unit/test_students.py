@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import importlib
 import json
 from collections.abc import Iterator
@@ -133,7 +134,11 @@ def test_a_birthdate_is_a_real_past_date(birthdate: str, fault: str) -> None:
         ('{"a": NaN}', 400, "NaN is no JSON number"),
         ('{"name": "a", "name": "b"}', 400, "the name 'name' stands twice"),
         ("[" * 100_000, 413, "The body has 100,000 bytes; the limit is 4,096"),
-        ("[" * 4000, 400, "nested too deeply"),
+        ("[" * 4000, 400, "nested too deeply; the limit is 96 levels"),
+        ("[" * 97 + "]" * 97, 400, "nested too deeply"),
+        ("[" * 96 + "]" * 96, 400, "must be a JSON object"),
+        (json.dumps({"a": "[" * 200 + '"' + "{" * 200}), 400, "studentid is missing"),
+        ('{"a": "' + "[" * 97, 400, "The body is no JSON: Unterminated string"),
         (json.dumps(STUDENT | {"x": "y" * 5000}), 413, "the limit is 4,096"),
     ],
 )
@@ -269,3 +274,9 @@ def test_whatever_is_sent_is_judged_and_never_breaks_the_judge(document: dict[st
     assert found.keys() <= document.keys() | set(record.FIELDS)
     if not found:
         assert all(isinstance(document[field], str) for field in record.FIELDS)
+
+
+@pytest.mark.parametrize("decoded", [b"[" * 5000, b"{", b'{"studentid":{"S":""}}', b'{"studentid":{"S":"a","x":{}}}'])
+def test_a_token_that_is_not_of_the_api_is_refused(modules: dict[str, Any], decoded: bytes) -> None:
+    status, answer = get(modules, next=base64.urlsafe_b64encode(decoded).decode())
+    assert (status, answer["message"]) == (400, "next is no token of this API; leave it out to begin at the start.")
