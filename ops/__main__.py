@@ -3,6 +3,7 @@
 import typer
 
 from ops import adopt, backups, cdktf, demo, deploy, events, local, plan, report, schedule, state, students
+from ops.preflight import command as preflight
 
 app = typer.Typer(name="ops", help="Rollbook's commands.", no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(local.app, name="local")
@@ -11,6 +12,7 @@ app.add_typer(backups.app, name="backups")
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(events.app, name="events")
 app.add_typer(state.app, name="state")
+app.command("preflight")(preflight.preflight)
 app.command("plan")(plan.plan)
 app.command("guard")(plan.guard)
 app.command("deploy")(deploy.deploy)

@@ -182,21 +182,21 @@ def mails(port: int) -> list[dict[str, Any]]:
     return sorted(sent, key=lambda message: str(message["Timestamp"]))
 
 
-def open_links(port: int, region: str) -> list[str]:
+def open_links(port: int, region: str, account: str = "") -> list[str]:
     """Open the links that SES and SNS mailed to the addresses, as their owners do; return what was opened."""
-    wanted = json.dumps({"Region": region}).encode()
+    wanted = json.dumps({"Region": region} | ({"Account": account} if account else {})).encode()
     request = urllib.request.Request(f"http://127.0.0.1:{port}/_rollbook/open-links", data=wanted, method="POST")
     with urllib.request.urlopen(request, timeout=10) as response:
         opened: list[str] = json.load(response)["Opened"]
     return opened
 
 
-def prepare_account(port: int, settings: Settings) -> None:
+def prepare_account(port: int, settings: Settings, **credentials: str) -> None:
     """Do what a person does once in a new account, before the first apply; docs/first-deploy.md says the same."""
     region = settings.region
 
     def aws(service: str) -> Any:
-        return client(service, port, region)
+        return client(service, port, region, **credentials)
 
     aws("sesv2").put_account_details(
         MailType="TRANSACTIONAL", WebsiteURL="https://school.example", ProductionAccessEnabled=True
@@ -337,8 +337,13 @@ def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = Fals
     if not yes and not typer.confirm("Delete all that is in the embedded AWS?"):
         raise typer.Exit(1)
     Emulator(FOLDER).stop()
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    for path in (STATE, STATE.with_name(f"{STATE.name}.backup")):
+    preflights = FOLDER / "preflight"  # of real accounts, too
+    for path in FOLDER.iterdir() if FOLDER.is_dir() else []:
+        if path.is_dir() and path != preflights:
+            shutil.rmtree(path, ignore_errors=True)
+        elif path != preflights:
+            path.unlink(missing_ok=True)
+    for path in (preflights / "local.json", STATE, STATE.with_name(f"{STATE.name}.backup")):
         path.unlink(missing_ok=True)
     out.print("[green]✓[/] the embedded AWS is as new")
 

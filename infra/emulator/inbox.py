@@ -1,7 +1,7 @@
 """The mails with links that AWS sends to an address: SES's verification and SNS's confirmation.
 
 MiniStack counts an address as verified, and an e-mail subscription as confirmed, without asking its owner. Here both
-wait until somebody opens the links: `POST /_rollbook/open-links {"Region"}`.
+wait until somebody opens the links: `POST /_rollbook/open-links {"Region", "Account"}`.
 """
 
 from __future__ import annotations
@@ -85,6 +85,7 @@ def subscribe(params: dict[str, Any]) -> Any:
 
 def open_links(wanted: dict[str, Any]) -> dict[str, Any]:
     """Verify every address and confirm every subscription that waits in a Region, and return which."""
+    responses.set_request_account_id(wanted.get("Account", ""))
     responses.set_request_region(wanted["Region"])
     opened = []
     for address, identity in ses_v2._identities.items():

@@ -13,6 +13,7 @@ from hypercorn.config import Config as ServerConfig
 from ministack import app
 
 from infra.emulator import (
+    account,
     alarms,
     apigateway,
     apigateway_lambda,
@@ -44,6 +45,7 @@ from infra.emulator import (
 _KEEP_ALIVE_SECONDS = 120
 # In the order of the installs: a later module's function calls the one of an earlier module.
 _SERVICES = (
+    account,
     apigateway,
     apigateway_lambda,
     backup,

@@ -1,4 +1,4 @@
-"""Service Quotas, which MiniStack does not have: the quotas that `ops preflight` reads, with AWS's defaults.
+"""Service Quotas, which MiniStack does not have: the quotas that the preflight reads, with AWS's defaults.
 
 New accounts have less of some. A test sets one by `POST /_rollbook/service-quota` with its codes and a Value.
 Source: Service Quotas API Reference, GetServiceQuota and GetAWSDefaultServiceQuota.

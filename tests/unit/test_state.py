@@ -50,7 +50,7 @@ def test_a_bucket_in_another_region_is_refused(settings: None) -> None:
     )
     refused = bootstrap()
     assert refused.exit_code == 1
-    assert "is in eu-west-1, not in ap-southeast-1; set state.region" in " ".join(refused.stderr.split())
+    assert "is in eu-west-1, not in us-east-1; set state.region" in " ".join(refused.stderr.split())
 
 
 def test_an_environment_without_a_bucket_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
