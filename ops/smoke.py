@@ -127,9 +127,8 @@ class Smoke:
         subject = f"Student created: {self.studentid}"
         if "mail" in self._warning:
             raise StepFailed(self._warning)
-        if settings.emulated:
-            port = local.running_port() if self.cloud.port is None else self.cloud.port
-            assert port is not None  # the cloud is there
+        port = self.cloud.port
+        if port is not None:
             self._wait(
                 lambda: any(mail["Subject"] == subject for mail in local.mails(port)),
                 _MAIL_SECONDS,
