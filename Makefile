@@ -1,8 +1,9 @@
-# Needed beforehand: Python 3.11 or newer as python3, and make. Terraform is fetched if it is not there.
+# Needed beforehand: Python 3.11 to 3.13 as python3, and make. Terraform is fetched if it is not there.
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test terraform check verify-lock accept alterations format plan deploy bench prove-iam docs lock clean
+.PHONY: help setup demo test functions terraform check verify-lock accept alterations format plan deploy bench prove-iam docs lock clean
 
 ENV ?= workshop
+PYTHON_VERSION ?= 3.13
 BIN := .venv/bin
 PYTHON := $(BIN)/python
 PIPENV := VIRTUAL_ENV=$(CURDIR)/.venv PIPENV_VERBOSITY=-1 $(BIN)/pipenv
@@ -17,7 +18,7 @@ help: ## List the targets
 setup: .venv/ready ## Install everything into the project's folder
 
 .venv/ready: Pipfile.lock
-	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Rollbook needs Python 3.11 or newer as python3."; exit 1; }
+	@python3 -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { echo "Rollbook needs Python 3.11, 3.12 or 3.13 as python3."; exit 1; }
 	python3 -m venv .venv
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check pipenv==$(PIPENV_VERSION)
 	$(PIPENV) sync --quiet --categories "packages dev-packages"
@@ -32,6 +33,10 @@ demo: terraform ## Everything once, on an embedded AWS; stays up until Ctrl-C, w
 
 test: terraform check node_modules/ready ## Lint, types and all tests, on a machine that needs nothing installed before
 	$(PYTHON) -m pytest
+
+functions: setup ## Test the functions as on Lambda: make functions PYTHON_VERSION=3.13
+	$(PYTHON) -m tests.runtimes $(PYTHON_VERSION)
+	$(PYTHON) -m tests.runtimes $(PYTHON_VERSION) --quick --oldest-boto3
 
 terraform: setup ## Find Terraform and its provider, or fetch them
 	@$(PYTHON) -m ops terraform

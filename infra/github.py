@@ -45,15 +45,15 @@ accept(
 
 ISSUER = "token.actions.githubusercontent.com"
 AUDIENCE = "sts.amazonaws.com"
-# Characters of all inline policies of a role, without white space (IAM User Guide, "IAM and AWS STS quotas"), less
-# what the account's 12 digits need in each ARN.
-_LARGEST = 10_240 - 100 * 12
+# Characters of all inline policies of a role, without white space (IAM User Guide, "IAM and AWS STS quotas").
+_LARGEST = 10_240
 # What the provider reads to compare a resource with its configuration. Source: Service Authorization Reference.
 READS = (
     "apigateway:GET",
     "backup:Describe*",
     "backup:Get*",
     "backup:List*",
+    "cloudfront:DescribeFunction",
     "cloudfront:Get*",
     "cloudfront:List*",
     "cloudtrail:DescribeTrails",
@@ -253,7 +253,8 @@ class GitHubStack(TerraformStack):
         )
         role = IamRole(self, id_, name=name, assume_role_policy=policy.document(trust), max_session_duration=3600)
         documents = {name: policy.document(*statements) for name, statements in policies.items()}
-        size = len(re.sub(r"\s|\$\{[^}]*\}", "", "".join(documents.values())))
+        # The only references in them are to the account's number.
+        size = len(re.sub(r"\s", "", re.sub(r"\$\{[^}]*\}", "0" * 12, "".join(documents.values()))))
         if size > _LARGEST:
             raise ValueError(
                 f"the policies of {name} have {size:,} characters, and IAM takes {_LARGEST:,}: the environment names "

@@ -43,6 +43,13 @@ class Written(msgspec.Struct):
 
 # botocore makes its own anew twice for each call, a tenth of what a BatchWriteItem costs.
 _USER_AGENT = "rollbook"
+# Explicit, because Lambda's runtime brings botocore and its defaults change: retry mode, attempts, checksums.
+_RETRIES = {"mode": "legacy", "total_max_attempts": 5}
+_BATCH_RETRIES = {"mode": "legacy", "total_max_attempts": 11}
+_CHECKSUMS = {
+    "request_checksum_calculation": "when_supported",
+    "response_checksum_validation": "when_supported",
+}
 _DECODERS = {
     "ScanOutput": msgspec.json.Decoder(Scanned).decode,
     "BatchWriteItemOutput": msgspec.json.Decoder(Written).decode,
@@ -85,7 +92,8 @@ class Aws:
 
     def client(self, service: str) -> Any:
         """Return a client of another service."""
-        return self._session.create_client(service, **self._options)
+        config = Config(retries=_RETRIES, **_CHECKSUMS)
+        return self._session.create_client(service, **({"config": config} | self._options))
 
 
 def client(**options: Any) -> Any:
@@ -96,7 +104,7 @@ def client(**options: Any) -> Any:
 def _with_batches(session: Any, options: dict[str, Any]) -> Any:
     made = session.create_client(
         "dynamodb",
-        config=Config(retries={"max_attempts": 10}, max_pool_connections=32, user_agent=_USER_AGENT),
+        config=Config(retries=_BATCH_RETRIES, max_pool_connections=32, user_agent=_USER_AGENT, **_CHECKSUMS),
         **options,
     )
     made.meta.events.register("before-parameter-build.dynamodb.BatchWriteItem", _set_aside)

@@ -18,5 +18,5 @@ What differs still:
 - A flexible time window is none, and schedules are looked at every second.
 - CloudTrail hands an event over at once, where AWS takes minutes, and writes no files into the trail's bucket.
 - The period of a quota begins with the first request.
-- The lifecycle of a bucket is carried out when a test says so.
+- A bucket's lifecycle is carried out only when a test says so.
 """

@@ -12,19 +12,18 @@ import logging
 import operator
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, partial
 from typing import Any
 
 from botocore.loaders import create_loader
-from ministack import app
 from ministack.core import responses
 from ministack.services import cloudwatch, lambda_svc, sns
 
-# Where a test moves the alarms' clock: POST {"Seconds": 3600}; the answer says the time that it is there.
-CLOCK = "/_rollbook/alarms/clock"
+from infra.emulator import paths
+
 # CloudWatch evaluates every minute ("Alarm evaluation"); a shorter time keeps tests and the demo short.
 _SWEEP_SECONDS = 5
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
@@ -443,32 +442,13 @@ def emit_lambda_metrics(
         cloudwatch.record_metric("AWS/Lambda", "Duration", duration_ms, "Milliseconds", {})
 
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Any]]
-Send = Callable[[Any], Awaitable[None]]
-
-
-def install() -> Alarms:
+def install() -> None:
     """Evaluate MiniStack's alarms as CloudWatch does. Call it after all else that touches its CloudWatch."""
     alarms = Alarms(cloudwatch._put_metric_alarm, cloudwatch._describe_alarms)
-    serve, emit = app.app, lambda_svc._emit_lambda_metrics
-
-    async def with_clock(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] != CLOCK:
-            await serve(scope, receive, send)
-            return
-        body = b""
-        while (part := await receive()).get("more_body"):
-            body += part["body"]
-        answer = json.dumps({"Now": alarms.move(json.loads(body + part["body"])["Seconds"])}).encode()
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
-        await send({"type": "http.response.body", "body": answer})
-
     cloudwatch._evaluate_alarm = alarms.evaluate
     cloudwatch._dispatch_alarm_actions = alarms.act
     cloudwatch._put_metric_alarm = alarms.put
     cloudwatch._describe_alarms = alarms.describe
-    lambda_svc._emit_lambda_metrics = partial(emit_lambda_metrics, emit)
-    app.app = with_clock
+    lambda_svc._emit_lambda_metrics = partial(emit_lambda_metrics, lambda_svc._emit_lambda_metrics)
+    paths.add("alarms/clock", lambda wanted: {"Now": alarms.move(wanted["Seconds"])})
     threading.Thread(target=alarms.sweep, name="alarms", daemon=True).start()
-    return alarms

@@ -81,7 +81,9 @@ def items_at(table_name: str, moment: float) -> dict[str, dict[str, Item]]:
 
 
 def _name(table_name: str) -> tuple[str, str, str]:
-    return get_account_id(), get_region(), table_name
+    # By its id: another table of the same name has changes of its own.
+    table = dynamodb._tables[table_name]
+    return get_account_id(), get_region(), str(table.get("TableId") or table_name)
 
 
 def _place(table: Any, key: Item) -> tuple[str, str]:

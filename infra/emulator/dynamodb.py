@@ -9,7 +9,7 @@ from typing import Any
 
 from ministack.services import dynamodb
 
-from infra.emulator import changes, control, export
+from infra.emulator import changes, export, paths
 
 # Seconds by which a read without ConsistentRead is late; 0 for none.
 _lag = 0.0
@@ -85,4 +85,4 @@ def install() -> None:
     dynamodb._query = _late(_query)
     dynamodb._scan = _late(_scan)
     dynamodb._batch_get_item = batch_get_item
-    control.add("dynamodb-lag", set_lag)
+    paths.add("dynamodb-lag", set_lag)

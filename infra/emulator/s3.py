@@ -9,7 +9,7 @@ from typing import Any
 from ministack.core import iam_actions
 from ministack.services import s3
 
-from infra.emulator import control, lifecycle, multipart
+from infra.emulator import lifecycle, multipart, paths
 from infra.emulator.multipart import Creation, Part, Refusal
 
 _create_upload = s3._create_multipart_upload
@@ -236,4 +236,4 @@ def install() -> None:
     s3._put_object = put_object
     s3._dispatch = dispatch
     iam_actions.s3_additional_checks = additional_checks
-    control.add("lifecycle", run_lifecycle)
+    paths.add("lifecycle", run_lifecycle)

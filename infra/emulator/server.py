@@ -23,7 +23,6 @@ from infra.emulator import (
     cloudtrail,
     cloudwatch,
     config,
-    control,
     dynamodb,
     eventbridge,
     iam,
@@ -67,6 +66,7 @@ _SERVICES = (
     scheduler,
     service_quotas,
     sns,
+    alarms,
 )
 
 Scope = MutableMapping[str, Any]
@@ -95,9 +95,6 @@ def main() -> None:
         service.install()
     ServerConfig.keep_alive_timeout = _KEEP_ALIVE_SECONDS
     app.app = behind_tls(app.app)
-    # After all else that touches CloudWatch, and before MiniStack serves.
-    alarms.install()
-    control.install()
     app.main()
 
 

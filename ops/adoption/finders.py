@@ -106,6 +106,7 @@ def _described(
     *,
     own: str = "",
     there: Callable[[Any, Values], bool] | None = None,
+    fixed: Mapping[str, Any] | None = None,
 ) -> Finder:
     """Return a finder that asks for one thing by name.
 
@@ -113,13 +114,14 @@ def _described(
         parameters: of the call, and the attributes that have their values.
         import_id, own: `Found.import_id` and `Found.id`, formats over the attributes.
         there: whether the answer speaks of what is wanted.
+        fixed: parameters that are the same for each.
     """
 
     def find(place: Place, values: Values) -> Found | None:
         given = {name: values.get(attribute) for name, attribute in parameters.items()}
         if None in given.values():
             return None  # what it hangs on is not there
-        answer = ask(getattr(place.client(service), operation), **given)
+        answer = ask(getattr(place.client(service), operation), **given, **(fixed or {}))
         if answer is None or (there and not there(answer, values)):
             return None
         known = {**values, "account": place.account, "region": place.region}
@@ -412,7 +414,9 @@ FINDERS: Mapping[str, Finder] = {
         "backup", "get_backup_vault_notifications", {"BackupVaultName": "backup_vault_name"}, "{backup_vault_name}"
     ),
     "aws_cloudfront_distribution": _distribution,
-    "aws_cloudfront_function": _described("cloudfront", "describe_function", {"Name": "name"}, "{name}"),
+    "aws_cloudfront_function": _described(
+        "cloudfront", "describe_function", {"Name": "name"}, "{name}", fixed={"Stage": "DEVELOPMENT"}
+    ),
     "aws_cloudfront_origin_access_control": _listed(
         "cloudfront",
         "list_origin_access_controls",

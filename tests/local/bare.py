@@ -115,6 +115,7 @@ def create_function(aws: Clients, role_arn: str, code: str, **given: Any) -> str
         Role=role_arn,
         Handler="module.handler",
         Code={"ZipFile": packed.getvalue()},
+        Timeout=30,  # a first start on a busy machine may take longer than the default of 3 s
         **given,
     )
     return str(made["FunctionArn"])

@@ -209,6 +209,21 @@ def test_an_export_of_a_time_has_the_items_of_that_time(clients: dict[str, Any],
     assert line["Item"]["text"] == {"S": "before"}
 
 
+def test_a_table_made_anew_has_none_of_the_changes_of_the_one_before(clients: dict[str, Any], name: str) -> None:
+    put(clients, name, "of-the-old-table")
+    clients["dynamodb"].delete_table(TableName=name)
+    clients["dynamodb"].create_table(
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+    )
+    recover(clients, name)
+    now = datetime.now(UTC) + timedelta(seconds=0.5)
+    arn = started(clients["dynamodb"], name, export.Period(now - timedelta(hours=1), now))
+    assert ended(clients["dynamodb"], arn)["ItemCount"] == 0
+
+
 def test_the_manifest_of_an_export_is_told_to_who_is_notified(clients: dict[str, Any], name: str) -> None:
     queue = clients["sqs"].create_queue(QueueName=name)["QueueUrl"]
     arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}"

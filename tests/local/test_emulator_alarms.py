@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from infra.emulator.alarms import CLOCK
 from ops import local
 from ops.local import Emulator, free_port
 from tests.local.aws import wait_for
@@ -70,7 +69,7 @@ class Bench:
 
     def move(self, seconds: float) -> float:
         body = json.dumps({"Seconds": seconds}).encode()
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{CLOCK}", body, method="POST")
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/_rollbook/alarms/clock", body, method="POST")
         with urllib.request.urlopen(request, timeout=10) as answer:
             return float(json.load(answer)["Now"])
 

@@ -104,16 +104,21 @@ def test_metrics_in_a_functions_log_are_put(aws: Clients) -> None:
     code = f"import json\ndef handler(event, context):\n    print({json.dumps(json.dumps(said))})\n"
     aws("lambda").invoke(FunctionName=a_function(aws, code))
     now = datetime.now(UTC)
-    points = aws("cloudwatch").get_metric_statistics(
-        Namespace=space,
-        MetricName="items",
-        Dimensions=[{"Name": "table", "Value": "t"}],
-        StartTime=now - timedelta(minutes=5),
-        EndTime=now + timedelta(minutes=5),
-        Period=3600,
-        Statistics=["Sum", "SampleCount"],
-    )["Datapoints"]
-    assert [(point["Sum"], point["SampleCount"]) for point in points] == [(5, 2)]
+
+    def points() -> list[tuple[float, float]]:
+        answer = aws("cloudwatch").get_metric_statistics(
+            Namespace=space,
+            MetricName="items",
+            Dimensions=[{"Name": "table", "Value": "t"}],
+            StartTime=now - timedelta(minutes=5),
+            EndTime=now + timedelta(minutes=5),
+            Period=3600,
+            Statistics=["Sum", "SampleCount"],
+        )
+        return [(point["Sum"], point["SampleCount"]) for point in answer["Datapoints"]]
+
+    # Lambda's log may come after the answer.
+    assert eventually(points) == [(5, 2)]
 
 
 def test_an_alarm_is_described_in_full_in_the_query_protocol(aws: Clients, bare_port: int) -> None:

@@ -37,8 +37,8 @@ def aws(bare_port: int) -> Clients:
 
 @pytest.fixture
 def slow_iam(bare_port: int) -> Iterator[float]:
-    """Let changes of IAM take effect a second and a half later."""
-    yield ask(bare_port, "iam-propagation", {"Seconds": 1.5})["Seconds"]
+    """Let changes of IAM take effect two and a half seconds later."""
+    yield ask(bare_port, "iam-propagation", {"Seconds": 2.5})["Seconds"]
     ask(bare_port, "iam-propagation", {"Seconds": 0})
 
 

@@ -193,6 +193,15 @@ def crc32_of(data: bytes) -> str:
     return base64.b64encode(zlib.crc32(data).to_bytes(4, "big")).decode()
 
 
+def test_an_upload_in_parts_has_the_checksum_of_the_whole(aws: None) -> None:
+    body = b"x" * PART_BYTES + b"the last part"
+    uploaded = upload.put(
+        boto3.client("s3"), bucket="student-backup", key="k", chunks=[body[:-5], body[-5:]], content_type="text/plain"
+    )
+    head = boto3.client("s3").head_object(Bucket="student-backup", Key="k", ChecksumMode="ENABLED")
+    assert (uploaded.crc32, head["ChecksumCRC32"]) == (crc32_of(body), crc32_of(body))
+
+
 def test_a_row_has_the_checksum_of_the_object(backup: run.Backup) -> None:
     put(SV001={})
     row = backup.run(scheduled(), holder="a", deadline=soon())

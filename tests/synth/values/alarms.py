@@ -53,6 +53,15 @@ class Silence:
     hours: int
 
 
+@dataclass(frozen=True)
+class Age:
+    """How old the last success may be, where CloudWatch cannot look back far enough for the success itself."""
+
+    name: str
+    table: str
+    seconds: float
+
+
 def watches(s: Settings) -> list[Watch]:
     """Return what has an alarm that goes off when it happens."""
     found = [Watch("Lambda is out of concurrency", "AWS/Lambda", "Throttles", ())]
@@ -70,37 +79,32 @@ def watches(s: Settings) -> list[Watch]:
         found.append(Watch("a schedule could not start its target", "AWS/Scheduler", metric, group))
     if s.drills.enabled:
         found.append(Watch("a drill failed", "Rollbook", "DrillsFailed", (("Table", s.records.table_name),)))
-    for plan in s.backed_up_tables:
-        if region := plan.how.replicate_to:
-            of = (
-                ("DestinationBucket", s.replica_bucket_name(region)),
-                ("RuleId", f"copy-{plan.table_name}"),
-                ("SourceBucket", s.backups.bucket_name),
-            )
-            found.append(Watch("a copy is late", "AWS/S3", "ReplicationLatency", of, False, 900, 899))
-            found.append(Watch("a copy failed", "AWS/S3", "OperationsFailedReplication", of))
     return found
 
 
-def silences(s: Settings) -> list[Silence]:
-    """Return what has a dead-man's alarm: the longest time between two runs, the window and the grace; a week at most.
+def silences(s: Settings) -> list[Silence | Age]:
+    """Return what has a dead-man's alarm: after the longest time between two runs, the window and the grace.
 
-    A week is CloudWatch's limit (API reference, PutMetricAlarm, Period).
+    CloudWatch looks back a week at most (API reference, PutMetricAlarm, Period). What may take longer is watched by its
+    age, which is measured every 6 hours.
     """
     drills = s.drills
     timed = [
-        ("BackupsCompleted", plan.table_name, plan.expression, plan.time_zone, plan.window_minutes)
+        ("Backup", "BackupsCompleted", plan.table_name, plan.expression, plan.time_zone, plan.window_minutes)
         for plan in s.backed_up_tables
     ]
     if drills.enabled:
         zone, window = drills.schedule_time_zone, drills.flexible_window_minutes
-        timed.append(("DrillsPassed", s.records.table_name, drills.schedule_expression, zone, window))
-    found = []
-    for metric, table, expression, zone, window in timed:
+        timed.append(("Drill", "DrillsPassed", s.records.table_name, drills.schedule_expression, zone, window))
+    found: list[Silence | Age] = []
+    for what, metric, table, expression, zone, window in timed:
         longest = _longest(expression, zone)
         assert longest is not None
         silence = longest + timedelta(minutes=window, hours=s.monitoring.grace_hours)
-        found.append(Silence(metric, table, min(math.ceil(silence / timedelta(hours=1)), _WEEK // _HOUR)))
+        if silence > timedelta(seconds=_WEEK):
+            found.append(Age(f"{what}AgeSeconds", table, silence.total_seconds()))
+        else:
+            found.append(Silence(metric, table, math.ceil(silence / timedelta(hours=1))))
     return found
 
 
@@ -183,20 +187,44 @@ def _wrong_silence(alarm: Mapping[str, Any], of: Silence) -> Iterator[str]:
             yield f"{what} makes {state}, and should make {wanted}"
 
 
+def _wrong_age(alarm: Mapping[str, Any], of: Age) -> Iterator[str]:
+    metric = Watch("", "Rollbook", of.name, (("Table", of.table),))
+    now, before = 10.0, 6 * _HOUR + 10.0
+    old, young = of.seconds, of.seconds - 1
+    cases: list[tuple[str, dict[float, float], str]] = [
+        ("nothing measured", {}, "ALARM"),
+        ("too old, twice", {now: old, before: old}, "ALARM"),
+        ("nearly too old, twice", {now: young, before: young}, "OK"),
+        ("young again", {now: young, before: old}, "OK"),
+        ("too old for the first time", {now: old, before: young}, "OK"),
+        ("measured too early, and not yet again", {before: young}, "OK"),
+        ("two measurements in one period", {now: old, now + 60: young, before: old, before + 60: old}, "OK"),
+    ]
+    for what, values, wanted in cases:
+        state = _state(alarm, metric, values)
+        if state != wanted:
+            yield f"{what} makes {state}, and should make {wanted}"
+
+
 @lru_cache(maxsize=1024)
-def _wrong(alarm: str, of: Watch | Silence) -> tuple[str, ...]:
+def _wrong(alarm: str, of: Watch | Silence | Age) -> tuple[str, ...]:
     given = json.loads(alarm)
-    return tuple(_wrong_watch(given, of) if isinstance(of, Watch) else _wrong_silence(given, of))
+    match of:
+        case Watch():
+            return tuple(_wrong_watch(given, of))
+        case Silence():
+            return tuple(_wrong_silence(given, of))
+    return tuple(_wrong_age(given, of))
 
 
 @check
 def every_alarm_is_raised_when_it_should_and_only_then(view: View) -> Iterator[str]:
     s = view.settings
-    named: dict[str, Watch | Silence] = {}
+    named: dict[str, Watch | Silence | Age] = {}
     for watch in watches(s):
         named[_name(watch, s)] = watch
     for silence in silences(s):
-        named[f"{silence.table}-no-{'drill' if silence.name == 'DrillsPassed' else 'backup'}"] = silence
+        named[f"{silence.table}-no-{'drill' if silence.name.startswith('Drill') else 'backup'}"] = silence
     found = view.by("aws_cloudwatch_metric_alarm", "alarm_name")
     yield from differs("the alarms", sorted(found), sorted(named))
     for name in found.keys() & named.keys():
@@ -223,8 +251,4 @@ def _name(watch: Watch, s: Settings) -> str:
             return f"{of['QueueName']}-depth"
         case "DrillsFailed":
             return f"{of['Table']}-drill-failed"
-        case "ReplicationLatency":
-            return f"{of['RuleId'].removeprefix('copy-')}-replication-lag"
-        case "OperationsFailedReplication":
-            return f"{of['RuleId'].removeprefix('copy-')}-replication-failed"
     return f"{s.backups.schedule_group}-{watch.name}"

@@ -216,8 +216,16 @@ def audit_manager_checks_and_reports(view: View) -> Iterator[str]:
     s = view.settings
     there = s.vault.enabled and s.vault.audit_manager and not s.emulated
     for framework in _one(view, "aws_backup_framework", there):
-        controls = [control["name"] for control in framework["control"]]
-        yield from differs("the controls", sorted(controls), sorted(_CONTROLS))
+        controls = {
+            control["name"]: {each["name"]: each["value"] for each in control.get("input_parameter", [])}
+            for control in framework["control"]
+        }
+        days = min(rule.delete_after_days for rule in s.vault.rules if rule.delete_after_days)
+        parameters = {
+            "BACKUP_RECOVERY_POINT_MINIMUM_RETENTION_CHECK": {"requiredRetentionDays": str(days)},
+            "RESTORE_TIME_FOR_RESOURCES_MEET_TARGET": {"maxRestoreTime": "720"},
+        }
+        yield from differs("the controls", controls, {name: parameters.get(name, {}) for name in _CONTROLS})
         yield from differs("the framework's name", framework["name"], "rollbook")
     for report in _one(view, "aws_backup_report_plan", there):
         form = {

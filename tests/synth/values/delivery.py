@@ -192,12 +192,16 @@ def the_topic_takes_alerts_from_aws_of_this_account_alone(view: View) -> Iterato
     endpoint = s.alerts.recipient or s.mail.recipient
     yield from differs("who is told", mail, {"protocol": "email", "endpoint": endpoint, "topic_arn": n.topic})
     ours, other = (("aws:sourceaccount", ACCOUNT),), (("aws:sourceaccount", OTHER_ACCOUNT),)
-    rules = [f"failed-{kind}-jobs" for kind in ("backup", "copy", "restore")] if s.vault.enabled else []
     wanted = [("cloudwatch.amazonaws.com", ours)]
     wanted += [("backup.amazonaws.com", ours)] if s.vault.enabled else []
-    wanted += [("events.amazonaws.com", (("aws:sourcearn", n.rule(rule)),)) for rule in rules]
+    # EventBridge sends neither the rule nor the account to SNS (EventBridge User Guide, "Amazon SNS permissions").
+    wanted += [("events.amazonaws.com", ())] if s.vault.enabled else []
+    of_bucket = ("aws:sourcearn", f"arn:aws:s3:::{s.backups.bucket_name}")
+    if any(plan.how.replicate_to for plan in s.backed_up_tables):
+        wanted.append(("s3.amazonaws.com", (of_bucket, *ours)))
     unwanted = [("cloudwatch.amazonaws.com", other), ("backup.amazonaws.com", other), ("s3.amazonaws.com", other)]
-    unwanted += [("events.amazonaws.com", (("aws:sourcearn", n.rule("other")),))]
+    of_other = ("aws:sourcearn", f"arn:aws:s3:::{s.site.bucket_name}")
+    unwanted += [("s3.amazonaws.com", (of_bucket, *other)), ("s3.amazonaws.com", (of_other, *ours))]
     for by, context in wanted:
         request = Request("sns:Publish", n.topic, by, context)
         if answer(policy["policy"], request) != "Allow":
@@ -219,10 +223,13 @@ def schedules_fire_when_they_should_and_are_tried_again(view: View) -> Iterator[
     timed = {plan.schedule_name: (plan.expression, plan.time_zone) for plan in s.backed_up_tables}
     timed[s.drills.schedule_name] = (s.drills.schedule_expression, s.drills.schedule_time_zone)
     timed[s.weekly_report.schedule_name] = (s.weekly_report.schedule_expression, s.weekly_report.schedule_time_zone)
+    timed[s.weekly_report.measure_schedule_name] = ("rate(6 hours)", "UTC")
     windows = {plan.schedule_name: plan.window_minutes for plan in s.backed_up_tables}
     windows |= {s.drills.schedule_name: s.drills.flexible_window_minutes, s.weekly_report.schedule_name: 15}
+    windows[s.weekly_report.measure_schedule_name] = 15
     messages: dict[str, dict[str, Any]] = {name: {} for name in wanted}
     messages |= {plan.schedule_name: {"table": plan.message()} for plan in s.backed_up_tables[1:]}
+    messages[s.weekly_report.measure_schedule_name] = {"measure": "ages"}
     for name, (function, role, queue) in wanted.items():
         given = dict(found[name])
         expression, zone = given.pop("schedule_expression"), given.pop("schedule_expression_timezone")
@@ -234,13 +241,13 @@ def schedules_fire_when_they_should_and_are_tried_again(view: View) -> Iterator[
             yield from differs(f"{name}'s firings", fires, firings(*timed[name], since, 30))
         yield from differs(f"{name}'s time zone", zone, timed[name][1])
         message = json.loads(given["target"].pop("input"))
-        if name == s.weekly_report.schedule_name:
+        if name in (s.weekly_report.schedule_name, s.weekly_report.measure_schedule_name):
             yield from differs(f"{name}'s tables", message.pop("tables"), _reported(s))
         yield from differs(f"{name}'s message", message, _MESSAGE | messages[name])
         window = windows[name]
         flexible = {"mode": "FLEXIBLE", "maximum_window_in_minutes": window} if window else {"mode": "OFF"}
         retries = s.backups.retry_attempts, int(s.backups.retry_hours * 3600)
-        yield from differs(f"{name} is on", given.pop("state", "ENABLED"), "ENABLED")
+        yield from differs(f"{name} is on", given.pop("state", "not said"), "ENABLED")
         yield from differs(
             name,
             given,
@@ -276,6 +283,7 @@ def _reported(s: Settings) -> list[dict[str, Any]]:
                 "replicated_to": how.replicate_to or "",
                 "memory_mb": s.backups.memory_mb,
                 "architecture": s.functions.architecture,
+                "moves_small": s.backups.move_small_backups,
             }
         )
     return found

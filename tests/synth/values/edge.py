@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from infra.settings import Settings
+from infra.site import CONTENT_SECURITY_POLICY
 from ops.console import ROOT
 from tests.synth.values.names import Names
 from tests.synth.values.view import View, check, differs
@@ -238,7 +243,13 @@ def the_site_is_https_only_and_hands_the_api_through(view: View) -> Iterator[str
         "response_headers_policy_id": headers,
         "viewer_protocol_policy": "redirect-to-https",
     }
-    site = {"allowed_methods": ["GET", "HEAD"], "cache_policy_id": _OPTIMIZED, "target_origin_id": "site"}
+    function = f"arn:aws_cloudfront_function:{s.region}:{s.site.bucket_name}-missing-page"
+    site = {
+        "allowed_methods": ["GET", "HEAD"],
+        "cache_policy_id": _OPTIMIZED,
+        "function_association": [{"event_type": "viewer-request", "function_arn": function}],
+        "target_origin_id": "site",
+    }
     api = {
         "allowed_methods": _EVERY_METHOD,
         # An answer holds records, so nothing of it is cached.
@@ -256,8 +267,11 @@ def the_site_is_https_only_and_hands_the_api_through(view: View) -> Iterator[str
         "default_cache_behavior": common | site,
         "restrictions": {"geo_restriction": {"restriction_type": "none"}},
     }
-    errors = given.pop("custom_error_response", [])
-    yield from differs("the error page", [each for each in errors if each["error_code"] == 404], [_error_page()])
+    # CloudFront keeps an error for 10 seconds for everybody, unless it is told not to (Developer Guide, "How CloudFront
+    # caches HTTP 4xx and 5xx status codes from your origin").
+    errors = {each["error_code"]: each for each in given.pop("custom_error_response", [])}
+    kept = {status: {"error_code": status, "error_caching_min_ttl": 0} for status in _CACHED_ERRORS}
+    yield from differs("the errors", errors, kept)
     certificate = given.pop("viewer_certificate")
     if not own:
         yield from differs("the certificate", certificate, {"cloudfront_default_certificate": True})
@@ -268,8 +282,56 @@ def the_site_is_https_only_and_hands_the_api_through(view: View) -> Iterator[str
         yield from differs(path, behavior, common | api | {"path_pattern": path})
 
 
-def _error_page() -> dict[str, Any]:
-    return {"error_caching_min_ttl": 60, "error_code": 404, "response_code": 404, "response_page_path": "/error.html"}
+@check
+def what_the_site_does_not_have_is_its_error_page(view: View) -> Iterator[str]:
+    s = view.settings
+    [made] = view.all("aws_cloudfront_function").values()
+    code = made["code"]
+    form = {"name": f"{s.site.bucket_name}-missing-page", "publish": True, "runtime": "cloudfront-js-2.0", "code": code}
+    yield from differs("the function", made, form)
+    yield from differs("the function's answers", _answers(code), _ANSWERS)
+
+
+@lru_cache(maxsize=64)
+def _answers(code: str) -> str:
+    """Return what the function answers, from the Node that the project brings along."""
+    asked = json.dumps([{"request": {"uri": uri}} for uri in ("/", "/index.html", "/scripts.js", "/nothing.html")])
+    told = "answer => answer.uri || [answer.statusCode, answer.headers, answer.body]"
+    program = f"{code}\nconsole.log(JSON.stringify({asked}.map(handler).map({told})))"
+    done = subprocess.run(
+        [Path(sys.executable).parent / "node", "--eval", program], capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip() or done.stderr.strip()
+
+
+_PAGE = (ROOT / "site" / "error.html").read_text("utf-8")
+_PAGE_HEADERS = {
+    "cache-control": "no-cache",
+    "content-security-policy": CONTENT_SECURITY_POLICY,
+    "content-type": "text/html; charset=utf-8",
+    "referrer-policy": "no-referrer",
+    "strict-transport-security": "max-age=63072000; includeSubDomains",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+}
+_ANSWERS = json.dumps(
+    [
+        "/",
+        "/index.html",
+        "/scripts.js",
+        [
+            404,
+            {name: {"value": value} for name, value in _PAGE_HEADERS.items()},
+            {"encoding": "text", "data": _PAGE},
+        ],
+    ],
+    separators=(",", ":"),
+    ensure_ascii=False,
+)
+_CACHED_ERRORS = (400, 403, 404, 405, 414, 416, 500, 501, 502, 503, 504)
 
 
 @check

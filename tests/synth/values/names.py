@@ -285,6 +285,7 @@ def scheduled(s: Settings) -> dict[str, tuple[str, str, str]]:
     return {plan.schedule_name: backup for plan in s.backed_up_tables} | {
         d.schedule_name: (d.function_name, d.schedule_role_name, d.schedule_dead_letter_queue_name),
         w.schedule_name: (w.function_name, w.schedule_role_name, w.schedule_dead_letter_queue_name),
+        w.measure_schedule_name: (w.function_name, w.schedule_role_name, w.schedule_dead_letter_queue_name),
     }
 
 

@@ -30,6 +30,9 @@ def buckets(s: Settings) -> dict[str, str]:
     return found
 
 
+_COPY_EVENTS = ("FailedReplication", "MissedThreshold", "NotTracked", "ReplicatedAfterThreshold")
+
+
 def place_of(rules: list[dict[str, Any]], key: str, age: int, current: bool = True) -> str:
     """Return the storage class of an object of an age in days, or `deleted`.
 
@@ -183,6 +186,8 @@ def objects_are_where_they_should_be_on_each_day(view: View) -> Iterator[str]:
         yield from differs(f"the Region of {bucket}'s lifecycle", view.region(lifecycle), buckets(s).get(bucket))
         count = len([prefix for of, prefix in wanted if of == bucket])
         yield from differs(f"the number of {bucket}'s rules", len(lifecycle["rule"]), count)
+        smallest = "varies_by_storage_class" if _moves_small(s, bucket) else "all_storage_classes_128K"
+        yield from differs(f"{bucket}'s smallest", lifecycle["transition_default_minimum_object_size"], smallest)
         for rule in lifecycle["rule"]:
             days = [each["days_after_initiation"] for each in rule["abort_incomplete_multipart_upload"]]
             yield from differs(f"{bucket}, {rule['id']}: uploads are aborted after", days, [_ABORT_DAYS])
@@ -201,6 +206,15 @@ def objects_are_where_they_should_be_on_each_day(view: View) -> Iterator[str]:
         if prefix:
             is_at = place_of(rules, "~other/example", 40_000)
             yield from differs(f"another key of {bucket}", is_at, "STANDARD")
+
+
+def _moves_small(s: Settings, bucket: str) -> bool:
+    of_backups = {s.backups.bucket_name, *(s.replica_bucket_name(r) for r in _copied_to(s))}
+    return s.backups.move_small_backups and bucket in of_backups
+
+
+def _copied_to(s: Settings) -> set[str]:
+    return {plan.how.replicate_to for plan in s.backed_up_tables if plan.how.replicate_to}
 
 
 def _kept(s: Settings) -> dict[tuple[str, str], tuple[list[tuple[str, int]], int]]:
@@ -275,6 +289,17 @@ def a_manifest_wakes_the_function_that_finishes_exports(view: View) -> Iterator[
             woken = {each["lambda_function_arn"] for each in called if _notifies(each, key)}
             wanted = {n.function(s.backups.finish_function_name)} if should else set()
             yield from differs(f"what {key} wakes", sorted(woken), sorted(wanted))
+
+
+@check
+def the_topic_is_told_of_copies_that_are_late_or_fail(view: View) -> Iterator[str]:
+    """S3 User Guide, "Receiving replication failure events with Amazon S3 Event Notifications"."""
+    s, n = view.settings, Names(view.settings)
+    [notification] = view.all("aws_s3_bucket_notification").values()
+    events = [f"s3:Replication:Operation{what}" for what in _COPY_EVENTS]
+    copied = any(plan.how.replicate_to for plan in s.backed_up_tables)
+    wanted = [{"topic_arn": n.topic, "events": events}] if copied else []
+    yield from differs("what is told of copies", notification.get("topic", []), wanted)
 
 
 def _notifies(configuration: Mapping[str, Any], key: str) -> bool:
