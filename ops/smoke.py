@@ -13,6 +13,7 @@ from uuid import uuid4
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.table import Table
+from rich.text import Text
 
 from handlers.backups import stored, verify
 from ops import backups, events, local
@@ -435,9 +436,9 @@ def show(outcome: Outcome) -> None:
     """Print what came of a step."""
     marks = {"passed": "[green]✓[/]", "failed": "[bold red]✗[/]", "not tried": "[yellow]-[/]"}
     grid = Table.grid(padding=(0, 1))
-    grid.add_row(marks[outcome.state], f"{outcome.name:12}", f"{outcome.seconds:6.1f} s", outcome.found)
+    grid.add_row(marks[outcome.state], f"{outcome.name:12}", f"{outcome.seconds:6.1f} s", Text(outcome.found))
     if outcome.look_at:
-        grid.add_row("", "", "", f"→ look at {outcome.look_at}")
+        grid.add_row("", "", "", Text(f"→ look at {outcome.look_at}"))
     out.print(grid)
 
 

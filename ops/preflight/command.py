@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.table import Table
+from rich.text import Text
 
 from infra.settings import Settings
 from ops import environment, local, state
@@ -107,9 +108,10 @@ def show(run: dict[str, Any]) -> None:
     """Print a run for people."""
     table = Table("", "Point", "Found, and what to do", box=None)
     for point in run["points"]:
-        table.add_row(_MARKS[point["state"]], point["name"], point["found"])
+        # As they are: names of settings such as [vault] are no markup.
+        table.add_row(_MARKS[point["state"]], Text(point["name"]), Text(point["found"]))
         if point["remedy"]:
-            table.add_row("", "", f"→ {point['remedy']}", style="bold")
+            table.add_row("", "", Text(f"→ {point['remedy']}", style="bold"))
     out.print(table)
     wrong = [point for point in run["points"] if point["state"] in {"look", "unknown"}]
     where = f"account {run['account']}, {run['region']}"

@@ -123,7 +123,8 @@ def applied(account: Account) -> Iterator[Point]:
     elif account.is_applied:
         yield ok("stack", "applied")
     else:
-        yield later("stack", f"not applied yet: make deploy ENV={_env(account)}")
+        how = "python -m ops local up" if account.settings.emulated else f"make deploy ENV={_env(account)}"
+        yield later("stack", f"not applied yet: {how}")
 
 
 def _env(account: Account) -> str:

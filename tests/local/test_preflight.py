@@ -412,6 +412,7 @@ def test_the_table_is_readable_at_80_columns(ours: Account, monkeypatch: pytest.
     assert "…" not in written.getvalue().replace(" … ", "").replace("…  ", ""), "no text is cut off"
     whole = " ".join(" ".join(lines).split())
     assert "→ aws backup update-region-settings --region ap-southeast-1" in whole
+    assert "rules of [vault] copy or go cold" in whole, "the name of a settings' table is no markup"
     assert "1 to look at in account" in whole
 
 
