@@ -91,7 +91,7 @@ def create(
         raise OperatorError(f"{table} is not backed up here; there are: {', '.join(plans)}")
     message = {"table": plans[table].message()} if table and table != cloud.settings.records.table_name else {}
     with out.status("Making the backup"):
-        answer = _invoke(cloud, cloud.settings.backups.function_name, message)
+        answer = invoke(cloud, cloud.settings.backups.function_name, message)
     print(json.dumps(answer)) if as_json else out.print(
         f"[green]✓[/] {answer['message']}", highlight=False, soft_wrap=True
     )
@@ -239,7 +239,7 @@ def make_drill(cloud: Cloud) -> dict[str, Any]:
         OperatorError: it failed, and why.
     """
     with out.status("Restoring the newest backup into a scratch table"):
-        return _invoke(cloud, cloud.settings.drills.function_name, {})
+        return invoke(cloud, cloud.settings.drills.function_name, {})
 
 
 def _confirm(table: str, confirmed: str, mode: restore.Mode) -> None:
@@ -302,7 +302,12 @@ def _planned(plan: restore.Plan, request: restore.Request) -> dict[str, Any]:
     return planned
 
 
-def _invoke(cloud: Cloud, function: str, event: dict[str, Any]) -> dict[str, Any]:
+def invoke(cloud: Cloud, function: str, event: dict[str, Any]) -> dict[str, Any]:
+    """Invoke a function of the environment, wait for it and return its answer.
+
+    Raises:
+        OperatorError: it cannot be invoked, or it failed, and why.
+    """
     # A function may take 15 minutes, and asking twice would be two executions.
     patient = Config(read_timeout=910, retries={"max_attempts": 0})
     try:

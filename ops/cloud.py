@@ -48,6 +48,11 @@ class Cloud:
         self._api_key_id: str = outputs["api_key_id"]
         self._port = port
 
+    @property
+    def port(self) -> int | None:
+        """Return the port of the embedded AWS, if it is there."""
+        return self._port
+
     @classmethod
     def of(cls, name: str) -> Cloud:
         """Return an environment by name, from its settings and its Terraform state.

@@ -25,11 +25,13 @@ def overview(cloud: Cloud) -> list[dict[str, Any]]:
         if "/AWSDynamoDB/" not in found["Key"]  # the files of an export, which has a key of its own
     }
     made = [row for row in history if row["kind"] == "backup"]
-    unknown = {"id": "", "kind": "backup", "status": "unknown to the history", "source": "", "engine": ""}
+    unknown = {"id": "", "kind": "backup", "source": "", "engine": ""}
+    uploads = tuple(f"{plan.key_prefix}smoke-" for plan in cloud.settings.backed_up_tables)
     rows = [
         {
             **unknown,
             "key": key,
+            "status": "a smoke test's upload" if key.startswith(uploads) else "unknown to the history",
             "items": None,
             "bytes": found["Size"],
             "startedAt": f"{found['LastModified']:%Y-%m-%dT%H:%M:%SZ}",

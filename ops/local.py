@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -22,6 +23,7 @@ import typer
 from rich.panel import Panel
 from rich.table import Table
 
+from infra.settings import ENVIRONMENTS, Settings, load
 from ops import terraform
 from ops.console import ROOT, OperatorError, command, err, out
 
@@ -180,6 +182,44 @@ def mails(port: int) -> list[dict[str, Any]]:
     return sorted(sent, key=lambda message: str(message["Timestamp"]))
 
 
+def open_links(port: int, region: str, account: str = "") -> list[str]:
+    """Open the links that SES and SNS mailed to the addresses, as their owners do; return what was opened."""
+    wanted = json.dumps({"Region": region} | ({"Account": account} if account else {})).encode()
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/_rollbook/open-links", data=wanted, method="POST")
+    with urllib.request.urlopen(request, timeout=10) as response:
+        opened: list[str] = json.load(response)["Opened"]
+    return opened
+
+
+def prepare_account(port: int, settings: Settings, **credentials: str) -> None:
+    """Do what a person does once in a new account, before the first apply; docs/first-deploy.md says the same."""
+    region = settings.region
+
+    def aws(service: str) -> Any:
+        return client(service, port, region, **credentials)
+
+    aws("sesv2").put_account_details(
+        MailType="TRANSACTIONAL", WebsiteURL="https://school.example", ProductionAccessEnabled=True
+    )
+    vault = settings.vault
+    if not vault.enabled:
+        return
+    aws("backup").update_region_settings(
+        ResourceTypeOptInPreference={"DynamoDB": True}, ResourceTypeManagementPreference={"DynamoDB": True}
+    )
+    if not vault.audit_manager:
+        return
+    iam = aws("iam")
+    with contextlib.suppress(iam.exceptions.InvalidInputException):  # it is there already
+        iam.create_service_linked_role(AWSServiceName="reports.backup.amazonaws.com")
+    config = aws("config")
+    account = aws("sts").get_caller_identity()["Account"]
+    role = f"arn:aws:iam::{account}:role/aws-service-role/config.amazonaws.com/AWSServiceRoleForConfig"
+    config.put_configuration_recorder(ConfigurationRecorder={"name": "default", "roleARN": role})
+    config.put_delivery_channel(DeliveryChannel={"name": "default", "s3BucketName": f"config-{account}"})
+    config.start_configuration_recorder(ConfigurationRecorderName="default")
+
+
 def running_port() -> int | None:
     """Return the port of the embedded AWS, if it runs."""
     return Emulator(FOLDER).recorded_port()
@@ -215,7 +255,10 @@ def raise_stack(emulator: Emulator) -> dict[str, Any]:
     stack = terraform_in(STACK, emulator.port)
     with out.status("Preparing Terraform"):
         stack.init()
+    settings = load(ENVIRONMENTS / "local.toml")
+    prepare_account(emulator.port, settings)
     changed = stack.apply()
+    open_links(emulator.port, settings.region)
     out.print(f"[green]✓[/] {changed} resources changed" if changed else "[green]✓[/] nothing to change")
     return stack.outputs()
 
@@ -294,8 +337,13 @@ def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = Fals
     if not yes and not typer.confirm("Delete all that is in the embedded AWS?"):
         raise typer.Exit(1)
     Emulator(FOLDER).stop()
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    for path in (STATE, STATE.with_name(f"{STATE.name}.backup")):
+    preflights = FOLDER / "preflight"  # of real accounts, too
+    for path in FOLDER.iterdir() if FOLDER.is_dir() else []:
+        if path.is_dir() and path != preflights:
+            shutil.rmtree(path, ignore_errors=True)
+        elif path != preflights:
+            path.unlink(missing_ok=True)
+    for path in (preflights / "local.json", STATE, STATE.with_name(f"{STATE.name}.backup")):
         path.unlink(missing_ok=True)
     out.print("[green]✓[/] the embedded AWS is as new")
 

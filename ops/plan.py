@@ -23,6 +23,7 @@ from ops.plans import guard as guards
 from ops.plans import review, summary
 from ops.plans.changes import Change, Plan, PlanError, drift_of, parse
 from ops.plans.words import zip_changes
+from ops.preflight import record
 
 # As `terraform plan -detailed-exitcode`: 0 for no changes, 1 for an error, 2 for changes.
 CHANGES = 2
@@ -53,6 +54,8 @@ def plan(
     if as_markdown and as_json:
         raise OperatorError("--markdown and --json are two forms of one thing; give one")
     settings = settings_of(env)
+    if not recorded:
+        _say_of_preflight(settings)
     raw = _read(recorded) if recorded else _make(settings)
     found, context = understand(raw, settings)
     try:
@@ -122,6 +125,16 @@ def drift(env: Env, as_json: Json = False) -> None:
             out.print(line, markup=False, highlight=False, soft_wrap=True)
     if not found.is_empty:
         raise typer.Exit(CHANGES)
+
+
+def _say_of_preflight(settings: Settings) -> None:
+    """Say on the error output if the account had no good preflight; without credentials the plan itself says so."""
+    try:
+        account = environment.client(settings, "sts", settings.region).get_caller_identity()["Account"]
+    except (BotoCoreError, ClientError):
+        return
+    if said := record.warning(settings.name, str(account)):
+        err.print(f"[yellow]![/] {said}", highlight=False, soft_wrap=True)
 
 
 def _read(path: Path) -> bytes:

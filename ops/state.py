@@ -48,10 +48,7 @@ def bootstrap(env: Env, yes: Annotated[bool, typer.Option("--yes", help="Do not 
     s3 = client(settings, "s3", region)
     account = str(client(settings, "sts", region).get_caller_identity()["Account"])
     try:
-        exists = _check_owner(s3, bucket, account, region)
-        missing = [step for step in steps(s3, bucket, region, account) if not exists or not step.is_there()]
-        if exists:
-            missing = [step for step in missing if step.name != _CREATED]
+        missing = _missing_steps(s3, bucket, region, account)
         if not missing:
             out.print(f"[green]✓[/] s3://{bucket} is as it has to be", highlight=False)
             return
@@ -65,6 +62,21 @@ def bootstrap(env: Env, yes: Annotated[bool, typer.Option("--yes", help="Do not 
             out.print(f"[green]✓[/] {step.name}", highlight=False)
     except (BotoCoreError, ClientError) as error:
         raise OperatorError(f"s3://{bucket}: {error}") from None
+
+
+def missing(s3: Any, bucket: str, region: str, account: str) -> list[str]:
+    """Return in words what a bucket of a state lacks.
+
+    Raises:
+        OperatorError: it is another account's, or in another Region.
+    """
+    return [step.name for step in _missing_steps(s3, bucket, region, account)]
+
+
+def _missing_steps(s3: Any, bucket: str, region: str, account: str) -> list[Step]:
+    exists = _check_owner(s3, bucket, account, region)
+    found = [step for step in steps(s3, bucket, region, account) if not exists or not step.is_there()]
+    return [step for step in found if not exists or step.name != _CREATED]
 
 
 @app.command()

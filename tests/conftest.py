@@ -19,7 +19,7 @@ import pytest
 from infra.settings import ENVIRONMENTS, Settings, load
 from ops.cloud import Cloud
 from ops.console import ROOT
-from ops.local import Emulator, free_port, terraform_in
+from ops.local import Emulator, free_port, open_links, prepare_account, terraform_in
 from ops.terraform import Terraform
 
 # The same examples in every run, however slow the machine.
@@ -154,6 +154,9 @@ def _raise(emulator: Emulator, synth: Future[Stacks], folder: Path) -> Local:
     emulator.start()
     terraform = terraform_in(synth.result().path("local"), emulator.port)
     terraform.init()
+    settings = load(ENVIRONMENTS / "local.toml")
+    prepare_account(emulator.port, settings)
     terraform.apply()
-    cloud = Cloud(load(ENVIRONMENTS / "local.toml"), terraform.outputs(), emulator.port)
+    open_links(emulator.port, settings.region)
+    cloud = Cloud(settings, terraform.outputs(), emulator.port)
     return Local(cloud, emulator.port, terraform, folder)

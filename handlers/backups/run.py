@@ -46,10 +46,11 @@ def scheduled(environment: BackupEnvironment, scheduled_time: datetime) -> Reque
     return Request(f"schedule#{environment.table_name}#{moment}", "schedule", f"{environment.key_prefix}{stamp}")
 
 
-def manual(environment: BackupEnvironment, source: str, request_id: str, now: datetime) -> Request:
-    """Return the request of a run that somebody asked for: its name is its own, to the request."""
+def manual(environment: BackupEnvironment, source: str, request_id: str, now: datetime, mark: str = "") -> Request:
+    """Return the request of a run that somebody asked for: its name is its own, to the request, and has the mark."""
     stamp = now.astimezone(_zone(environment)).strftime("%Y%m%dT%H%M%S")
-    return Request(f"{source}#{request_id}", source, f"{environment.key_prefix}{stamp}-{request_id[:8]}")
+    marked = f"-{mark}" if mark else ""
+    return Request(f"{source}#{request_id}", source, f"{environment.key_prefix}{stamp}-{request_id[:8]}{marked}")
 
 
 def _zone(environment: BackupEnvironment) -> tzinfo:

@@ -13,22 +13,29 @@ from hypercorn.config import Config as ServerConfig
 from ministack import app
 
 from infra.emulator import (
+    account,
     alarms,
     apigateway,
     apigateway_lambda,
     backup,
+    backup_settings,
     cloudfront,
     cloudtrail,
     cloudwatch,
+    config,
     dynamodb,
     eventbridge,
     iam,
     iam_propagation,
+    inbox,
     lambda_,
+    lambda_concurrency,
     lambda_quotas,
     paths,
+    principals,
     s3,
     scheduler,
+    service_quotas,
     sns,
 )
 
@@ -37,20 +44,27 @@ from infra.emulator import (
 _KEEP_ALIVE_SECONDS = 120
 # In the order of the installs: a later module's function calls the one of an earlier module.
 _SERVICES = (
+    account,
     apigateway,
     apigateway_lambda,
     backup,
+    backup_settings,
     cloudfront,
     cloudtrail,
     cloudwatch,
+    config,
     dynamodb,
     eventbridge,
     iam,
     iam_propagation,
+    inbox,
     lambda_,
+    lambda_concurrency,
     lambda_quotas,
+    principals,
     s3,
     scheduler,
+    service_quotas,
     sns,
     alarms,
 )

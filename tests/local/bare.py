@@ -24,10 +24,10 @@ class Clients:
     """Makes clients of the embedded AWS: of the account's root user, or with given credentials."""
 
     def __init__(self, port: int) -> None:
-        self._port = port
+        self.port = port
 
     def __call__(self, service: str, **given: Any) -> Any:
-        return client_of(service, self._port, REGION, **given)
+        return client_of(service, self.port, REGION, **given)
 
 
 def a_name() -> str:

@@ -24,7 +24,7 @@ from infra.reported import message
 from infra.settings import ENVIRONMENTS, load
 from ops.cloud import Cloud, fetch
 from ops.console import ROOT, out
-from ops.local import Emulator, free_port, mails, terraform_in
+from ops.local import Emulator, free_port, mails, open_links, prepare_account, terraform_in
 from tests.conftest import synthesize
 
 _EXPORTS = "no flow here exports (tests/local/test_dynamodb_rules.py)"
@@ -246,8 +246,11 @@ def main() -> None:
         emulator.start()
         terraform = terraform_in(stacks.path("local"), emulator.port)
         terraform.init()
+        settings = load(ENVIRONMENTS / "local.toml")
+        prepare_account(emulator.port, settings)
         terraform.apply()
-        spare = prove(Cloud(load(ENVIRONMENTS / "local.toml"), terraform.outputs(), emulator.port), emulator.port)
+        open_links(emulator.port, settings.region)
+        spare = prove(Cloud(settings, terraform.outputs(), emulator.port), emulator.port)
     finally:
         emulator.stop()
         shutil.rmtree(folder)

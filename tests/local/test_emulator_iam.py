@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from ops.local import open_links
 from tests.local.bare import (
     ACCOUNT,
     REGION,
@@ -118,6 +119,8 @@ def test_a_mail_is_about_its_sender(aws: Clients) -> None:
     ses = aws("sesv2")
     for sender in ("a@school.example", "b@school.example"):
         ses.create_email_identity(EmailIdentity=sender)
+    ses.put_account_details(MailType="TRANSACTIONAL", WebsiteURL="https://school.example", ProductionAccessEnabled=True)
+    open_links(aws.port, REGION)
     mail = {"Simple": {"Subject": {"Data": "s"}, "Body": {"Text": {"Data": "t"}}}}
     to = {"Destination": {"ToAddresses": ["c@school.example"]}, "Content": mail}
     identity = f"arn:aws:ses:{REGION}:{ACCOUNT}:identity/a@school.example"

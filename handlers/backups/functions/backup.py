@@ -1,4 +1,7 @@
-"""`BackupDynamoDBAndSendEmail`: by schedule, by `POST /backup`, or invoked by hand with `{}`."""
+"""`BackupDynamoDBAndSendEmail`: by schedule, by `POST /backup`, or invoked by hand with `{}`.
+
+By hand, `{"mark": "…"}` puts a mark into the backup's key, and `{"smoke": "…"}` uploads a backup of a made-up table.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 
 from handlers import http
-from handlers.backups import run, upload, wire
+from handlers.backups import run, smoke, upload, wire
 from handlers.backups.deadline import Deadline
 from handlers.backups.history import COMPLETED, History, Row
 from handlers.backups.report import Reporter
@@ -75,6 +78,14 @@ def backup_of(event: Mapping[str, Any]) -> tuple[run.Backup, BackupEnvironment]:
 @logger.inject_lambda_context
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     """Make one backup; a failure raises, so that Lambda tries again and the dead-letter queue gets it."""
+    if "smoke" in event:
+        return smoke.put(
+            _s3(environment.object_tags),
+            bucket=environment.s3_bucket_name,
+            key_prefix=environment.key_prefix,
+            marked=smoke.mark(event["smoke"]),
+            clock=_now,
+        )
     backup, wanted = backup_of(event)
     request = _request(event, wanted, context.aws_request_id)
     deadline = Deadline.after(context.get_remaining_time_in_millis() / 1000, int(context.memory_limit_in_mb))
@@ -98,8 +109,9 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
 def _request(event: Mapping[str, Any], wanted: BackupEnvironment, request_id: str) -> run.Request:
     if "httpMethod" in event:
         return run.manual(wanted, "api", event["requestContext"]["requestId"], _now())
-    if not set(event) - {"table"}:
-        return run.manual(wanted, "manual", request_id, _now())
+    if not set(event) - {"table", "mark"}:
+        marked = smoke.mark(event["mark"]) if "mark" in event else ""
+        return run.manual(wanted, "manual", request_id, _now(), marked)
     return run.scheduled(wanted, scheduled_time(event))
 
 

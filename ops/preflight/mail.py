@@ -1,0 +1,107 @@
+"""Whether mail goes out: SES's addresses, its sandbox and quota, and the confirmation of SNS's subscriptions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import takewhile
+
+from handlers import schedules
+from infra.settings import Settings
+from ops.preflight.account import Account
+from ops.preflight.point import Point, later, look, ok
+
+
+def addresses(account: Account) -> Iterator[Point]:
+    """Are the addresses verified? (SES API v2 Reference, GetEmailIdentity)."""
+    ses = account.aws("sesv2")
+    for address in sorted(account.names("aws_sesv2_email_identity", "email_identity")):
+        name = f"address {address}"
+        try:
+            found = ses.get_email_identity(EmailIdentity=address)
+        except ses.exceptions.NotFoundException:
+            if account.is_applied:
+                yield look(name, "SES does not know it, though the stack is applied", f"make plan ENV={_env(account)}")
+            else:
+                yield later(name, "the apply adds it, and SES then mails it a link that its owner has to open")
+            continue
+        if found["VerifiedForSendingStatus"]:
+            yield ok(name, "verified")
+        else:
+            yield look(
+                name,
+                "not verified, so SES refuses every mail of it",
+                "open the link that SES mailed to it; to get another: SES console, Identities, Resend",
+            )
+
+
+def sending(account: Account) -> Iterator[Point]:
+    """May the account send, to whom, and how much? (SES API v2 Reference, GetAccount)."""
+    found = account.aws("sesv2").get_account()
+    if not found.get("SendingEnabled", False) or found.get("EnforcementStatus") == "SHUTDOWN":
+        yield look("SES", f"sending is off ({found.get('EnforcementStatus')})", "SES console, Reputation metrics")
+    elif found["ProductionAccessEnabled"]:
+        yield ok("SES", "out of the sandbox")
+    elif account.settings.signups.enabled:
+        yield look(
+            "SES",
+            "in the sandbox: the welcome mails of [signups] go to addresses that are not verified, and are refused",
+            "SES console, Get set up, Request production access; or signups.enabled = false",
+        )
+    else:
+        yield ok("SES", "in the sandbox: mail goes to verified addresses only, which is enough here")
+    quota = found["SendQuota"]
+    wanted, left = mails_a_day(account.settings), quota["Max24HourSend"] - quota["SentLast24Hours"]
+    said = f"{left:,.0f} of {quota['Max24HourSend']:,.0f} mails a day are left"
+    if quota["Max24HourSend"] != -1 and left < wanted:  # -1 is no limit
+        yield look("SES quota", f"{said}, and the schedules send {wanted}", "SES console, Request a limit increase")
+    else:
+        yield ok("SES quota", f"{said}, the schedules send {wanted}; mail.on_save sends one more for each record saved")
+
+
+def mails_a_day(settings: Settings) -> int:
+    """Return how many mails the schedules of an environment send in a day: one for each run."""
+    timings = [(plan.expression, plan.time_zone) for plan in settings.backed_up_tables]
+    if settings.drills.enabled:
+        timings.append((settings.drills.schedule_expression, settings.drills.schedule_time_zone))
+    if settings.weekly_report.enabled:
+        timings.append((settings.weekly_report.schedule_expression, settings.weekly_report.schedule_time_zone))
+    now = datetime.now(UTC)
+    end = now + timedelta(days=1)
+    return sum(
+        sum(1 for _ in takewhile(lambda firing: firing <= end, schedules.parse(expression, zone).after(now)))
+        for expression, zone in timings
+    )
+
+
+def subscriptions(account: Account) -> Iterator[Point]:
+    """Did the operator confirm the subscription to the alerts? (SNS API Reference, ListSubscriptionsByTopic)."""
+    sns = account.aws("sns")
+    for topic in sorted(account.names("aws_sns_topic")):
+        name, arn = f"alerts {topic}", f"arn:aws:sns:{account.settings.region}:{account.id}:{topic}"
+        try:
+            pages = sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=arn)
+            found = [each for page in pages for each in page["Subscriptions"] if each["Protocol"] == "email"]
+        except sns.exceptions.NotFoundException:
+            if account.is_applied:
+                yield look(
+                    name, "there is no such topic, though the stack is applied", f"make plan ENV={_env(account)}"
+                )
+            else:
+                yield later(name, "the apply makes it, and SNS then mails a link that the operator has to open")
+            continue
+        waiting = [each["Endpoint"] for each in found if each["SubscriptionArn"] == "PendingConfirmation"]
+        if waiting:
+            yield look(
+                name,
+                f"{', '.join(waiting)} did not confirm, so no alarm reaches anybody there",
+                "open the link that SNS mailed; it is good for two days, then the apply has to subscribe again",
+            )
+        elif not found:
+            yield look(name, "no address is subscribed, so no alarm reaches anybody", f"make plan ENV={_env(account)}")
+        else:
+            yield ok(name, f"confirmed by {', '.join(each['Endpoint'] for each in found)}")
+
+
+def _env(account: Account) -> str:
+    return account.settings.name

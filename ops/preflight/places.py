@@ -1,0 +1,136 @@
+"""The account's Regions, and the names that the stack takes: buckets, the state, what an earlier stack left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from botocore.exceptions import ClientError
+
+from ops import state
+from ops.console import OperatorError
+from ops.preflight.account import GLOBAL_REGION, Account, existing
+from ops.preflight.point import Point, later, look, ok, unknown
+
+# What two stacks cannot both have, and the attribute that is its name.
+_NAMED = {
+    "aws_dynamodb_table": "name",
+    "aws_iam_role": "name",
+    "aws_lambda_function": "function_name",
+    "aws_s3_bucket": "bucket",
+    "aws_scheduler_schedule_group": "name",
+    "aws_sesv2_email_identity": "email_identity",
+}
+_SHOWN = 5
+
+
+def regions(account: Account) -> Iterator[Point]:
+    """Are the Regions enabled? (Account Management API Reference, GetRegionOptStatus)."""
+    client = account.client("account", GLOBAL_REGION)
+    for region in account.regions:
+        status = client.get_region_opt_status(RegionName=region)["RegionOptStatus"]
+        if status in {"ENABLED", "ENABLED_BY_DEFAULT"}:
+            yield ok(f"Region {region}", "enabled")
+        else:
+            yield look(
+                f"Region {region}",
+                f"{status.lower()}; nothing can be made in it",
+                f"aws account enable-region --region-name {region}, and wait until it is enabled",
+            )
+
+
+def buckets(account: Account) -> Iterator[Point]:
+    """Are the buckets' names free, or are the buckets this account's? A name is one for all accounts of AWS."""
+    free, ours = [], []
+    for resource in account.resources("aws_s3_bucket"):
+        name, region = str(resource["bucket"]), account.region_of(resource)
+        try:
+            found = account.client("s3", region).head_bucket(Bucket=name, ExpectedBucketOwner=account.id)
+        except ClientError as error:
+            status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+            if status == 404:
+                free.append(name)
+                continue
+            if status in {301, 400}:
+                yield look("buckets", f"{name} is in another Region than {region}", "choose another name")
+                continue
+            if status == 403:
+                yield look(
+                    "buckets",
+                    f"{name} is another account's, or may not be looked at",
+                    f"choose another name in environments/{account.settings.name}.toml, or ask for s3:ListBucket",
+                )
+                continue
+            raise
+        there = found.get("BucketRegion", region)
+        if there != region:
+            yield look("buckets", f"{name} is in {there}, not in {region}", "choose another name")
+        else:
+            ours.append(name)
+    lost = account.is_applied and free
+    if lost:
+        yield look(
+            "buckets", f"not there, though the stack is applied: {_list(free)}", f"make plan ENV={_env(account)}"
+        )
+    elif free or ours:
+        yield ok("buckets", f"{len(free)} names are free, {len(ours)} buckets are ours")
+
+
+def state_bucket(account: Account) -> Iterator[Point]:
+    """Does the bucket of Terraform's state exist, is it ours and versioned?"""
+    wanted = account.settings.state
+    if wanted.bucket is None:
+        yield ok("state", f"terraform.{account.settings.name}.tfstate beside the project, on this machine alone")
+        return
+    region = wanted.region or account.settings.region
+    bootstrap = f"python -m ops state bootstrap {_env(account)}"
+    try:
+        missing = state.missing(account.client("s3", region), wanted.bucket, region, account.id)
+    except OperatorError as error:
+        yield look("state", str(error), "choose another name in [state]")
+        return
+    if missing:
+        yield look("state", f"s3://{wanted.bucket} lacks: {', '.join(missing)}", bootstrap)
+    else:
+        yield ok("state", f"s3://{wanted.bucket} is there, ours, versioned and closed")
+
+
+def names(account: Account) -> Iterator[Point]:
+    """Is anything of the stack's names there before the stack is applied? Then the apply would fail."""
+    if account.is_applied:
+        yield ok("names", "the stack is applied: what has its names is its own")
+        return
+    taken = [
+        name
+        for kind, attribute in _NAMED.items()
+        for name in sorted(account.names(kind, attribute) & existing(account, kind))
+    ]
+    if account.is_applied is None:
+        yield unknown("names", "the state cannot be read, so whose these names are is not known", "see the point state")
+    elif taken:
+        yield look(
+            "names",
+            f"there already, and not in the state: {_list(taken)}",
+            f"`python -m ops adopt {_env(account)}`, or choose other names",
+        )
+    else:
+        yield ok("names", "nothing in the account has a name of the stack's")
+
+
+def applied(account: Account) -> Iterator[Point]:
+    """Is the stack applied?"""
+    if account.is_applied is None:
+        yield unknown("stack", "the state cannot be read", "see the point state")
+    elif account.is_applied:
+        yield ok("stack", "applied")
+    else:
+        how = "python -m ops local up" if account.settings.emulated else f"make deploy ENV={_env(account)}"
+        yield later("stack", f"not applied yet: {how}")
+
+
+def _env(account: Account) -> str:
+    return account.settings.name
+
+
+def _list(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
