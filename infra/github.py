@@ -52,6 +52,7 @@ _LARGEST_MANAGED = 6_144
 _MANAGED = "Read"
 # What the provider reads to compare a resource with its configuration. Source: Service Authorization Reference.
 READS = (
+    "account:GetRegionOptStatus",
     "apigateway:GET",
     "backup:Describe*",
     "backup:Get*",
@@ -65,6 +66,7 @@ READS = (
     "cloudwatch:DescribeAlarms",
     "cloudwatch:GetDashboard",
     "cloudwatch:ListTagsForResource",
+    "config:DescribeConfigurationRecorderStatus",
     "dynamodb:Describe*",
     "dynamodb:List*",
     "events:Describe*",
@@ -84,11 +86,13 @@ READS = (
     "s3:GetEncryptionConfiguration",
     "s3:GetLifecycleConfiguration",
     "s3:GetReplicationConfiguration",
+    "s3:ListAllMyBuckets",
     "s3:ListBucket",
     "scheduler:Get*",
     "scheduler:List*",
     "ses:Get*",
     "ses:List*",
+    "servicequotas:Get*",
     "sns:Get*",
     "sns:List*",
     "sqs:GetQueueAttributes",

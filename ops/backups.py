@@ -362,7 +362,10 @@ def _explained(cloud: Cloud, key: str) -> Iterator[None]:
     except ClientError as error:
         if error.response["Error"]["Code"] in {"404", "NoSuchKey", "403"}:
             where = f"s3://{cloud.settings.backups.bucket_name}/{key}"
-            raise OperatorError(f"{where} cannot be read: {error}; `python -m ops backups list` has the keys") from None
+            advice = f"`python -m ops backups list --env {cloud.settings.name}` has the keys"
+            if error.response["Error"]["Code"] == "403":
+                advice = "ask for s3:GetObject on it"
+            raise OperatorError(f"{where} cannot be read: {error}; {advice}") from None
         raise OperatorError(str(error)) from None
     except (BotoCoreError, RuntimeError, ValueError) as error:
         if isinstance(error, OperatorError):

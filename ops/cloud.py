@@ -67,7 +67,10 @@ class Cloud:
             raise OperatorError("the embedded AWS does not run; start it with: python -m ops local up")
         outputs = terraform.Terraform(folder).outputs() if folder.is_dir() else {}
         if not outputs:
-            raise OperatorError(f"the environment {name} is not deployed; run: make deploy ENV={name}")
+            raise OperatorError(
+                f"this folder knows no deployed stack of {name}. If it is deployed from elsewhere, run once: "
+                f"python -m ops plan {name} (it changes nothing); if it is not deployed: make deploy ENV={name}"
+            )
         return cls(settings, outputs, port)
 
     def client(self, service: str, **options: Any) -> Any:

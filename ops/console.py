@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Never, ParamSpec, TypeVar
 
 import typer
+from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 
 P = ParamSpec("P")
@@ -35,7 +36,7 @@ def command(function: Callable[P, R]) -> Callable[P, R]:
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return function(*args, **kwargs)
-        except OperatorError as error:
+        except (OperatorError, BotoCoreError, ClientError) as error:
             fail(str(error))
         except KeyboardInterrupt:
             err.print("Stopped.")

@@ -70,7 +70,9 @@ def redrive(
     cloud = Cloud.of(env)
     chosen = [message for message in read(cloud) if id_ in {"all", message.id}]
     if not chosen and id_ != "all":
-        raise OperatorError(f"there is no dead letter {id_}; `python -m ops events dead` lists those that there are")
+        raise OperatorError(f"there is no dead letter {id_}; `python -m ops events dead --env {env}` lists them")
+    if not chosen:
+        out.print("There is nothing in the dead-letter queues.")
     for message in chosen:
         try:
             cloud.client("lambda").invoke(

@@ -153,6 +153,8 @@ class Emulator:
             "AUTH": "true",
             "BIND_HOST": "127.0.0.1",
             "GATEWAY_PORT": str(self.port),
+            # A listener of its own, which binds to every interface.
+            "IOT_MTLS_ENABLED": "0",
             "LOG_LEVEL": "INFO",
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
             "PERSIST_STATE": "1",

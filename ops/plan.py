@@ -91,7 +91,7 @@ def plan(
 def guard(env: Env, recorded: Recorded = None, as_json: Json = False) -> None:
     """Stop a plan that loses data, opens access, shortens what is kept or looks away; ends with 3 if it does.
 
-    What is meant is let pass by an [[exception]] in environments/exceptions.toml, which has to say until when.
+    To allow a finding, add an `exception` with an end date to environments/exceptions.toml (docs/terraform.md).
     """
     settings = settings_of(env)
     found, context = understand(_read(recorded) if recorded else _make(settings), settings)

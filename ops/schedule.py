@@ -48,13 +48,23 @@ def show(
     cloud = Cloud.of(env)
     schedule = _get(cloud)
     zone = schedule["ScheduleExpressionTimezone"]
-    firings = list(itertools.islice(schedules.parse(schedule["ScheduleExpression"], zone).after(datetime.now(UTC)), 5))
+    parsed = schedules.parse(schedule["ScheduleExpression"], zone)
+    is_on = schedule["State"] == "ENABLED"
+    firings = list(itertools.islice(parsed.after(datetime.now(UTC)), 5)) if is_on else []
     if as_json:
         print(
             json.dumps(
-                {"expression": schedule["ScheduleExpression"], "zone": zone, "next": [f.isoformat() for f in firings]}
+                {
+                    "expression": schedule["ScheduleExpression"],
+                    "zone": zone,
+                    "state": schedule["State"],
+                    "next": [firing.isoformat() for firing in firings],
+                }
             )
         )
+        return
+    if not is_on:
+        out.print(f"[bold red]{schedule['State']}[/]: {schedule['Name']} does not fire.", highlight=False)
         return
     local = ZoneInfo(cloud.settings.time_zone)
     table = Table("UTC", cloud.settings.time_zone, title=f"{schedule['Name']}: {schedule['ScheduleExpression']} {zone}")

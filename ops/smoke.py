@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, TypeVar
@@ -31,7 +34,8 @@ _MAIL_SECONDS = 90
 _METRIC_SECONDS = 300
 _AUDIT_SECONDS = 900
 # What a dead-man's alarm looks back at most (CloudWatch API Reference, PutMetricAlarm).
-_LOOKS_BACK = timedelta(days=7)
+# CloudWatch keeps data by the hour for 455 days (API reference, GetMetricStatistics).
+_LOOKS_BACK = timedelta(days=455)
 _PAGE = 1000
 
 
@@ -82,11 +86,20 @@ class Smoke:
         self._is_saved = False
         self._warning = ""
         self._sent_before: float | None = None
+        self._raised_before: list[dict[str, Any]] | None = None
 
     def record(self) -> str:
         """Save a marked record through the site and read it back."""
         cloud = self.cloud
-        self._sent_before = self._sent()
+        try:
+            # A backup and a drill of this run would end the silence that an alarm tells of.
+            self._raised_before = self._raised()
+        except (BotoCoreError, ClientError):
+            self._raised_before = None  # the step `alarms` says why
+        try:
+            self._sent_before = self._sent()
+        except (BotoCoreError, ClientError):
+            self._sent_before = None  # only the step `mail` needs it
         student = {
             "studentid": self.studentid,
             "name": "Smoke Test",
@@ -136,6 +149,8 @@ class Smoke:
                 f"no mail {subject!r} came",
             )
             return f"the mail {subject!r} came to {settings.mail.recipient}"
+        if self._sent_before is None:
+            self._sent()  # it says why SES's count could not be read
         self._wait(
             lambda: self._sent() > (self._sent_before or 0), _MAIL_SECONDS, "SES has sent no mail since the record"
         )
@@ -172,23 +187,28 @@ class Smoke:
         return f"{done['bytes']:,} bytes by the role of {backup.function_name}, with the CRC32 that was sent"
 
     def backup(self) -> str:
-        """Make a marked backup, which stays."""
+        """Make a marked backup, which stays. The marked record is gone before, so that no restore brings it back."""
+        self._remove_record()
         answer = backups.invoke(self.cloud, self.cloud.settings.backups.function_name, {"mark": f"smoke-{self.id}"})
         self.key = str(answer["key"])
+        self.left.append(f"the backup s3://{self.cloud.settings.backups.bucket_name}/{self.key}, which stays")
         if "items" not in answer:
             self._wait(self._is_exported, self.patience, f"the export of {self.key} did not end")
-        self.left.append(f"the backup s3://{self.cloud.settings.backups.bucket_name}/{self.key}, which stays")
         return f"{self.key}"
 
     def _is_exported(self) -> bool:
         history = self.cloud.settings.backups.history_table_name
-        found = self.cloud.client("dynamodb").scan(
-            TableName=history,
-            FilterExpression="#key = :key AND #status = :completed",
-            ExpressionAttributeNames={"#key": "key", "#status": "status"},
-            ExpressionAttributeValues={":key": {"S": self.key}, ":completed": {"S": "completed"}},
+        pages = (
+            self.cloud.client("dynamodb")
+            .get_paginator("scan")
+            .paginate(
+                TableName=history,
+                FilterExpression="#key = :key AND #status = :completed",
+                ExpressionAttributeNames={"#key": "key", "#status": "status"},
+                ExpressionAttributeValues={":key": {"S": self.key}, ":completed": {"S": "completed"}},
+            )
         )
-        return bool(found["Items"])
+        return any(page["Items"] for page in pages)
 
     def whole(self) -> str:
         """Read the backup again and check every item."""
@@ -224,7 +244,7 @@ class Smoke:
             Dimensions=dimensions,
             StartTime=start,
             EndTime=end,
-            Period=3600 if before else 60,
+            Period=86_400 if before else 60,
             Statistics=["Sum"],
         )
         return list(found["Datapoints"])
@@ -233,17 +253,13 @@ class Smoke:
         """See that no alarm of the stack is raised, but those that wait for a first success."""
         if not self.cloud.settings.monitoring.enabled:
             return "monitoring is off"
-        topic = f":{self.cloud.settings.alerts.topic_name}"
-        pages = self.cloud.client("cloudwatch").get_paginator("describe_alarms").paginate()
-        ours = [
-            alarm
-            for page in pages
-            for alarm in page["MetricAlarms"]
-            if any(action.endswith(topic) for action in alarm.get("AlarmActions", []))
-        ]
+        ours = self._alarms()
         if not ours:
             raise StepFailed(f"no alarm tells the topic {self.cloud.settings.alerts.topic_name}")
-        raised = [alarm for alarm in ours if alarm["StateValue"] == "ALARM"]
+        if muted := [alarm["AlarmName"] for alarm in ours if not alarm.get("ActionsEnabled", True)]:
+            raise StepFailed(f"the actions of these alarms are switched off: {', '.join(muted)}")
+        now = [alarm for alarm in ours if alarm["StateValue"] == "ALARM"]
+        raised = list({alarm["AlarmName"]: alarm for alarm in [*(self._raised_before or []), *now]}.values())
         waiting = [alarm for alarm in raised if self._waits_for_a_first_success(alarm)]
         wrong = [alarm for alarm in raised if alarm not in waiting]
         if wrong:
@@ -251,6 +267,21 @@ class Smoke:
         names = ", ".join(alarm["AlarmName"] for alarm in waiting)
         said = f"; these wait for their first success or measurement, and say so until then: {names}" if names else ""
         return f"{len(ours)} alarms, none is raised by a fault{said}"
+
+    def _alarms(self) -> list[dict[str, Any]]:
+        topic = f":{self.cloud.settings.alerts.topic_name}"
+        pages = self.cloud.client("cloudwatch").get_paginator("describe_alarms").paginate()
+        return [
+            alarm
+            for page in pages
+            for alarm in page["MetricAlarms"]
+            if any(action.endswith(topic) for action in alarm.get("AlarmActions", []))
+        ]
+
+    def _raised(self) -> list[dict[str, Any]]:
+        if not self.cloud.settings.monitoring.enabled:
+            return []
+        return [alarm for alarm in self._alarms() if alarm["StateValue"] == "ALARM"]
 
     def _waits_for_a_first_success(self, alarm: dict[str, Any]) -> bool:
         """Return whether an alarm is raised by silence alone, in which there was nothing before this run."""
@@ -278,13 +309,11 @@ class Smoke:
     def clean(self) -> None:
         """Take away the record and the upload, if this caller may; what stays is named in `left`."""
         settings, cloud = self.cloud.settings, self.cloud
-        if self._is_saved:
-            try:
-                cloud.client("dynamodb").delete_item(
-                    TableName=settings.records.table_name, Key={"studentid": {"S": self.studentid}}
-                )
-            except (BotoCoreError, ClientError) as error:
-                self.left.append(f"the record {self.studentid} in {settings.records.table_name}, delete it: {error}")
+        table = settings.records.table_name
+        try:
+            self._remove_record()
+        except (BotoCoreError, ClientError) as error:
+            self.left.append(f"the record {self.studentid} in {table}, delete it: {error}")
         if self.uploaded:
             try:
                 cloud.client("s3").delete_object(Bucket=settings.backups.bucket_name, Key=self.uploaded)
@@ -292,6 +321,14 @@ class Smoke:
                 days = settings.backups.expire_after_days
                 where = f"s3://{settings.backups.bucket_name}/{self.uploaded}"
                 self.left.append(f"the upload {where}, which expires in {days} days: {error}")
+
+    def _remove_record(self) -> None:
+        if not self._is_saved:
+            return
+        self.cloud.client("dynamodb").delete_item(
+            TableName=self.cloud.settings.records.table_name, Key={"studentid": {"S": self.studentid}}
+        )
+        self._is_saved = False
 
     def _wait(self, look: Callable[[], bool], seconds: float, fault: str) -> None:
         limit = min(seconds, self.patience)
@@ -379,10 +416,16 @@ def smoke(
     """
     test = Smoke(Cloud.of(env), patience)
     outcomes = []
-    for outcome in run(test):
-        outcomes.append(outcome)
-        if not as_json:
-            show(outcome)
+    try:
+        with _stoppable():
+            for outcome in run(test):
+                outcomes.append(outcome)
+                if not as_json:
+                    show(outcome)
+    except KeyboardInterrupt:
+        for what in test.left:
+            err.print(f"  left: {what}", highlight=False, markup=False, soft_wrap=True)
+        raise
     is_good = all(outcome.state == "passed" for outcome in outcomes)
     if as_json:
         steps = [outcome.as_json() for outcome in outcomes]
@@ -390,10 +433,26 @@ def smoke(
     else:
         for what in test.left:
             out.print(f"  left: {what}", highlight=False, markup=False, soft_wrap=True)
-        failed = sum(outcome.state != "passed" for outcome in outcomes)
-        out.print(f"[bold red]{failed} of {len(outcomes)} failed[/]" if failed else "[green]✓[/] every step passed")
+        counts = Counter(outcome.state for outcome in outcomes)
+        told = f"{counts['failed']} of {len(outcomes)} failed, {counts['not tried']} not tried"
+        out.print("[green]✓[/] every step passed" if is_good else f"[bold red]{told}[/]")
     if not is_good:
         raise typer.Exit(FAILED)
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Clean up also when a job is cancelled or its terminal is closed."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def run(test: Smoke) -> Iterator[Outcome]:
@@ -412,6 +471,9 @@ def run(test: Smoke) -> Iterator[Outcome]:
                     found = step.run(test)
             except (BotoCoreError, ClientError, OperatorError, StepFailed, verify.Corrupted) as error:
                 yield Outcome(step.name, "failed", round(time.monotonic() - began, 1), str(error), look_at)
+            except (KeyError, ValueError) as error:
+                found = f"an answer is not of the expected form: {error!r}"
+                yield Outcome(step.name, "failed", round(time.monotonic() - began, 1), found, look_at)
             else:
                 passed.add(step.name)
                 yield Outcome(step.name, "passed", round(time.monotonic() - began, 1), found)
@@ -437,8 +499,8 @@ def show(outcome: Outcome) -> None:
     marks = {"passed": "[green]✓[/]", "failed": "[bold red]✗[/]", "not tried": "[yellow]-[/]"}
     grid = Table.grid(padding=(0, 1))
     grid.add_row(marks[outcome.state], f"{outcome.name:12}", f"{outcome.seconds:6.1f} s", Text(outcome.found))
-    if outcome.look_at:
-        grid.add_row("", "", "", Text(f"→ look at {outcome.look_at}"))
+    if outcome.state == "failed" and outcome.look_at:
+        grid.add_row("", "", "", Text(f"→ check {outcome.look_at}"))
     out.print(grid)
 
 

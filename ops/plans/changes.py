@@ -118,6 +118,7 @@ def drift_of(raw: bytes | str, paths: Mapping[str, str], configured: Mapping[str
             for attribute in change.attributes
             if (known is None or re.split(r"[.\[]", attribute.path)[0] in {*known, "tags_all"})
             and not _is_still_off(attribute)
+            and not _is_still_none(change.kind, attribute)
         )
         if kept or change.action is not Action.CHANGE:
             changes.append(replace(change, attributes=kept))
@@ -205,6 +206,18 @@ def _attributes(change: dict[str, Any], before: dict[str, Any], after: dict[str,
 def _is_still_off(attribute: Attribute) -> bool:
     """Return whether it was not set and is off: the provider says so only when it has read it back."""
     return attribute.before is None and attribute.after is False and not attribute.is_unknown
+
+
+# What the provider leaves empty at the apply and reads back as nothing at the next look.
+_READ_AS_NOTHING = {
+    "aws_cloudfront_distribution": r"custom_error_response\[[^\]]*\]\.response_(code|page_path)",
+}
+
+
+def _is_still_none(kind: str, attribute: Attribute) -> bool:
+    pattern = _READ_AS_NOTHING.get(kind)
+    nothing = attribute.before is None and attribute.after in (0, "") and not attribute.is_unknown
+    return bool(pattern and nothing and re.fullmatch(pattern, attribute.path))
 
 
 def _differences(path: str, before: Any, after: Any, unknown: Any) -> Iterator[tuple[str, Any, Any]]:

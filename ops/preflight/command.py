@@ -16,7 +16,7 @@ from infra.settings import Settings
 from ops import environment, local, state
 from ops.console import OperatorError, command, err, out
 from ops.preflight import limits, mail, places, record, services
-from ops.preflight.account import Account
+from ops.preflight.account import GLOBAL_REGION, Account
 from ops.preflight.point import Point, ok, unknown
 
 # The exit code when there is something to look at, or something is unknown; 1 is for what could not be done.
@@ -47,9 +47,9 @@ def preflight(
     env: Annotated[str, typer.Option("--env", metavar="ENV", help="Environment.")] = "local",
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
-    """Read the account and say of each point ok or what to do; changes nothing.
+    """Check whether the account is ready for the stack. Changes nothing.
 
-    Ends with 0 if all is good, and with 2 if there is something to look at or something is unknown.
+    Ends with 0 if it is ready, 1 if it could not check, and 2 if something is to do or unknown.
     """
     settings = environment.settings_of(env)
     with err.status("Synthesizing the stack"):
@@ -72,7 +72,8 @@ def of(settings: Settings) -> dict[str, Any]:
     """
     client = functools.cache(functools.partial(environment.client, settings))
     try:
-        caller = client("sts", settings.region).get_caller_identity()
+        # The Region of the stack may not be enabled yet; then its STS takes no credentials.
+        caller = client("sts", GLOBAL_REGION).get_caller_identity()
     except (BotoCoreError, ClientError) as error:
         raise OperatorError(
             f"AWS takes no credentials from here: {error}. Log in, or set AWS_PROFILE, and see that "
@@ -93,7 +94,16 @@ def check(name: str, account: Account) -> list[Point]:
     try:
         return list(CHECKS[name](account))
     except (BotoCoreError, ClientError) as error:
-        return [unknown(name, f"cannot be read: {error}", "ask for the permission that it names, and run this again")]
+        advice = "run this again" if is_passing(error) else "ask for the permission that it names, and run this again"
+        return [unknown(name, f"cannot be read: {error}", advice)]
+    except (KeyError, ValueError) as error:
+        return [unknown(name, f"the answer is not of the expected form: {error!r}")]
+
+
+def is_passing(error: Exception) -> bool:
+    """Return whether an error says nothing of permissions: throttling, expired credentials, no connection."""
+    code = error.response["Error"]["Code"] if isinstance(error, ClientError) else ""
+    return not code or "Throttl" in code or "Expired" in code
 
 
 def is_applied(settings: Settings) -> bool | None:

@@ -81,7 +81,13 @@ def subscriptions(account: Account) -> Iterator[Point]:
         name, arn = f"alerts {topic}", f"arn:aws:sns:{account.settings.region}:{account.id}:{topic}"
         try:
             pages = sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=arn)
-            found = [each for page in pages for each in page["Subscriptions"] if each["Protocol"] == "email"]
+            wanted = account.settings.alerts.recipient or account.settings.mail.recipient
+            found = [
+                each
+                for page in pages
+                for each in page["Subscriptions"]
+                if each["Protocol"] == "email" and each["Endpoint"] == wanted and each["SubscriptionArn"] != "Deleted"
+            ]
         except sns.exceptions.NotFoundException:
             if account.is_applied:
                 yield look(
@@ -98,7 +104,7 @@ def subscriptions(account: Account) -> Iterator[Point]:
                 "open the link that SNS mailed; it is good for two days, then the apply has to subscribe again",
             )
         elif not found:
-            yield look(name, "no address is subscribed, so no alarm reaches anybody", f"make plan ENV={_env(account)}")
+            yield look(name, f"{wanted} is not subscribed, so no alarm reaches it", f"make plan ENV={_env(account)}")
         else:
             yield ok(name, f"confirmed by {', '.join(each['Endpoint'] for each in found)}")
 

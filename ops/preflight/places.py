@@ -50,14 +50,22 @@ def buckets(account: Account) -> Iterator[Point]:
             if status == 404:
                 free.append(name)
                 continue
-            if status in {301, 400}:
+            if status == 400:
+                # An expired token is answered with it, too.
+                yield unknown("buckets", f"{name} could not be looked at: HeadBucket answered 400", "run this again")
+                continue
+            if status == 301:
                 yield look("buckets", f"{name} is in another Region than {region}", "choose another name")
                 continue
             if status == 403:
+                if account.is_applied:
+                    yield unknown("buckets", f"{name} may not be looked at: ask for s3:ListBucket on it")
+                    continue
                 yield look(
                     "buckets",
-                    f"{name} is another account's, or may not be looked at",
-                    f"choose another name in environments/{account.settings.name}.toml, or ask for s3:ListBucket",
+                    f"{name} may not be looked at, or is another account's",
+                    "ask for s3:ListBucket on it; if it is another account's, choose another name in "
+                    f"environments/{account.settings.name}.toml",
                 )
                 continue
             raise

@@ -89,7 +89,10 @@ def config_records(account: Account) -> Iterator[Point]:
         return
     recorders = account.aws("config").describe_configuration_recorder_status()["ConfigurationRecordersStatus"]
     running = [each["name"] for each in recorders if each["recording"]]
-    if running:
+    failing = [each["name"] for each in recorders if str(each.get("lastStatus", "")).upper() == "FAILURE"]
+    if failing:
+        yield look("AWS Config", f"{', '.join(failing)} fails to record", "AWS Config console, Settings: see why")
+    elif running:
         yield ok("AWS Config", f"{', '.join(running)} records")
     else:
         stopped = ", ".join(each["name"] for each in recorders)

@@ -265,3 +265,25 @@ def test_drift_is_of_what_is_configured() -> None:
     ]
     echo = drift_of(raw, {}, {"aws_x.y": {"id": "1"}, "aws_x.z": {}})
     assert [each.address for each in echo.changes] == ["aws_x.z"]
+
+
+@pytest.mark.parametrize(
+    ("after", "is_drift"),
+    [
+        ({"error_code": 404, "response_code": 0, "response_page_path": ""}, False),
+        ({"error_code": 404, "response_code": 200, "response_page_path": "/"}, True),
+    ],
+)
+def test_what_the_provider_reads_as_nothing_is_no_drift(after: dict[str, object], is_drift: bool) -> None:
+    address = "aws_cloudfront_distribution.d"
+    row = {"error_code": 404, "response_code": None, "response_page_path": None}
+    change = {
+        "actions": ["update"],
+        "before": {"custom_error_response": [row]},
+        "after": {"custom_error_response": [after]},
+    }
+    kind, name = address.split(".")
+    resource = {"address": address, "mode": "managed", "type": kind, "name": name, "change": change}
+    raw = json.dumps({"format_version": "1.2", "resource_drift": [resource]})
+    found = drift_of(raw, {}, {address: {"custom_error_response": [row]}})
+    assert bool(found.changes) is is_drift
