@@ -256,14 +256,14 @@ class Smoke:
         ours = self._alarms()
         if not ours:
             raise StepFailed(f"no alarm tells the topic {self.cloud.settings.alerts.topic_name}")
-        if muted := [alarm["AlarmName"] for alarm in ours if not alarm.get("ActionsEnabled", True)]:
-            raise StepFailed(f"the actions of these alarms are switched off: {', '.join(muted)}")
         now = [alarm for alarm in ours if alarm["StateValue"] == "ALARM"]
         raised = list({alarm["AlarmName"]: alarm for alarm in [*(self._raised_before or []), *now]}.values())
         waiting = [alarm for alarm in raised if self._waits_for_a_first_success(alarm)]
         wrong = [alarm for alarm in raised if alarm not in waiting]
         if wrong:
             raise StepFailed("; ".join(f"{alarm['AlarmName']}: {alarm.get('StateReason', '')}" for alarm in wrong))
+        if muted := [alarm["AlarmName"] for alarm in ours if not alarm.get("ActionsEnabled", True)]:
+            raise StepFailed(f"the actions of these alarms are switched off: {', '.join(muted)}")
         names = ", ".join(alarm["AlarmName"] for alarm in waiting)
         said = f"; these wait for their first success or measurement, and say so until then: {names}" if names else ""
         return f"{len(ours)} alarms, none is raised by a fault{said}"

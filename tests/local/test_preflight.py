@@ -233,7 +233,10 @@ def test_a_subscription_that_nobody_confirmed_is_found(account: Account, bare_po
     applied = replace(account, is_applied=True)
     assert of(applied, "alerts").state == "look"
     topic = account.aws("sns").create_topic(Name="student-backup-alerts")["TopicArn"]
-    assert "no address is subscribed" in of(applied, "alerts").found
+    assert "admin@studentapp.com is not subscribed" in of(applied, "alerts").found
+    account.aws("sns").subscribe(TopicArn=topic, Protocol="email", Endpoint="former@studentapp.com")
+    emulated.open_links(bare_port, REGION, account.id)
+    assert "admin@studentapp.com is not subscribed" in of(applied, "alerts").found
     account.aws("sns").subscribe(TopicArn=topic, Protocol="email", Endpoint="admin@studentapp.com")
     point = of(applied, "alerts")
     assert (point.state, "admin@studentapp.com did not confirm" in point.found) == ("look", True)

@@ -51,7 +51,7 @@ TEMPORARY = [
     gateway.slow,
 ]
 # How many requests each makes, so that a kill can be at any of them.
-REQUESTS = {"document": 41, "export, two segments": 42, "restore": 38}
+REQUESTS = {"document": 41, "export, two segments": 41, "restore": 38}
 Work = Callable[[], object]
 
 
