@@ -191,7 +191,7 @@ class Backups(Construct):
 
         Arguments:
             alerts: the topic; None where nothing is copied.
-            topic_policy: the topic's, which S3 checks when it is told of the topic.
+            topic_policy: of the topic; S3 checks it when the notification is set.
         """
         if not self._woken and not alerts:
             return

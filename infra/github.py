@@ -274,7 +274,7 @@ class GitHubStack(TerraformStack):
                 )
         for policy_name, document in inline.items():
             IamRolePolicy(self, f"{id_}-{policy_name}", name=policy_name, role=role.id, policy=document)
-        # By itself, as IAM takes only so many characters of inline policies.
+        # A managed policy, as IAM limits the characters of inline policies.
         reads = IamPolicy(self, f"{id_}-reads", name=f"{name}{_MANAGED}", policy=managed)
         IamRolePolicyAttachment(self, f"{id_}-may-read", role=role.name, policy_arn=reads.arn)
         return role

@@ -27,7 +27,7 @@ class Point:
 
     @property
     def is_good(self) -> bool:
-        """Return whether nobody needs to look at it. What is unknown is not good."""
+        """Return whether no action is needed. What is unknown is not good."""
         return self.state in {"ok", "after apply"}
 
 
