@@ -1,28 +1,28 @@
-"""`python -m ops`."""
+"""`rollbook`, also `python -m ops`: all commands."""
 
-import typer
-
-from ops import adopt, backups, cdktf, demo, deploy, events, local, plan, report, schedule, smoke, state, students
+from ops import adopt, cdktf, demo, deploy, plan, report, schedule, state, students
+from ops.backups import command as backups
+from ops.commands import group
+from ops.events import command as events
+from ops.local import command as local
 from ops.preflight import command as preflight
+from ops.smoke import command as smoke
 
-app = typer.Typer(name="ops", help="Rollbook's commands.", no_args_is_help=True, pretty_exceptions_enable=False)
+app = group("Rollbook's commands.", name="rollbook")
 app.add_typer(local.app, name="local")
 app.add_typer(students.app, name="students")
 app.add_typer(backups.app, name="backups")
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(events.app, name="events")
 app.add_typer(state.app, name="state")
-app.command("preflight")(preflight.preflight)
-app.command("plan")(plan.plan)
-app.command("guard")(plan.guard)
-app.command("deploy")(deploy.deploy)
-app.command("drift")(plan.drift)
-app.command("adopt")(adopt.adopt)
-app.command("report")(report.report)
-app.command("smoke")(smoke.smoke)
-app.command("demo")(demo.demo)
-app.command("terraform")(cdktf.check_terraform)
-app.command("cdktf", context_settings={"ignore_unknown_options": True})(cdktf.cdktf)
+for part in (preflight, plan, deploy, adopt, report, smoke, demo, cdktf):
+    app.add_typer(part.app)
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name="rollbook")
+
 
 if __name__ == "__main__":
-    app(prog_name="ops")
+    main()

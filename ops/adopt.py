@@ -1,4 +1,4 @@
-"""`python -m ops adopt`: takes over what was clicked together by hand, or what a lost state no longer knows."""
+"""`rollbook adopt`: manage existing resources with Terraform, made by hand or missing in a lost state."""
 
 from __future__ import annotations
 
@@ -14,88 +14,97 @@ from typing import Annotated
 
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
-from rich.progress import Progress
 
 from infra.settings import Settings
-from ops import environment, local
-from ops.adoption.finders import AdoptionError
+from ops import console, environment, synth
+from ops.adoption.finding import AdoptionError
 from ops.adoption.leftovers import Leftover, leftovers
 from ops.adoption.search import Search
-from ops.console import OperatorError, command, err, out
-from ops.environment import Env, settings_of, stack_of
-from ops.plan import CHANGES, STOPPED, understand
+from ops.commands import command, confirm
+from ops.environment import settings_of, stack_of
+from ops.exits import Exit
+from ops.failures import OperatorError, explain
+from ops.options import Env, Json, Yes
+from ops.plan import understand
 from ops.plans import summary
 from ops.plans.guard import Finding
 
+app = typer.Typer()
 
-@command
+
+@command(
+    app,
+    "adopt",
+    example="rollbook adopt --env production --apply",
+    codes={
+        Exit.GOOD: "nothing is left to change",
+        Exit.FINDINGS: "something is left to change",
+        Exit.REFUSED: "the guard stopped the plan, or it was not confirmed; nothing was changed",
+    },
+)
 def adopt(
     env: Env,
     chosen: Annotated[
-        list[str] | None, typer.Option("--id", metavar="ADDRESS=ID", help="What a resource is, if several fit.")
+        list[str] | None, typer.Option("--id", metavar="ADDRESS=ID", help="Import id of a resource, if several match.")
     ] = None,
-    apply: Annotated[
-        bool, typer.Option("--apply", help="Take it over, after the plan was shown and agreed to.")
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    apply: Annotated[bool, typer.Option("--apply", help="Show the plan, ask, and apply it.")] = False,
+    yes: Yes = False,
+    as_json: Json = False,
 ) -> None:
-    """Find what is in the account by the stack's names, and show what taking it over would change.
+    """Manage existing resources with Terraform.
 
-    Ends with 0 if nothing is left to change, with 2 if something is, and with 3 if the guard stops it.
+    It finds the resources of the stack in the account by name, and shows what adopting them would change.
     """
     if as_json and apply and not yes:
         raise OperatorError("--json cannot ask; give --yes too")
     settings, ids = settings_of(env), _ids(chosen or [])
-    with err.status("Synthesizing the stack"):
-        local.synthesize()
+    synth.synthesize()
     adoption = Adoption(settings, ids)
     found = adoption.search()
     raw = adoption.plan()
     plan, context = understand(raw, settings)
-    behind = adoption.leftovers()
+    unmanaged = adoption.leftovers()
     stopped = context.stopped
     if not as_json:
-        out.print(f"{len(found):,} of {len(adoption.addresses):,} resources are in the account", highlight=False)
+        console.say(f"{len(found):,} of {len(adoption.addresses):,} resources are in the account")
         for line in summary.text(plan, context):
-            out.print(line, markup=False, highlight=False, soft_wrap=True)
-        _show(behind)
-        _exceptions(stopped)
+            console.say(line)
+        _show(unmanaged)
+        _show_exceptions(stopped)
     applied = False
     if apply and not stopped and not plan.is_empty:
-        if not yes and not typer.confirm(f"Take it over, as above: {summary.headline(plan)}?"):
-            raise OperatorError("nothing was done")
+        confirm(f"Adopt this: {summary.headline(plan)}?", yes=yes)
         adoption.apply()
         applied = True
         plan, context = understand(adoption.plan(), settings)
     if as_json:
         document = {"found": found, "isApplied": applied, "plan": summary.as_json(plan, context)}
-        print(json.dumps(document | {"leftovers": [vars(each) for each in behind]}))
+        console.say_json(document | {"leftovers": [vars(each) for each in unmanaged]})
     elif applied:
-        out.print(f"[green]✓[/] taken over; now: {summary.headline(plan)}", highlight=False)
+        console.done(f"adopted; now: {summary.headline(plan)}")
     elif not plan.is_empty and not stopped:
-        out.print(f"Nothing was changed. To take it over: python -m ops adopt {env} --apply", highlight=False)
+        console.say(f"Nothing was changed. To adopt it: rollbook adopt --env {env} --apply")
     if stopped:
-        raise typer.Exit(STOPPED)
+        raise typer.Exit(Exit.REFUSED)
     if not plan.is_empty:
-        raise typer.Exit(CHANGES)
+        raise typer.Exit(Exit.FINDINGS)
 
 
 class Adoption:
-    """One adoption: a folder of its own with the synthesized stack and the import blocks, which no synth has.
+    """One adoption, in its own folder with the synthesized stack and the import blocks.
 
     Arguments:
-        chosen: import ids by address, for what is not to be looked for.
+        chosen: import ids by address, for resources that are not searched.
     """
 
     def __init__(self, settings: Settings, chosen: Mapping[str, str]) -> None:
         self._settings = settings
         stack = stack_of(settings)
-        # As deep as the stacks are, as a local state's path counts from there.
+        # At the depth of the stacks, because the path of a local state is relative.
         self.folder = stack.parent.with_name("adoptions") / settings.name
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
-        # The file holds the state's secrets, and between plan and apply nobody else may replace it.
+        # The plan has the secrets of the state, and no other process may replace it before the apply.
         private = tempfile.mkdtemp(prefix="rollbook-plan-")
         weakref.finalize(self, shutil.rmtree, private)
         self._plan = Path(private) / "plan.bin"
@@ -104,23 +113,23 @@ class Adoption:
         self._terraform = environment.terraform_of(settings, self.folder)
         client = functools.cache(functools.partial(environment.client, settings))
         synthesized = json.loads((stack / "cdk.tf.json").read_text("utf-8"))
-        with _told():
+        with _explained():
             account = str(client("sts", settings.region).get_caller_identity()["Account"])
             self._search = Search(synthesized, account, client, chosen)
         self.addresses = tuple(self._search.resources)
 
     def search(self) -> dict[str, str]:
-        """Write the import blocks of what is there and not in the state, and return all ids by address."""
-        with err.status("Reading the state"):
+        """Write import blocks for found resources that are not in the state; return the ids of all, by address."""
+        with console.working("Reading the state"):
             self._terraform.init()
             managed = self._terraform.managed()
         found: dict[str, str] = {}
-        with _told(), Progress(console=err, transient=True) as progress:
-            task = progress.add_task("Looking at the account", total=len(self.addresses))
-            for address, there in self._search.run():
+        with _explained(), console.progress() as progress:
+            task = progress.add_task("Reading the account", total=len(self.addresses))
+            for address, resource in self._search.run():
                 progress.advance(task)
-                if there:
-                    found[address] = there.import_id
+                if resource:
+                    found[address] = resource.import_id
         blocks = [{"to": address, "id": id_} for address, id_ in found.items() if address not in managed]
         self._imports.write_text(json.dumps({"import": blocks}, indent=2) + "\n")
         return found
@@ -131,31 +140,33 @@ class Adoption:
 
     def plan(self) -> bytes:
         """Return the plan as JSON."""
-        with err.status("Planning"):
+        with console.working("Planning"):
             return self._terraform.plan_json(self._plan)
 
     def apply(self) -> None:
-        """Apply exactly the plan that was made last, and take the import blocks away.
+        """Apply the last plan, and remove the import blocks.
 
         Raises:
-            OperatorError: with Terraform's own words; what was taken over until then stays so.
+            OperatorError: with the message of Terraform. Resources that were adopted before stay adopted.
         """
         self._terraform.apply(self._plan)
         self._imports.unlink()
 
     def leftovers(self) -> list[Leftover]:
-        """Return what Rollbook will not manage."""
-        with _told(), err.status("Looking for what stays behind"):
+        """Return what stays in the account and Rollbook does not manage."""
+        with _explained(), console.working("Reading what stays unmanaged"):
             return list(leftovers(self._search))
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Let what cannot be looked at end the command with its reason."""
+def _explained() -> Iterator[None]:
+    """Turn what the search raises into an `OperatorError`."""
     try:
         yield
-    except (AdoptionError, BotoCoreError, ClientError) as error:
+    except AdoptionError as error:
         raise OperatorError(str(error)) from None
+    except (BotoCoreError, ClientError) as error:
+        raise OperatorError(f"the account cannot be read: {explain(error)}") from None
 
 
 def _ids(given: list[str]) -> dict[str, str]:
@@ -170,18 +181,18 @@ def _ids(given: list[str]) -> dict[str, str]:
     return ids
 
 
-def _show(behind: list[Leftover]) -> None:
-    if behind:
-        out.print(f"Stays behind, unmanaged ({len(behind)}):", highlight=False)
-    for each in behind:
-        out.print(f"  {each.what}: {each.why}\n      {each.command}", markup=False, highlight=False, soft_wrap=True)
+def _show(unmanaged: list[Leftover]) -> None:
+    if unmanaged:
+        console.say(f"Stays in the account, unmanaged ({len(unmanaged)}):")
+    for each in unmanaged:
+        console.say(f"  {each.what}: {each.why}\n      {each.command}")
 
 
-def _exceptions(stopped: list[Finding]) -> None:
-    """Print what would have to be written for the guard to let it pass."""
+def _show_exceptions(stopped: list[Finding]) -> None:
+    """Print the exceptions that would allow the findings."""
     if not stopped:
         return
-    out.print("The guard stops this. What is meant, write into environments/exceptions.toml:", highlight=False)
+    console.say("The guard stops this. To allow a finding, complete its block in environments/exceptions.toml:")
     for finding in stopped:
         block = f'[[exception]]\nrule = "{finding.rule}"\naddress = "{finding.address}"\n'
-        out.print(f'{block}reason = ""\napproved_by = ""\nexpires = \n', markup=False, highlight=False)
+        console.say(f'{block}reason = ""\napproved_by = ""\nexpires = \n')

@@ -1,4 +1,4 @@
-"""Where an environment is: its clients, its addresses, and the account it stands in."""
+"""A deployed environment: its clients and its addresses."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from handlers.backups import wire
 from infra.settings import Settings
-from ops import local, terraform
-from ops.console import OperatorError
+from ops import terraform
 from ops.environment import settings_of, stack_of
+from ops.failures import OperatorError
+from ops.local import aws, emulator
 
 
 @dataclass(frozen=True)
@@ -33,24 +34,33 @@ class Answer:
 
 
 class Cloud:
-    """An environment that has been deployed.
+    """An environment that is deployed.
 
     Arguments:
         settings: its settings.
         outputs: the Terraform outputs of its stack.
-        port: of the embedded AWS, if it is there.
+        port: of the embedded AWS, if the environment is emulated.
+
+    Raises:
+        OperatorError: an output is missing, because the last apply did not end.
     """
 
     def __init__(self, settings: Settings, outputs: dict[str, Any], port: int | None = None) -> None:
         self.settings = settings
-        self.api_url: str = outputs["api_url"]
-        self.site_url: str = outputs["site_url"]
-        self._api_key_id: str = outputs["api_key_id"]
+        try:
+            self.api_url: str = outputs["api_url"]
+            self.site_url: str = outputs["site_url"]
+            self._api_key_id: str = outputs["api_key_id"]
+        except KeyError as name:
+            raise OperatorError(
+                f"the state of {settings.name} has no output {name}, so its last apply did not end; apply it again: "
+                f"make deploy ENV={settings.name}"
+            ) from None
         self._port = port
 
     @property
     def port(self) -> int | None:
-        """Return the port of the embedded AWS, if it is there."""
+        """Return the port of the embedded AWS, if the environment is emulated."""
         return self._port
 
     @classmethod
@@ -58,38 +68,36 @@ class Cloud:
         """Return an environment by name, from its settings and its Terraform state.
 
         Raises:
-            OperatorError: there is no such environment, it is not deployed, or it does not run.
+            OperatorError: there is no such environment, it is not deployed, or the embedded AWS does not run.
         """
         settings = settings_of(name)
         folder = stack_of(settings)
-        port = local.running_port() if settings.emulated else None
-        if settings.emulated and port is None:
-            raise OperatorError("the embedded AWS does not run; start it with: python -m ops local up")
+        port = emulator.required_port() if settings.emulated else None
         outputs = terraform.Terraform(folder).outputs() if folder.is_dir() else {}
         if not outputs:
             raise OperatorError(
-                f"this folder knows no deployed stack of {name}. If it is deployed from elsewhere, run once: "
-                f"python -m ops plan {name} (it changes nothing); if it is not deployed: make deploy ENV={name}"
+                f"this folder has no deployed stack of {name}. If it was deployed from another machine, run once: "
+                f"rollbook plan --env {name} (it changes nothing); if it is not deployed: make deploy ENV={name}"
             )
         return cls(settings, outputs, port)
 
     def client(self, service: str, **options: Any) -> Any:
-        """Return a boto3 client: with the caller's own credentials, or those of the embedded AWS."""
+        """Return a boto3 client with the credentials of the caller, or of the embedded AWS."""
         if self._port is not None:
-            return local.client(service, self._port, self.settings.region, **options)
+            return aws.client(service, self._port, self.settings.region, **options)
         return boto3.client(service, region_name=self.settings.region, **options)
 
     def items(self) -> Any:
-        """Return a DynamoDB client that has items as bytes."""
+        """Return a DynamoDB client that reads items as bytes."""
         if self._port is not None:
-            return wire.client(**local.options(self._port, self.settings.region))
+            return wire.client(**aws.options(self._port, self.settings.region))
         return wire.client(region_name=self.settings.region)
 
     def api_key(self) -> str:
-        """Return the API key's value, which only who may read it from API Gateway gets.
+        """Return the value of the API key, read from API Gateway.
 
         Raises:
-            OperatorError: the caller may not.
+            OperatorError: the caller may not read it.
         """
         try:
             return str(self.client("apigateway").get_api_key(apiKey=self._api_key_id, includeValue=True)["value"])
@@ -98,10 +106,10 @@ class Cloud:
 
 
 def fetch(url: str, *, method: str = "GET", headers: dict[str, str] | None = None, body: bytes | None = None) -> Answer:
-    """Make an HTTP request; `*.localhost` is this machine, whether or not its resolver knows (RFC 6761).
+    """Make an HTTP request. `*.localhost` is this machine, also where the resolver does not know it (RFC 6761).
 
     Raises:
-        OperatorError: no answer came.
+        OperatorError: there was no answer.
     """
     parts = urlsplit(url)
     headers = dict(headers or {})
@@ -116,7 +124,7 @@ def fetch(url: str, *, method: str = "GET", headers: dict[str, str] | None = Non
         with error:
             return Answer(error.code, _headers(error.headers), error.read())
     except (OSError, urllib.error.URLError) as error:
-        raise OperatorError(f"{url} does not answer: {error}") from None
+        raise OperatorError(f"{url} does not answer: {error}. Check the network, and run this again") from None
 
 
 def _headers(headers: Any) -> dict[str, str]:

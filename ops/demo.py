@@ -1,4 +1,4 @@
-"""`python -m ops demo`: everything once, on the embedded AWS, each step verified."""
+"""`rollbook demo`: all features on the embedded AWS, each step verified."""
 
 from __future__ import annotations
 
@@ -11,83 +11,107 @@ import typer
 
 from handlers.backups import verify
 from infra.settings import ENVIRONMENTS, load
-from ops import backups, local, sample, schedule, smoke, students
+from ops import console, sample, schedule
+from ops.backups.function import make_drill
 from ops.cloud import Cloud, fetch
-from ops.console import OperatorError, command, out
+from ops.commands import command
+from ops.csv_import import Importer, Row
+from ops.csv_import import load as send
+from ops.failures import OperatorError
+from ops.local import aws, stack
+from ops.local.command import show_mail, show_stack
+from ops.local.emulator import PORT, Port
+from ops.options import Json
+from ops.smoke.run import drilled, whole
 
+app = typer.Typer()
 _STUDENTS = 60
 _FIRE_SECONDS = 150
 
 
-@command
+@command(app, "demo", example="rollbook demo --once")
 def demo(
-    once: Annotated[bool, typer.Option("--once", help="End when all is verified, instead of at Ctrl-C.")] = False,
-    port: local.Port = local.PORT,
+    once: Annotated[bool, typer.Option("--once", help="End after the last step; do not wait for Ctrl-C.")] = False,
+    port: Port = PORT,
+    as_json: Json = False,
 ) -> None:
-    """Bring the stack up, save sample students, let the schedule fire, show the mail."""
+    """Show all features on the embedded AWS.
+
+    It applies the stack, saves sample students, lets the schedule fire and shows the mail.
+    """
+    if as_json and not once:
+        raise OperatorError("--json ends after the last step; give --once too")
     began = time.monotonic()
-    with local.started(port) as (emulator, is_own):
-        outputs = local.raise_stack(emulator)
+    with stack.started(port) as (emulator, is_own):
+        _, outputs = stack.apply(emulator)
         cloud = Cloud(load(ENVIRONMENTS / "local.toml"), outputs, emulator.port)
-        for step in _steps(cloud, emulator.port):
-            out.print(f"[green]✓[/] {step}", highlight=False)
-        out.print(f"\nAll verified in {time.monotonic() - began:.0f} s.")
-        local.show(outputs)
+        steps = []
+        for step, mail in _steps(cloud, emulator.port):
+            steps.append(step)
+            if not as_json:
+                console.done(step)
+                if mail:
+                    show_mail(mail)
+        if as_json:
+            console.say_json({"seconds": round(time.monotonic() - began), "steps": steps, **outputs})
+        else:
+            console.say(f"\nAll steps verified in {time.monotonic() - began:.0f} s.")
+            show_stack(outputs)
         if not once:
-            out.print("It stays up until Ctrl-C.")
+            console.note("The embedded AWS runs until Ctrl-C.")
             _wait_for_interrupt()
         if is_own:
             emulator.stop()
 
 
-def _steps(cloud: Cloud, port: int) -> Iterator[str]:
+def _steps(cloud: Cloud, port: int) -> Iterator[tuple[str, dict[str, Any] | None]]:
+    """Yield each verified step, with a mail to show if there is one."""
     page = fetch(cloud.site_url)
     _expect(page.status == 200 and b"Student records" in page.body, "the site does not serve its page", page.status)
-    yield f"the site is served: {cloud.site_url}"
+    yield f"the site is served: {cloud.site_url}", None
 
     records = {student["studentid"]: student for student in sample.students(_STUDENTS)}
-    rows = [students.Row(line, record) for line, record in enumerate(records.values(), start=2)]
-    outcomes = students.load(students.Importer(cloud.api_url, cloud.api_key()), rows)
+    rows = [Row(line, record) for line, record in enumerate(records.values(), start=2)]
+    outcomes = send(Importer(cloud.api_url, cloud.api_key()), rows)
     rejected = [outcome.reason for outcome in outcomes if outcome.what == "rejected"]
     _expect(not rejected, "the API rejected sample students", rejected)
     stored = dict(_stored(cloud))
     missing = [
         studentid for studentid, record in records.items() if not record.items() <= stored.get(studentid, {}).items()
     ]
-    _expect(not missing, "records are not in the table as they were sent", missing)
-    yield f"{len(records)} sample students went in through the API, {len(stored)} are in the table"
+    _expect(not missing, "records in the table differ from the sent ones", missing)
+    yield f"saved {len(records)} sample students through the API; the table has {len(stored)}", None
 
     refused = fetch(f"{cloud.api_url}/students")
-    _expect(refused.status == 403, "the API answers without its key", refused.status)
-    yield "without the key the API answers 403; through the site the page needs none"
+    _expect(refused.status == 403, "the API answers without a key", refused.status)
+    yield "without its key the API answers 403; the site needs no key", None
 
-    mails_before = len(local.mails(port))
-    with out.status("Waiting for the schedule to fire, within a minute"):
+    mails_before = len(aws.mails(port))
+    with console.working("Waiting for the schedule to fire, within a minute"):
         key = schedule.fire(cloud, _FIRE_SECONDS)
-    yield f"the schedule fired under its own role and is {cloud.settings.backups.schedule_expression} again"
+    yield f"the schedule fired with its own role and is {cloud.settings.backups.schedule_expression} again", None
 
     found = cloud.client("s3").get_object(Bucket=cloud.settings.backups.bucket_name, Key=key)
     document = json.loads(found["Body"].read())
     backed_up = {item["studentid"]["S"]: _plain(item) for item in document["items"]}
-    _expect(backed_up == stored and document["itemCount"] == len(stored), "the backup is not equal to the table", key)
+    _expect(backed_up == stored and document["itemCount"] == len(stored), "the backup differs from the table", key)
     try:
-        yield f"{smoke.whole(cloud, key)}, as in the table, record by record"
+        yield f"{whole(cloud, key)}, equal to the table", None
     except verify.Corrupted as damage:
         raise OperatorError(f"the backup {key} is damaged: {damage}") from None
 
     subject = f"Backup Completed: {key}"
-    mails = [mail for mail in local.mails(port)[mails_before:] if mail["Subject"] == subject]
-    _expect(len(mails) == 1, f"there is not one mail '{subject}'", len(mails))
-    yield "the mail came:"
-    local.show_mail(mails[0])
+    mails = [mail for mail in aws.mails(port)[mails_before:] if mail["Subject"] == subject]
+    _expect(len(mails) == 1, f"there is no single mail '{subject}'", len(mails))
+    yield "the mail was sent:", mails[0]
 
-    drill = backups.make_drill(cloud)
-    _expect(drill["key"] == key and drill["items"] == len(stored), "the drill was of another backup", drill)
-    yield smoke.drilled(drill)
+    drill = make_drill(cloud)
+    _expect(drill["key"] == key and drill["items"] == len(stored), "the drill used another backup", drill)
+    yield drilled(drill), None
 
-    changes = local.terraform_in(local.STACK, port)
+    changes = stack.terraform_in(stack.STACK, port)
     _expect(not changes.has_changes(), "a plan of the unchanged stack is not empty", changes.plan)
-    yield "a plan of the unchanged stack is empty"
+    yield "a plan of the unchanged stack is empty", None
 
 
 def _stored(cloud: Cloud) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -98,12 +122,12 @@ def _stored(cloud: Cloud) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _plain(item: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Return a record as the API takes it: texts as texts, anything else as DynamoDB has it."""
+    """Return a record in the form of the API; values that are not texts keep the form of DynamoDB."""
     return {name: value.get("S", value) for name, value in item.items()}
 
 
-def _expect(is_so: bool, fault: str, detail: Any) -> None:
-    if not is_so:
+def _expect(is_met: bool, fault: str, detail: Any) -> None:
+    if not is_met:
         raise OperatorError(f"{fault}: {detail() if callable(detail) else detail}")
 
 
@@ -112,4 +136,4 @@ def _wait_for_interrupt() -> None:
         while True:
             time.sleep(3600)
     except KeyboardInterrupt:
-        out.print("\nStopping; the state is kept for the next time.")
+        console.note("\nStopping; the state is kept for the next start.")

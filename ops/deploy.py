@@ -1,4 +1,4 @@
-"""`python -m ops deploy`: applies a plan that was reviewed, and no other."""
+"""`rollbook deploy`: apply a reviewed plan."""
 
 from __future__ import annotations
 
@@ -9,62 +9,71 @@ from typing import Annotated
 import typer
 
 from infra.settings import Settings
-from ops import environment, local
-from ops.console import OperatorError, command, err, out
-from ops.environment import Env, settings_of, stack_of
-from ops.plan import STACK, STOPPED, understand
+from ops import console, environment, synth
+from ops.commands import command
+from ops.environment import settings_of, stack_of
+from ops.exits import Exit
+from ops.failures import OperatorError, Refused, StateMoved
+from ops.options import Env, Json
+from ops.plan import STACK, understand
 from ops.plans import review, summary
 
-# What would be applied is not what was reviewed.
-MOVED = 4
+app = typer.Typer()
 
 
-@command
+@command(
+    app,
+    "deploy",
+    example="rollbook deploy --env production --reviewed DIR",
+    codes={
+        Exit.GOOD: "applied, or nothing to change",
+        Exit.REFUSED: "the guard stopped the plan; nothing was changed",
+        Exit.MOVED: "the state moved or the plan differs from the review; nothing was changed",
+    },
+)
 def deploy(
     env: Env,
-    reviewed: Annotated[Path, typer.Option(metavar="DIR", help="What `plan --out` wrote when it was reviewed.")],
+    reviewed: Annotated[Path, typer.Option(metavar="DIR", help="Folder that `rollbook plan --out` wrote.")],
+    as_json: Json = False,
 ) -> None:
-    """Make a new plan and apply it if it equals the reviewed one. No plan file is read from DIR.
+    """Apply a plan that equals the reviewed one.
 
-    Ends with 3 if the guard stops it, and with 4 if the state moved or the plan differs. Then nothing was done.
+    It makes a new plan and compares it with the review in DIR. No plan file is read from DIR.
     """
     settings = settings_of(env)
+    file = reviewed / "review.json"
     try:
-        wanted = review.loads((reviewed / "review.json").read_text("utf-8"))
+        wanted = review.loads(file.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, review.ReviewError) as error:
-        raise OperatorError(
-            f"{reviewed / 'review.json'}: {error}; make it with: python -m ops plan {env} --out DIR"
-        ) from None
-    # Only this process reads and writes the folder, so the plan that was checked is the plan that is applied.
+        raise OperatorError(f"{file}: {error}; write it with: rollbook plan --env {env} --out DIR") from None
+    # Only this process reads and writes the folder, so the checked plan is the applied plan.
     with tempfile.TemporaryDirectory(prefix="rollbook-plan-") as private:
-        _deploy(settings, wanted, Path(private) / "plan.bin")
+        changed = _deploy(settings, wanted, Path(private) / "plan.bin")
+    if as_json:
+        console.say_json({"environment": env, "changed": changed})
+    elif changed:
+        console.done(f"applied as reviewed: {changed} resources changed")
+    else:
+        console.done("no changes, as reviewed")
 
 
-def _deploy(settings: Settings, wanted: review.Review, file: Path) -> None:
+def _deploy(settings: Settings, wanted: review.Review, file: Path) -> int:
+    """Return the number of changed resources."""
     env = settings.name
-    with err.status(f"Planning {env}"):
-        local.synthesize()
+    synth.synthesize()
+    with console.working(f"Planning {env}"):
         terraform = environment.terraform_of(settings, stack_of(settings))
         terraform.init()
         raw = terraform.plan_json(file)
     found, context = understand(raw, settings)
-    differences = wanted.differences(
-        review.of(raw, env, terraform.identity(), (stack_of(settings) / STACK).read_bytes())
-    )
+    stack = (stack_of(settings) / STACK).read_bytes()
+    differences = wanted.differences(review.of(raw, env, terraform.identity(), stack))
     if differences:
-        err.print("[bold red]refused:[/]", end=" ")
-        err.print("; ".join(differences), markup=False, highlight=False, soft_wrap=True)
-        err.print("Plan and review it again. It would be:", highlight=False)
+        console.note("The new plan:")
         for line in summary.text(found, context):
-            err.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(MOVED)
+            console.note(f"  {line}")
+        raise StateMoved(f"{'; '.join(differences)}. Nothing was changed. Plan and review it again")
     if context.stopped:
-        for finding in context.stopped:
-            line = f"[bold red]stopped[/] {finding.rule} {finding.address}: {finding.what}"
-            err.print(line, highlight=False, soft_wrap=True)
-        raise typer.Exit(STOPPED)
-    if found.is_empty:
-        out.print("[green]✓[/] no changes, as reviewed", highlight=False)
-        return
-    changed = terraform.apply(file)
-    out.print(f"[green]✓[/] applied as reviewed: {changed} resources changed", highlight=False)
+        findings = "\n".join(f"  {each.rule} {each.address}: {each.what}" for each in context.stopped)
+        raise Refused(f"the guard stops this plan; nothing was changed:\n{findings}")
+    return 0 if found.is_empty else terraform.apply(file)

@@ -1,27 +1,28 @@
-"""An environment that need not be deployed: its settings, its folder, and clients of where it will stand."""
+"""An environment that need not be deployed: its settings, its stack's folder, and clients of its account."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import boto3
-import typer
 
 from infra.settings import ENVIRONMENTS, Settings, SettingsError, load
-from ops import local
-from ops.console import ROOT, OperatorError
+from ops.console import ROOT
+from ops.failures import OperatorError
+from ops.local import aws, emulator, stack
+from ops.options import environments
 from ops.terraform import Terraform
-
-Env = Annotated[str, typer.Argument(metavar="ENV", help="Environment, as in environments/<name>.toml.")]
 
 
 def settings_of(env: str) -> Settings:
-    """Return an environment's settings.
+    """Return the settings of an environment.
 
     Raises:
-        OperatorError: there is none of that name, or its file is not right.
+        OperatorError: there is no such environment, or its file is not valid.
     """
+    if env not in environments():
+        raise OperatorError(f"there is no environment {env}; environments/ has: {', '.join(environments())}")
     try:
         return load(ENVIRONMENTS / f"{env}.toml")
     except SettingsError as error:
@@ -29,32 +30,29 @@ def settings_of(env: str) -> Settings:
 
 
 def stack_of(settings: Settings) -> Path:
-    """Return the folder of its synthesized stack."""
+    """Return the folder of the synthesized stack."""
     return ROOT / "cdktf.out" / "stacks" / settings.name
 
 
 def terraform_of(settings: Settings, folder: Path) -> Terraform:
-    """Return Terraform in a folder with its synthesized stack.
+    """Return Terraform for a folder with the synthesized stack.
 
     Raises:
-        OperatorError: it is emulated, and the embedded AWS does not run.
+        OperatorError: the environment is emulated, and the embedded AWS does not run.
     """
-    return local.terraform_in(folder, _port()) if settings.emulated else Terraform(folder)
+    return stack.terraform_in(folder, _port()) if settings.emulated else Terraform(folder)
 
 
 def client(settings: Settings, service: str, region: str) -> Any:
-    """Return a boto3 client: with the caller's own credentials, or those of the embedded AWS.
+    """Return a boto3 client with the credentials of the caller, or of the embedded AWS.
 
     Raises:
-        OperatorError: it is emulated, and the embedded AWS does not run.
+        OperatorError: the environment is emulated, and the embedded AWS does not run.
     """
     if settings.emulated:
-        return local.client(service, _port(), region)
+        return aws.client(service, _port(), region)
     return boto3.client(service, region_name=region)
 
 
 def _port() -> int:
-    port = local.running_port()
-    if port is None:
-        raise OperatorError("the embedded AWS does not run; start it with: python -m ops local up")
-    return port
+    return emulator.required_port()

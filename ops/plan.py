@@ -1,4 +1,4 @@
-"""`python -m ops plan` and `python -m ops guard`: what an apply would do, for its reviewers, and whether it may."""
+"""`rollbook plan`, `guard` and `drift`: what an apply would change, and whether the guard allows it."""
 
 from __future__ import annotations
 
@@ -16,46 +16,51 @@ from botocore.exceptions import BotoCoreError, ClientError
 from infra import prices
 from infra.settings import ENVIRONMENTS, Settings
 from infra.settings import EXCEPTIONS as EXCEPTIONS_FILE
-from ops import environment, local
-from ops.console import OperatorError, command, err, out
-from ops.environment import Env, settings_of, stack_of
+from ops import console, environment, synth
+from ops.commands import command
+from ops.environment import settings_of, stack_of
+from ops.exits import Exit
+from ops.failures import OperatorError, explain
+from ops.options import Env, Json
 from ops.plans import guard as guards
 from ops.plans import review, summary
 from ops.plans.changes import Change, Plan, PlanError, drift_of, parse
 from ops.plans.words import zip_changes
 from ops.preflight import record
 
-# As `terraform plan -detailed-exitcode`: 0 for no changes, 1 for an error, 2 for changes.
-CHANGES = 2
 # The synthesized stack in its folder.
 STACK = "cdk.tf.json"
-# The guard stopped the plan.
-STOPPED = 3
 EXCEPTIONS = ENVIRONMENTS / EXCEPTIONS_FILE
 
+app = typer.Typer()
 Recorded = Annotated[
-    Path | None, typer.Option("--plan", metavar="FILE", help="A plan that `terraform show -json` printed; makes none.")
+    Path | None,
+    typer.Option("--plan", metavar="FILE", help="Read this output of `terraform show -json` instead of planning."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="For machines.")]
 
 
-@command
+@command(
+    app,
+    "plan",
+    example="rollbook plan --env production --out DIR",
+    codes={Exit.GOOD: "no changes", Exit.FINDINGS: "changes"},
+)
 def plan(
     env: Env,
     folder: Annotated[
         Path | None,
         typer.Option("--out", metavar="DIR", help="Write plan.json, summary.md and review.json."),
     ] = None,
-    as_markdown: Annotated[bool, typer.Option("--markdown", help="For a pull request's comment.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print a comment for a pull request.")] = False,
     as_json: Json = False,
     recorded: Recorded = None,
 ) -> None:
-    """Show what an apply would do, what is lost by it first; ends with 0 for no changes and 2 for some."""
+    """Show what an apply would change. What would be lost comes first."""
     if as_markdown and as_json:
-        raise OperatorError("--markdown and --json are two forms of one thing; give one")
+        raise OperatorError("--markdown and --json exclude each other; give one")
     settings = settings_of(env)
     if not recorded:
-        _say_of_preflight(settings)
+        _note_preflight(settings)
     raw = _read(recorded) if recorded else _make(settings)
     found, context = understand(raw, settings)
     try:
@@ -63,78 +68,99 @@ def plan(
     except PlanError as error:
         raise OperatorError(str(error)) from None
     if folder:
-        folder.mkdir(parents=True, exist_ok=True)
-        # A review that lies here is of another plan.
-        (folder / "review.json").unlink(missing_ok=True)
-        # It holds the state's secrets.
-        (folder / "plan.json").touch(mode=0o600)
-        (folder / "plan.json").chmod(0o600)
-        (folder / "plan.json").write_bytes(raw)
-        (folder / "summary.md").write_text(comment)
-        if not recorded:
-            stack = stack_of(settings)
-            identity = environment.terraform_of(settings, stack).identity()
-            made = review.of(raw, env, identity, (stack / STACK).read_bytes())
-            (folder / "review.json").write_text(made.dumps())
+        _write(folder, raw, comment, None if recorded else settings)
     if as_json:
-        print(json.dumps(summary.as_json(found, context)))
+        console.say_json(summary.as_json(found, context))
     elif as_markdown:
-        print(comment)
+        console.say(comment)
     else:
         for line in summary.text(found, context):
-            out.print(line, markup=False, highlight=False, soft_wrap=True)
+            console.say(line)
     if not found.is_empty:
-        raise typer.Exit(CHANGES)
+        raise typer.Exit(Exit.FINDINGS)
 
 
-@command
+def _write(folder: Path, raw: bytes, comment: str, settings: Settings | None) -> None:
+    """Write the plan, its summary and, of a plan that was made here with `settings`, its review."""
+    folder.mkdir(parents=True, exist_ok=True)
+    # A review in this folder belongs to another plan.
+    (folder / "review.json").unlink(missing_ok=True)
+    # The plan has the secrets of the state.
+    (folder / "plan.json").touch(mode=0o600)
+    (folder / "plan.json").chmod(0o600)
+    (folder / "plan.json").write_bytes(raw)
+    (folder / "summary.md").write_text(comment)
+    if settings:
+        stack = stack_of(settings)
+        identity = environment.terraform_of(settings, stack).identity()
+        made = review.of(raw, settings.name, identity, (stack / STACK).read_bytes())
+        (folder / "review.json").write_text(made.dumps())
+
+
+@command(
+    app,
+    "guard",
+    example="rollbook guard --env production --plan plan/plan.json",
+    codes={
+        Exit.GOOD: "the plan may be applied; a finding has an exception",
+        Exit.REFUSED: "a finding has no exception; nothing was changed",
+    },
+)
 def guard(env: Env, recorded: Recorded = None, as_json: Json = False) -> None:
-    """Stop a plan that loses data, opens access, shortens what is kept or looks away; ends with 3 if it does.
+    """Refuse a plan that breaks a rule of the guard.
 
-    To allow a finding, add an `exception` with an end date to environments/exceptions.toml (docs/terraform.md).
+    The rules keep data, private access, retentions and monitoring.
+    To allow a finding, add an [[exception]] with an end date to environments/exceptions.toml (docs/terraform.md).
     """
     settings = settings_of(env)
     found, context = understand(_read(recorded) if recorded else _make(settings), settings)
     if as_json:
-        print(json.dumps(summary.as_json(found, context)["findings"]))
+        console.say_json(summary.as_json(found, context)["findings"])
     else:
         for finding in context.findings:
-            mark = "[green]allowed[/]" if finding.is_allowed else "[bold red]stopped[/]"
-            until = f" until {finding.exemption.expires}" if finding.exemption else ""
+            until = f"until {finding.exemption.expires} " if finding.exemption else ""
             expired = f" (its exception expired on {finding.expired.expires})" if finding.expired else ""
-            line = f"{mark}{until} {finding.rule} {finding.address}: {finding.what}{expired}"
-            out.print(line, highlight=False, soft_wrap=True)
+            line = f"{until}{finding.rule} {finding.address}: {finding.what}{expired}"
+            if finding.is_allowed:
+                console.marked("allowed", "green", line)
+            else:
+                console.marked("stopped", "bold red", line)
         if not context.findings:
-            out.print(f"[green]✓[/] {summary.headline(found)}: nothing that needs an exception", highlight=False)
+            console.done(f"{summary.headline(found)}: no findings")
     if context.stopped:
-        raise typer.Exit(STOPPED)
+        raise typer.Exit(Exit.REFUSED)
 
 
-@command
+@command(
+    app,
+    "drift",
+    example="rollbook drift --env production",
+    codes={Exit.GOOD: "no drift", Exit.FINDINGS: "drift"},
+)
 def drift(env: Env, as_json: Json = False) -> None:
-    """Show what was changed outside of Terraform since the last apply; ends with 0 for nothing and 2 for something."""
+    """Show changes outside of Terraform since the last apply."""
     settings = settings_of(env)
     found, context = understand(_make(settings, "-refresh-only"), settings, drift=True)
     if as_json:
-        print(json.dumps(summary.as_json(found, context)))
+        console.say_json(summary.as_json(found, context))
     elif found.is_empty:
-        out.print(f"[green]✓[/] {env} is as Terraform left it", highlight=False)
+        console.done(f"{env} has no changes outside of Terraform")
     else:
-        out.print(f"Changed outside of Terraform: {summary.headline(found)}", highlight=False)
+        console.say(f"Changed outside of Terraform: {summary.headline(found)}")
         for line in summary.changes(found, context):
-            out.print(line, markup=False, highlight=False, soft_wrap=True)
+            console.say(line)
     if not found.is_empty:
-        raise typer.Exit(CHANGES)
+        raise typer.Exit(Exit.FINDINGS)
 
 
-def _say_of_preflight(settings: Settings) -> None:
-    """Say on the error output if the account had no good preflight; without credentials the plan itself says so."""
+def _note_preflight(settings: Settings) -> None:
+    """Note on stderr if the account has no good preflight. Without credentials the plan itself fails."""
     try:
         account = environment.client(settings, "sts", settings.region).get_caller_identity()["Account"]
     except (BotoCoreError, ClientError):
         return
-    if said := record.warning(settings.name, str(account)):
-        err.print(f"[yellow]![/] {said}", highlight=False, soft_wrap=True)
+    if warning := record.warning(settings.name, str(account)):
+        console.note(f"! {warning}", "yellow")
 
 
 def _read(path: Path) -> bytes:
@@ -146,25 +172,25 @@ def _read(path: Path) -> bytes:
 
 def _make(settings: Settings, *options: str) -> bytes:
     """Synthesize and plan, and return the plan as JSON."""
-    with err.status(f"Planning {settings.name}"):
-        local.synthesize()
+    synth.synthesize()
+    with console.working(f"Planning {settings.name}"):
         stack = stack_of(settings)
         program = environment.terraform_of(settings, stack)
         program.init()
-        # The plan's file holds the state's secrets, and `python -m ops deploy` makes its own.
+        # The file has the secrets of the state, and `rollbook deploy` makes its own plan.
         with tempfile.TemporaryDirectory(prefix="rollbook-plan-") as private:
             return program.plan_json(Path(private) / "plan.bin", *options)
 
 
 def understand(raw: bytes, settings: Settings, *, drift: bool = False) -> tuple[Plan, summary.Context]:
-    """Return a plan and what a summary of it is made with, the guard's findings among it.
+    """Return a plan and the context of its summary, which has the findings of the guard.
 
     Arguments:
-        raw: as `terraform show -json` prints it.
-        drift: what its making found changed, instead of what it would change.
+        raw: the output of `terraform show -json`.
+        drift: return what changed outside of Terraform instead of what the plan would change.
 
     Raises:
-        OperatorError: it is no plan, or the exceptions cannot be read.
+        OperatorError: it is not a plan, or the exceptions cannot be read.
     """
     stack = stack_of(settings)
     synthesized = _synthesized(stack / STACK)
@@ -199,11 +225,11 @@ def _synthesized(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def _code(change: Change, settings: Settings, stack: Path) -> list[str]:
-    """Return what changed in a function's zip, from the one that is deployed."""
+    """Return the files that differ between the deployed zip of a function and the new one."""
     try:
         deployed = environment.client(settings, "lambda", settings.region).get_function(FunctionName=change.name)
         with urllib.request.urlopen(deployed["Code"]["Location"], timeout=30) as answer:
             old = answer.read()
         return zip_changes(old, (stack / str(change.after["filename"])).read_bytes())
     except (BotoCoreError, ClientError, OSError, KeyError, urllib.error.URLError, OperatorError) as error:
-        return [f"(the deployed code could not be compared: {error})"]
+        return [f"(the deployed code cannot be compared: {explain(error) or error!r})"]

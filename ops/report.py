@@ -1,4 +1,4 @@
-"""`python -m ops report`: whether the backups are on time, how they went, what they cost, what to change."""
+"""`rollbook report`: whether the backups are on time, their executions, their cost, and advice."""
 
 from __future__ import annotations
 
@@ -9,78 +9,83 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import typer
-from rich.table import Table
 
 from handlers.reports import ask, page
 from handlers.reports.report import Report, TableReport
 from infra import reported
+from ops import console, tables
 from ops.cloud import Cloud
-from ops.console import OperatorError, command, out
+from ops.commands import command
+from ops.exits import Exit
+from ops.failures import OperatorError
+from ops.options import EnvOrLocal, Json
 
-# The exit code when something is late, failed or unknown; 1 is for a command that could not do its work.
-NOT_GOOD = 2
+app = typer.Typer()
 
 
-@command
+@command(
+    app,
+    "report",
+    example="rollbook report --days 30 --env production",
+    codes={Exit.FINDINGS: "something is late, failed or unknown"},
+)
 def report(
-    env: Annotated[str, typer.Option("--env", metavar="ENV", help="Environment.")] = "local",
-    hours: Annotated[int | None, typer.Option(min=1, help="So many hours back.")] = None,
-    days: Annotated[int | None, typer.Option(min=1, help="So many days back; 7 if nothing is said.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
-    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write one HTML file, with charts.")] = None,
+    env: EnvOrLocal = "local",
+    hours: Annotated[int | None, typer.Option(min=1, help="Period, hours until now.")] = None,
+    days: Annotated[int | None, typer.Option(min=1, help="Period, days until now; 7 by default.")] = None,
+    as_json: Json = False,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write one HTML file with charts.")] = None,
 ) -> None:
-    """Report on all backups; ends with 0 if all is well, with 2 if something is late, failed or unknown."""
+    """Report on all backups."""
     if hours and days:
-        raise OperatorError("--hours and --days say the same thing; give one")
+        raise OperatorError("--hours and --days exclude each other; give one")
     if as_json and html:
-        raise OperatorError("--json prints and --html writes; give one")
+        raise OperatorError("--json and --html exclude each other; give one")
     cloud = Cloud.of(env)
     period = timedelta(hours=hours) if hours else timedelta(days=days or 7)
-    variables, tables = reported.variables(cloud.settings), cloud.settings.reported_tables
-    found = ask.ask(variables, tables, cloud.client, now=datetime.now(UTC), period=period)
+    variables, reported_tables = reported.variables(cloud.settings), cloud.settings.reported_tables
+    found = ask.ask(variables, reported_tables, cloud.client, now=datetime.now(UTC), period=period)
     zone = ZoneInfo(cloud.settings.time_zone)
     if as_json:
-        print(msgspec.json.encode(found).decode())
+        console.say_json(msgspec.to_builtins(found))
     elif html:
-        try:
-            html.write_text(page.page(found, zone))
-        except OSError as error:
-            raise OperatorError(f"{html} cannot be written: {error.strerror}") from None
-        out.print(f"[green]✓[/] {html}", highlight=False)
+        html.write_text(page.page(found, zone))
+        console.done(f"wrote {html}")
     else:
-        _print(found, zone)
+        _show(found, zone)
     if not found.is_good:
-        raise typer.Exit(NOT_GOOD)
+        raise typer.Exit(Exit.FINDINGS)
 
 
-def _print(found: Report, zone: ZoneInfo) -> None:
-    color = "green" if found.is_good else "red"
-    out.print(f"[bold {color}]{page.verdict(found)}[/]  {found.since:%Y-%m-%d %H:%M}Z to {found.at:%Y-%m-%d %H:%M}Z")
+def _show(found: Report, zone: ZoneInfo) -> None:
+    console.marked(
+        page.verdict(found),
+        f"bold {'green' if found.is_good else 'red'}",
+        f" {found.since:%Y-%m-%d %H:%M}Z to {found.at:%Y-%m-%d %H:%M}Z",
+    )
     for table in found.tables:
-        out.print(_of_table(table, zone))
-        for error in table.last_errors:
-            out.print(f"[red]![/] {error}", highlight=False)
-        for line in table.advice:
-            out.print(f"→ {line}", highlight=False)
+        _show_table(table, zone)
     if found.vault:
-        rows = Table("AWS Backup", "", box=None, title_justify="left")
-        for name, value in page.facts_of_vault(found.vault, zone):
-            rows.add_row(name, value)
-        out.print(rows)
-    costs = Table("Dollars a month", f"{found.monthly_dollars:,.2f}", "", box=None)
-    for cost in page.costs_of(found):
-        costs.add_row(cost.component, f"{cost.dollars:,.4f}", cost.how)
-    out.print(costs)
-    out.print(f"prices of {found.prices_region} as of {found.prices_as_of}", style="dim")
+        console.say("\nAWS Backup", "bold")
+        tables.show_facts(list(page.facts_of_vault(found.vault, zone)))
+    console.say(f"\nCost: {found.monthly_dollars:,.2f} dollars a month", "bold")
+    costs = [tables.Row((cost.component, f"{cost.dollars:,.4f}", cost.how)) for cost in page.costs_of(found)]
+    tables.show(("Component", "Dollars a month", "Calculation"), costs, numbers={"Dollars a month"})
+    console.say(f"Prices of {found.prices_region} as of {found.prices_as_of}", "dim")
     for line in found.unknown:
-        out.print(f"[yellow]?[/] {line}", highlight=False)
+        console.marked("?", "yellow", line)
 
 
-def _of_table(table: TableReport, zone: ZoneInfo) -> Table:
+def _show_table(table: TableReport, zone: ZoneInfo) -> None:
     color = {False: "green", True: "red", None: "yellow"}[table.is_late]
-    rows = Table(table.table, f"[{color}]{table.state}[/]", box=None)
+    console.say("")
+    console.marked(table.table, "bold", "")
+    facts: list[tuple[str, object]] = [("State", table.state)]
     if table.why:
-        rows.add_row("Why", table.why)
-    for name, value in page.facts_of(table, zone):
-        rows.add_row(name, value)
-    return rows
+        facts.append(("Why", table.why))
+    facts += page.facts_of(table, zone)
+    tables.show_facts(facts, styles={"State": color})
+    for error in table.last_errors:
+        console.marked("!", "red", error)
+    for line in table.advice:
+        console.say(f"→ {line}")

@@ -1,4 +1,4 @@
-"""Sample students: made up, and the same for the same seed."""
+"""Invented students, the same for the same seed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DAYS = 3 * 365
 
 
 def students(count: int, seed: int = 2025) -> Iterator[dict[str, str]]:
-    """Yield made-up student records with ids from SV0001 on."""
+    """Yield invented student records with ids from SV0001."""
     chance = random.Random(seed)
     for number in range(1, count + 1):
         name = " ".join(chance.choice(names) for names in (_FAMILY, _MIDDLE, _GIVEN))

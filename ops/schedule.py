@@ -1,9 +1,8 @@
-"""`python -m ops schedule`: look at the backup's schedule, and have it fire within the minute."""
+"""`rollbook schedule`: show the schedule of the backup, and test it."""
 
 from __future__ import annotations
 
 import itertools
-import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,14 +11,17 @@ from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 import typer
-from rich.table import Table
 
 from handlers import schedules
+from ops import console, tables
 from ops.cloud import Cloud
-from ops.console import OperatorError, command, err, out
+from ops.commands import command, group
+from ops.exits import Exit
+from ops.failures import OperatorError
+from ops.options import EnvOrLocal, Json
 
 EVERY_MINUTE = "cron(* * * * ? *)"
-# What `update_schedule` takes of what `get_schedule` gives; what it is not told it resets.
+# The fields that `get_schedule` returns and `update_schedule` accepts. It resets those that it is not given.
 _FIELDS = (
     "Name",
     "GroupName",
@@ -35,66 +37,66 @@ _FIELDS = (
     "ActionAfterCompletion",
 )
 
-app = typer.Typer(help="The schedule of the backup.", no_args_is_help=True)
-Environment = Annotated[str, typer.Option("--env", help="Environment, as in environments/<name>.toml.")]
+app = group("The schedule of the backup: show, test.")
 
 
-@app.command()
-@command
-def show(
-    env: Environment = "local", as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False
-) -> None:
-    """Show the schedule as it is in the account, with its next five firings."""
+@command(
+    app,
+    "show",
+    example="rollbook schedule show --env production",
+    codes={Exit.GOOD: "the schedule is enabled", Exit.FINDINGS: "the schedule is disabled"},
+)
+def show(env: EnvOrLocal = "local", as_json: Json = False) -> None:
+    """Show the schedule and its next five firings."""
     cloud = Cloud.of(env)
     schedule = _get(cloud)
-    zone = schedule["ScheduleExpressionTimezone"]
-    parsed = schedules.parse(schedule["ScheduleExpression"], zone)
-    is_on = schedule["State"] == "ENABLED"
-    firings = list(itertools.islice(parsed.after(datetime.now(UTC)), 5)) if is_on else []
+    name, expression = schedule["Name"], schedule["ScheduleExpression"]
+    zone, state = schedule["ScheduleExpressionTimezone"], schedule["State"]
+    is_on = state == "ENABLED"
+    firings = list(itertools.islice(schedules.parse(expression, zone).after(datetime.now(UTC)), 5)) if is_on else []
     if as_json:
-        print(
-            json.dumps(
-                {
-                    "expression": schedule["ScheduleExpression"],
-                    "zone": zone,
-                    "state": schedule["State"],
-                    "next": [firing.isoformat() for firing in firings],
-                }
-            )
-        )
-        return
+        following = [firing.isoformat() for firing in firings]
+        console.say_json({"expression": expression, "zone": zone, "state": state, "next": following})
+    elif is_on:
+        console.say(f"{name}: {expression} {zone}", "bold")
+        local = ZoneInfo(cloud.settings.time_zone)
+        rows = [(f"{firing:%Y-%m-%d %H:%M}", f"{firing.astimezone(local):%Y-%m-%d %H:%M}") for firing in firings]
+        tables.show(("UTC", cloud.settings.time_zone), [tables.Row(row) for row in rows])
+    else:
+        console.marked(state, "bold red", f"{name} does not fire. Enable it: make deploy ENV={env}")
     if not is_on:
-        out.print(f"[bold red]{schedule['State']}[/]: {schedule['Name']} does not fire.", highlight=False)
-        return
-    local = ZoneInfo(cloud.settings.time_zone)
-    table = Table("UTC", cloud.settings.time_zone, title=f"{schedule['Name']}: {schedule['ScheduleExpression']} {zone}")
-    for firing in firings:
-        table.add_row(f"{firing:%Y-%m-%d %H:%M}", f"{firing.astimezone(local):%Y-%m-%d %H:%M}")
-    out.print(table)
+        raise typer.Exit(Exit.FINDINGS)
 
 
-@app.command("test")
-@command
+@command(app, "test", example="rollbook schedule test --env production")
 def run_test(
-    env: Environment = "local",
+    env: EnvOrLocal = "local",
     wait: Annotated[int, typer.Option(min=60, max=900, help="Seconds to wait for the backup.")] = 180,
+    as_json: Json = False,
 ) -> None:
-    """Let the schedule fire every minute until one backup is there, then put it back as it was."""
+    """Let the schedule fire once.
+
+    It fires every minute until there is one backup. Then the schedule is restored.
+    """
     cloud = Cloud.of(env)
-    with out.status("Waiting for the schedule to fire"):
+    with console.working("Waiting for the schedule to fire"):
         key = fire(cloud, wait)
-    out.print(f"[green]✓[/] the schedule fired: s3://{cloud.settings.backups.bucket_name}/{key}")
-    out.print(f"[green]✓[/] the schedule is {_get(cloud)['ScheduleExpression']} again")
+    expression = _get(cloud)["ScheduleExpression"]
+    if as_json:
+        console.say_json({"key": key, "expression": expression})
+        return
+    console.done(f"the schedule fired: s3://{cloud.settings.backups.bucket_name}/{key}")
+    console.done(f"the schedule is {expression} again")
 
 
 def fire(cloud: Cloud, wait: float) -> str:
-    """Have the schedule fire, and return the key of the backup that came of it.
+    """Let the schedule fire, and return the key of its backup.
 
     Arguments:
-        wait: how long to wait, seconds.
+        wait: seconds.
 
     Raises:
-        OperatorError: none came in time; the schedule is as it was.
+        OperatorError: there was no backup in time; the schedule is restored.
     """
     before = _scheduled_keys(cloud)
     with _every_minute(cloud):
@@ -104,7 +106,7 @@ def fire(cloud: Cloud, wait: float) -> str:
                 return min(new)
             time.sleep(1)
     raise OperatorError(
-        f"no backup came within {wait:g} s; look into the log of {cloud.settings.backups.function_name} and the queues "
+        f"there was no backup within {wait:g} s; see the log of {cloud.settings.backups.function_name} and the queues "
         f"{cloud.settings.backups.dead_letter_queue_name} and {cloud.settings.backups.schedule_dead_letter_queue_name}"
     )
 
@@ -114,7 +116,7 @@ def _every_minute(cloud: Cloud) -> Iterator[None]:
     scheduler = cloud.client("scheduler")
     real = {name: value for name, value in _get(cloud).items() if name in _FIELDS}
     if real["ScheduleExpression"] == EVERY_MINUTE:
-        err.print("The schedule fires every minute already; is another test running?")
+        console.note("The schedule already fires every minute. Another test may be running.")
     scheduler.update_schedule(**real | {"ScheduleExpression": EVERY_MINUTE, "FlexibleTimeWindow": {"Mode": "OFF"}})
     try:
         yield
@@ -131,13 +133,13 @@ def _get(cloud: Cloud) -> dict[str, Any]:
 
 
 def _scheduled_keys(cloud: Cloud) -> set[str]:
-    """Return the keys of the completed runs that the schedule started, from the history."""
+    """Return the keys of the completed backups that the schedule started, from the history."""
     pages = (
         cloud.client("dynamodb")
         .get_paginator("scan")
         .paginate(
             TableName=cloud.settings.backups.history_table_name,
-            # Other tables have schedules of their own, which fire in the same minutes.
+            # The schedules of other tables fire in the same minutes.
             FilterExpression="#source = :schedule AND #status = :completed AND tableName = :table "
             "AND attribute_exists(mailedAt)",
             ExpressionAttributeNames={"#source": "source", "#status": "status", "#key": "key"},

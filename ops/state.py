@@ -1,4 +1,4 @@
-"""`python -m ops state`: the bucket of Terraform's state, where each environment's state is, and who holds its lock."""
+"""`rollbook state`: create the bucket of Terraform's state, and show each state and its lock."""
 
 from __future__ import annotations
 
@@ -6,29 +6,33 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
-from rich.table import Table
 
 from infra.settings import Settings, load_all
-from ops.console import ROOT, OperatorError, command, out
-from ops.environment import Env, client, settings_of
+from ops import console, tables
+from ops.commands import command, confirm, group
+from ops.console import ROOT
+from ops.environment import client, settings_of
+from ops.exits import Exit
+from ops.failures import OperatorError, explain
+from ops.options import Env, Json, Yes
 
-app = typer.Typer(help="Terraform's state.", no_args_is_help=True)
-# A state is small and is wanted back for as long as anybody might notice that it is wrong.
+app = group("Terraform's state: bootstrap, show.")
+# States are small, and a fault in one may be noticed late.
 _OLD_VERSION_DAYS = 365
 
 
 @dataclass(frozen=True)
 class Step:
-    """Something that the bucket has to have.
+    """One part of the bucket's configuration.
 
     Arguments:
         name: in words.
-        is_there: asks S3.
-        make: tells S3.
+        is_there: reads it from S3.
+        make: writes it to S3.
     """
 
     name: str
@@ -36,39 +40,47 @@ class Step:
     make: Callable[[], Any]
 
 
-@app.command()
-@command
-def bootstrap(env: Env, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
-    """Make the bucket of an environment's state, or check it; says first what it will do, and does nothing twice."""
+@command(
+    app,
+    "bootstrap",
+    example="rollbook state bootstrap --env production",
+    codes={Exit.REFUSED: "not confirmed; nothing was changed"},
+)
+def bootstrap(env: Env, yes: Yes = False, as_json: Json = False) -> None:
+    """Create and configure the bucket of the state.
+
+    It shows what it will change, and asks. A second run changes nothing.
+    """
     settings = settings_of(env)
     bucket = settings.state.bucket
     if bucket is None:
         raise OperatorError(f'environments/{env}.toml names no bucket; add [state] with bucket = "…"')
     region = settings.state.region or settings.region
     s3 = client(settings, "s3", region)
-    account = str(client(settings, "sts", region).get_caller_identity()["Account"])
     try:
+        account = str(client(settings, "sts", region).get_caller_identity()["Account"])
         missing = _missing_steps(s3, bucket, region, account)
-        if not missing:
-            out.print(f"[green]✓[/] s3://{bucket} is as it has to be", highlight=False)
-            return
-        out.print(f"s3://{bucket} in {region}, account {account}:", highlight=False)
-        for step in missing:
-            out.print(f"  [yellow]+[/] {step.name}", highlight=False)
-        if not yes and not typer.confirm("Do it?"):
-            raise OperatorError("nothing was done")
+        if missing:
+            console.note(f"s3://{bucket} in {region}, account {account}:")
+            for step in missing:
+                console.note(f"  + {step.name}")
+            confirm("Change it?", yes=yes)
         for step in missing:
             step.make()
-            out.print(f"[green]✓[/] {step.name}", highlight=False)
+            console.note(f"✓ {step.name}")
     except (BotoCoreError, ClientError) as error:
-        raise OperatorError(f"s3://{bucket}: {error}") from None
+        raise OperatorError(f"s3://{bucket}: {explain(error)}") from None
+    if as_json:
+        console.say_json({"bucket": bucket, "region": region, "changed": [step.name for step in missing]})
+    else:
+        console.done(f"s3://{bucket} is configured correctly")
 
 
 def missing(s3: Any, bucket: str, region: str, account: str) -> list[str]:
-    """Return in words what a bucket of a state lacks.
+    """Return what the configuration of a state's bucket lacks, in words.
 
     Raises:
-        OperatorError: it is another account's, or in another Region.
+        OperatorError: it belongs to another account, or is in another Region.
     """
     return [step.name for step in _missing_steps(s3, bucket, region, account)]
 
@@ -79,24 +91,33 @@ def _missing_steps(s3: Any, bucket: str, region: str, account: str) -> list[Step
     return [step for step in found if not exists or step.name != _CREATED]
 
 
-@app.command()
-@command
-def show(as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False) -> None:
-    """Show where each environment's state is, when it last changed, and who holds its lock."""
+@command(
+    app,
+    "show",
+    example="rollbook state show",
+    codes={Exit.FINDINGS: "a state could not be read, so it is unknown"},
+)
+def show(as_json: Json = False) -> None:
+    """Show the state of each environment and its lock."""
     found = [state_of(settings) for settings in load_all()]
     if as_json:
-        print(json.dumps(found))
-        return
-    table = Table("Environment", "State", "Changed", "Serial", "Resources", "Lock", box=None)
-    for row in found:
-        cells = (row[name] for name in ("environment", "where", "changedAt", "serial", "resources", "lock"))
-        table.add_row(*("" if cell is None else str(cell) for cell in cells))
-    out.print(table)
+        console.say_json(found)
+    else:
+        names = ("environment", "where", "changedAt", "serial", "resources", "lock", "unknown")
+        columns = ("Environment", "State", "Changed", "Serial", "Resources", "Lock", "Unknown")
+        shown = [number for number, name in enumerate(names) if name != "unknown" or any(row[name] for row in found)]
+        tables.show(
+            [columns[number] for number in shown],
+            [tables.Row(["-" if (cell := row[names[number]]) is None else cell for number in shown]) for row in found],
+            numbers={"Serial", "Resources"},
+        )
+    if any(row["unknown"] for row in found):
+        raise typer.Exit(Exit.FINDINGS)
 
 
 def state_of(settings: Settings) -> dict[str, Any]:
-    """Return what is known of an environment's state; None is what there is not."""
-    row: dict[str, Any] = dict.fromkeys(("changedAt", "serial", "resources", "lock"))
+    """Return the facts of an environment's state; None where there is none, and why it is `unknown` if it is."""
+    row: dict[str, Any] = dict.fromkeys(("changedAt", "serial", "resources", "lock", "unknown"))
     row["environment"] = settings.name
     if settings.state.bucket is None:
         path = ROOT / f"terraform.{settings.name}.tfstate"
@@ -116,7 +137,7 @@ def state_of(settings: Settings) -> dict[str, Any]:
         lock_object = _read(s3, bucket, f"{key}.tflock")
         row["lock"] = _holder(lock_object[0]) if lock_object else None
     except (BotoCoreError, ClientError, OperatorError) as error:
-        row["where"] += f" (unknown: {error})"
+        row["unknown"] = explain(error)
     return row
 
 
@@ -147,7 +168,7 @@ _CREATED = "the bucket itself"
 
 
 def steps(s3: Any, bucket: str, region: str, account: str) -> Iterator[Step]:
-    """Yield what the bucket has to have, in the order in which it is made."""
+    """Yield the parts of the bucket's configuration, in the order of their creation."""
     place = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
     of_bucket = {"Bucket": bucket, "ExpectedBucketOwner": account}
     block = dict.fromkeys(("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets"), True)
@@ -178,8 +199,8 @@ def steps(s3: Any, bucket: str, region: str, account: str) -> Iterator[Step]:
         ],
     }
 
-    def asked(call: str, answer: str) -> Any:
-        """Return a part of the bucket's configuration, or None if it has none."""
+    def read(call: str, answer: str) -> Any:
+        """Return a part of the bucket's configuration, or None if it is not set."""
         try:
             return getattr(s3, call)(**of_bucket).get(answer)
         except ClientError as error:
@@ -188,59 +209,59 @@ def steps(s3: Any, bucket: str, region: str, account: str) -> Iterator[Step]:
             raise
 
     def has_lifecycle() -> bool:
-        rules = asked("get_bucket_lifecycle_configuration", "Rules") or []
+        rules = read("get_bucket_lifecycle_configuration", "Rules") or []
         return any("NoncurrentVersionExpiration" in rule and rule["Status"] == "Enabled" for rule in rules)
 
     def is_tls_only() -> bool:
-        policy = asked("get_bucket_policy", "Policy")
+        policy = read("get_bucket_policy", "Policy")
         return policy is not None and any(
             statement["Effect"] == "Deny"
             and statement.get("Condition", {}).get("Bool", {}).get("aws:SecureTransport") == "false"
             for statement in json.loads(policy)["Statement"]
         )
 
-    def restrict() -> None:
-        there = asked("get_bucket_policy", "Policy")
+    def add_tls_only() -> None:
+        there = read("get_bucket_policy", "Policy")
         kept = json.loads(there)["Statement"] if there else []
         policy = tls_only | {"Statement": [*kept, *tls_only["Statement"]]}
         s3.put_bucket_policy(**of_bucket, Policy=json.dumps(policy))
 
-    def age() -> None:
-        kept = asked("get_bucket_lifecycle_configuration", "Rules") or []
+    def add_lifecycle() -> None:
+        kept = read("get_bucket_lifecycle_configuration", "Rules") or []
         s3.put_bucket_lifecycle_configuration(
             **of_bucket, LifecycleConfiguration={"Rules": [*kept, *lifecycle["Rules"]]}
         )
 
     yield Step(_CREATED, lambda: True, lambda: s3.create_bucket(Bucket=bucket, **place))
     yield Step(
-        "versioning, so that an older state can be brought back",
-        lambda: asked("get_bucket_versioning", "Status") == "Enabled",
+        "versioning, so that an older state can be restored",
+        lambda: read("get_bucket_versioning", "Status") == "Enabled",
         lambda: s3.put_bucket_versioning(**of_bucket, VersioningConfiguration={"Status": "Enabled"}),
     )
     yield Step(
         "encryption at rest",
-        lambda: bool(asked("get_bucket_encryption", "ServerSideEncryptionConfiguration")),
+        lambda: bool(read("get_bucket_encryption", "ServerSideEncryptionConfiguration")),
         lambda: s3.put_bucket_encryption(**of_bucket, ServerSideEncryptionConfiguration=encryption),
     )
     yield Step(
-        "nothing public",
-        lambda: asked("get_public_access_block", "PublicAccessBlockConfiguration") == block,
+        "block public access",
+        lambda: read("get_public_access_block", "PublicAccessBlockConfiguration") == block,
         lambda: s3.put_public_access_block(**of_bucket, PublicAccessBlockConfiguration=block),
     )
     yield Step(
         "no ACLs: the bucket's owner owns every object",
-        lambda: asked("get_bucket_ownership_controls", "OwnershipControls") == owner,
+        lambda: read("get_bucket_ownership_controls", "OwnershipControls") == owner,
         lambda: s3.put_bucket_ownership_controls(**of_bucket, OwnershipControls=owner),
     )
-    yield Step("TLS only", is_tls_only, restrict)
-    yield Step(f"older states deleted after {_OLD_VERSION_DAYS} days", has_lifecycle, age)
+    yield Step("TLS only", is_tls_only, add_tls_only)
+    yield Step(f"delete older states after {_OLD_VERSION_DAYS} days", has_lifecycle, add_lifecycle)
 
 
 def _check_owner(s3: Any, bucket: str, account: str, region: str) -> bool:
-    """Return whether the bucket is there, and this account's in this Region.
+    """Return whether the bucket exists.
 
     Raises:
-        OperatorError: it is another account's, or in another Region.
+        OperatorError: it belongs to another account, or is in another Region.
     """
     try:
         found = s3.head_bucket(Bucket=bucket, ExpectedBucketOwner=account)
@@ -251,7 +272,7 @@ def _check_owner(s3: Any, bucket: str, account: str, region: str) -> bool:
         if status in {301, 400}:
             raise OperatorError(f"s3://{bucket} is in another Region than {region}; set state.region") from None
         raise OperatorError(
-            f"s3://{bucket} is not the account {account}'s, or may not be looked at; bucket names are global, so "
+            f"s3://{bucket} belongs to another account than {account}, or may not be read; bucket names are global, so "
             "choose another state.bucket"
         ) from None
     there = found.get("BucketRegion", region)

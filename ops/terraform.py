@@ -1,4 +1,4 @@
-"""Terraform: found or fetched, pointed at the provider, and run with progress."""
+"""Find or download Terraform, configure its provider, and run it with progress."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress
 
-from ops.console import ROOT, OperatorError, out
+from ops import console
+from ops.console import ROOT
+from ops.failures import OperatorError
 
 VERSION = "1.11.4"
 # S3 native state locking is generally available from this version on (Terraform 1.11 release notes).
@@ -41,16 +43,16 @@ _TIMEOUT_SECONDS = 30
 
 
 def this_platform() -> str:
-    """Return the name that HashiCorp gives this machine's system and processor."""
+    """Return the name that HashiCorp uses for this system and processor."""
     machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
     return f"{platform.system().lower()}_{machine}"
 
 
 def find() -> Path:
-    """Return a Terraform of at least the minimum version: from the PATH, from the cache, or fetched.
+    """Return Terraform in the minimum version or newer: from the PATH, from the cache, or downloaded.
 
     Raises:
-        OperatorError: there is none and it cannot be fetched; says what to install.
+        OperatorError: there is none, and it cannot be downloaded.
     """
     on_path = shutil.which("terraform")
     if on_path and _version(Path(on_path)) >= MINIMUM:
@@ -62,15 +64,15 @@ def find() -> Path:
 
 
 def fetch(folder: Path, *, releases: str = RELEASES, sha256: Mapping[str, str] = SHA256) -> Path:
-    """Fetch the pinned version and return the program's path.
+    """Download the pinned version and return the path of the program.
 
     Arguments:
         folder: where to put it.
-        releases: the address under which the archives are.
-        sha256: the archives' SHA-256 by platform; no other bytes are unpacked.
+        releases: the URL of the folder with the archives.
+        sha256: of the archives, by platform; other bytes are not unpacked.
 
     Raises:
-        OperatorError: no archive for this machine, out of reach, cut short, or other bytes than expected.
+        OperatorError: there is no archive for this platform, or it cannot be downloaded, or its SHA-256 is wrong.
     """
     here = this_platform()
     remedy = f"Install Terraform {'.'.join(map(str, MINIMUM))} or newer and run this again."
@@ -84,10 +86,10 @@ def fetch(folder: Path, *, releases: str = RELEASES, sha256: Mapping[str, str] =
             digest = _download(address, archive)
         except (OSError, urllib.error.URLError, ValueError) as error:
             raise OperatorError(
-                f"Terraform is not on the PATH, and {address} could not be fetched ({error}). {remedy}"
+                f"Terraform is not on the PATH, and {address} cannot be downloaded ({error}). {remedy}"
             ) from None
         if digest != sha256[here]:
-            raise OperatorError(f"{address} has the SHA-256 {digest}, not {sha256[here]}; it was thrown away. {remedy}")
+            raise OperatorError(f"{address} has the SHA-256 {digest}, not {sha256[here]}; it was deleted. {remedy}")
         with zipfile.ZipFile(archive) as unpacked:
             unpacked.extract("terraform", temporary)
         program = Path(temporary, "terraform")
@@ -104,7 +106,7 @@ def _download(address: str, path: Path) -> str:
             digest.update(chunk)
             received += file.write(chunk)
     if expected is not None and received != int(expected):
-        raise ValueError(f"{received:,} of {int(expected):,} bytes came")
+        raise ValueError(f"{received:,} of {int(expected):,} bytes were received")
     return digest.hexdigest()
 
 
@@ -116,9 +118,9 @@ def _version(program: Path) -> tuple[int, ...]:
 
 
 def mirrors() -> Iterator[Path]:
-    """Yield the folders of this machine in which provider mirrors usually are.
+    """Yield the usual folders of provider mirrors.
 
-    Source: Terraform CLI configuration, "Implied Local Mirror Directories"; and where images put them.
+    Source: Terraform CLI configuration, "Implied Local Mirror Directories"; container images also use /opt.
     """
     home = Path.home()
     yield home / ".terraform.d" / "plugins"
@@ -128,11 +130,11 @@ def mirrors() -> Iterator[Path]:
         yield Path(share) / "terraform" / "plugins"
         yield Path(share) / "terraform"
     yield from sorted(Path("/opt").glob("*"))
-    yield _KEPT / ".terraform" / "providers"  # as `keep_provider` leaves it
+    yield _KEPT / ".terraform" / "providers"  # written by `keep_provider`
 
 
 def cli_configuration(folder: Path, candidates: Iterator[Path] | None = None) -> Path:
-    """Write a CLI configuration and return its path: the provider from a mirror if there is one, else the registry."""
+    """Write a CLI configuration and return its path. It names a mirror of the provider if there is one."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "terraform.rc"
     for mirror in candidates if candidates is not None else mirrors():
@@ -149,18 +151,18 @@ def cli_configuration(folder: Path, candidates: Iterator[Path] | None = None) ->
 
 
 def keep_provider(folder: Path = _KEPT, candidates: Iterator[Path] | None = None) -> bool:
-    """Install the locked provider once for all stacks, unless a mirror has it; return whether that was done.
+    """Install the locked provider once for all stacks, unless a mirror has it; return whether it was installed.
 
-    Terraform leaves it in the layout of a mirror, which is one from then on: no stack fetches it again.
+    Terraform stores it in the layout of a mirror, so the stacks do not download it again.
 
     Raises:
-        OperatorError: it cannot be fetched, or is not the locked one.
+        OperatorError: it cannot be downloaded, or it is not the locked one.
     """
     if any((mirror / PROVIDER).is_dir() for mirror in (candidates if candidates is not None else mirrors())):
         return False
     folder.mkdir(parents=True, exist_ok=True)
     version = re.search(r'version += "([^"]+)"', LOCK.read_text("utf-8"))
-    assert version is not None  # a test holds the lock
+    assert version is not None  # a test checks the lock file
     asked = {"required_providers": {"aws": {"source": PROVIDER, "version": version[1]}}}
     (folder / "main.tf.json").write_text(json.dumps({"terraform": asked}))
     shutil.copyfile(LOCK, folder / ".terraform.lock.hcl")
@@ -169,7 +171,7 @@ def keep_provider(folder: Path = _KEPT, candidates: Iterator[Path] | None = None
 
 
 def environment(configuration: Path) -> dict[str, str]:
-    """Return the environment in which Terraform runs: no calls home, our CLI configuration unless there is one."""
+    """Return the environment variables of Terraform: no version checks, and our CLI configuration if none is set."""
     values = {**os.environ, "CHECKPOINT_DISABLE": "1", "TF_IN_AUTOMATION": "1"}
     own = os.environ.get("TF_CLI_CONFIG_FILE")
     if not own or not Path(own).exists():
@@ -184,7 +186,7 @@ class Terraform:
     Arguments:
         folder: the synthesized stack.
         variables: values of its Terraform variables.
-        parallelism: resources that are worked on at a time; 10 is Terraform's own.
+        parallelism: number of concurrent operations; 10 is the default of Terraform.
     """
 
     folder: Path
@@ -197,26 +199,19 @@ class Terraform:
         self._environment |= {f"TF_VAR_{name}": value for name, value in self.variables.items()}
 
     def init(self) -> None:
-        """Install the provider, unless that was done; only the locked one."""
+        """Install the locked provider, unless it is installed."""
         self._run("init", "-input=false", "-no-color", "-lockfile=readonly")
 
     def apply(self, plan: Path | None = None) -> int:
         """Apply the stack with live progress and return the number of resources changed.
 
         Arguments:
-            plan: one that was made before; without it, whatever there is to do.
+            plan: a saved plan; without it, Terraform makes a new one and applies it.
 
         Raises:
-            OperatorError: with Terraform's own words.
+            OperatorError: with the message of Terraform.
         """
-        columns = (
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-        )
-        with Progress(*columns, console=out, transient=True) as progress:
+        with console.progress() as progress:
             return self._apply(progress, plan)
 
     def has_changes(self) -> bool:
@@ -224,13 +219,13 @@ class Terraform:
         return self._run("plan", "-input=false", "-no-color", "-detailed-exitcode", codes=(0, 2)).returncode == 2
 
     def plan_json(self, path: Path, *options: str) -> bytes:
-        """Write a plan that can be applied to a file, and return it as JSON.
+        """Write a plan to a file, and return it as JSON.
 
         Arguments:
             options: of `terraform plan`, such as `-refresh-only`.
 
         Raises:
-            OperatorError: with Terraform's own words.
+            OperatorError: with the message of Terraform.
         """
         self._run("plan", "-input=false", "-no-color", f"-out={path}", *options)
         return self._run("show", "-json", str(path)).stdout.encode()
@@ -240,31 +235,31 @@ class Terraform:
         return self._run("plan", "-input=false", "-no-color").stdout
 
     def managed(self) -> set[str]:
-        """Return the addresses that the state has; none before the first apply."""
+        """Return the addresses in the state; none before the first apply."""
         done = self._run("state", "list", codes=(0, 1))
         if done.returncode and "No state file was found" not in done.stderr:
-            raise OperatorError(f"terraform state list failed:\n{done.stderr.strip()}")
+            raise OperatorError(self._failed("state list", done.stderr))
         return {line for line in done.stdout.splitlines() if not line.startswith("data.")}
 
     def identity(self) -> tuple[str, int]:
-        """Return the state's lineage and serial; an empty text and 0 before the first apply."""
+        """Return the lineage and serial of the state; an empty text and 0 before the first apply."""
         pulled = self._run("state", "pull").stdout
-        state = json.loads(pulled) if pulled.strip() else {}
+        state = self._decoded(pulled, "state pull") if pulled.strip() else {}
         return str(state.get("lineage", "")), int(state.get("serial", 0))
 
     def outputs(self) -> dict[str, Any]:
-        """Return the outputs' values; empty before the first apply."""
-        outputs = json.loads(self._run("output", "-json", "-no-color").stdout)
+        """Return the values of the outputs; empty before the first apply."""
+        outputs = self._decoded(self._run("output", "-json", "-no-color").stdout, "output")
         return {name: output["value"] for name, output in outputs.items()}
 
     def _apply(self, progress: Progress, plan: Path | None) -> int:
         what = [str(plan)] if plan else ["-auto-approve"]
         command = [str(self._program), "apply", "-json", "-input=false", f"-parallelism={self.parallelism}", *what]
-        task = progress.add_task("Reading what is there", total=None)
+        task = progress.add_task("Reading the state", total=None)
         faults: list[str] = []
         changed = 0
         active: dict[str, None] = {}
-        # At Ctrl-C Terraform is interrupted too and writes its state; leaving the block waits for that.
+        # Ctrl-C interrupts Terraform too. It then writes its state, and leaving the block waits for that.
         with subprocess.Popen(
             command, cwd=self.folder, env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         ) as process:
@@ -288,7 +283,7 @@ class Terraform:
                     progress.update(task, description=next(iter(active)).partition(".")[0])
         code = process.returncode
         if code:
-            raise OperatorError("terraform apply failed:\n" + "\n".join(faults or ["it gave no reason"]))
+            raise OperatorError(self._failed("apply", "\n".join(faults or [f"exit code {code}, without a reason"])))
         return changed
 
     def _run(self, *arguments: str, codes: tuple[int, ...] = (0,)) -> subprocess.CompletedProcess[str]:
@@ -297,18 +292,43 @@ class Terraform:
             command, cwd=self.folder, env=self._environment, capture_output=True, text=True, check=False
         )
         if done.returncode not in codes:
-            raise OperatorError(f"terraform {arguments[0]} failed:\n{_reason(done.stderr or done.stdout)}")
+            raise OperatorError(self._failed(arguments[0], done.stderr or done.stdout))
         return done
+
+    def _failed(self, operation: str, said: str) -> str:
+        reason = _reason(said)
+        advice = next((advice for pattern, advice in _ADVICE if re.search(pattern, reason)), _OTHERWISE)
+        return f"terraform {operation} failed in {self.folder}:\n{reason}\n{advice}"
+
+    def _decoded(self, text: str, operation: str) -> Any:
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            raise OperatorError(self._failed(operation, f"its output is not JSON: {error}")) from None
+
+
+# What to do about a message of Terraform.
+_ADVICE = (
+    (r"Error acquiring the state lock|state blob is already locked", "Another run holds the lock: rollbook state show"),
+    (
+        r"No valid credential sources|ExpiredToken|InvalidClientTokenId|security token included in the request",
+        "Log in or set AWS_PROFILE, and check with: aws sts get-caller-identity",
+    ),
+    (r"AccessDenied|UnauthorizedOperation|not authorized to perform", "Ask for the permission that it names."),
+    (r"Failed to query available provider|could not connect to registry", "Check the network, and run this again."),
+    (r"bucket.*does not exist|NoSuchBucket", "Create the bucket of the state: rollbook state bootstrap --env ENV"),
+)
+_OTHERWISE = "Correct what it names, and run this again."
 
 
 def _reason(said: str) -> str:
-    """Return what Terraform said; of a provider that crashed only where, as every resource then fails with it."""
+    """Return the message of Terraform. A crashed provider fails every resource, so only the crash is returned."""
     crash = re.search(r"^panic: .*$", said, re.MULTILINE)
     if crash is None:
         return said.strip()
     place = re.search(r"^\t(\S+\.go:\d+)", said[crash.end() :], re.MULTILINE)
     where = place[1].rpartition("terraform-provider-aws/")[2] if place else "an unknown place"
-    return f"the provider itself crashed: {crash[0].removeprefix('panic: ')}, in {where}"
+    return f"the provider crashed: {crash[0].removeprefix('panic: ')}, in {where}"
 
 
 def _event(line: str) -> dict[str, Any]:

@@ -19,7 +19,9 @@ import pytest
 from infra.settings import ENVIRONMENTS, Settings, load
 from ops.cloud import Cloud
 from ops.console import ROOT
-from ops.local import Emulator, free_port, open_links, prepare_account, terraform_in
+from ops.local.aws import open_links, prepare_account
+from ops.local.emulator import Emulator, free_port
+from ops.local.stack import terraform_in
 from ops.terraform import Terraform
 
 # The same examples in every run, however slow the machine.

@@ -1,22 +1,23 @@
-"""What stays behind: parts of adopted resources that Rollbook does not manage, and that still act."""
+"""Parts of adopted resources that Rollbook does not manage and that still have an effect."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ops.adoption.finders import Found, Place, ask, entries, statements
+from ops.adoption.finding import Found, Place, ask, entries
 from ops.adoption.search import Search
+from ops.adoption.special import statements
 
 
 @dataclass(frozen=True)
 class Leftover:
-    """Something that nobody will look after.
+    """A part that stays in the account.
 
     Arguments:
-        what: in words, with its name.
-        why: what comes of it.
-        command: takes it away.
+        what: its name, in words.
+        why: its effect.
+        command: removes it.
     """
 
     what: str
@@ -25,7 +26,7 @@ class Leftover:
 
 
 def leftovers(search: Search) -> Iterator[Leftover]:
-    """Yield what an adoption leaves in the account unmanaged. Call it after the search has run."""
+    """Yield what an adoption leaves unmanaged in the account. Call it after the search."""
     yield from _policies(search)
     yield from _functions(search)
     yield from _schedules(search)
@@ -39,7 +40,7 @@ def _found(search: Search, kind: str) -> Iterator[tuple[str, Found, Place]]:
 
 
 def _wanted(search: Search, kind: str, *attributes: str) -> set[tuple[str | None, ...]]:
-    """Return what the stack has of a type, by the values of some attributes."""
+    """Return the values of some attributes of the stack's resources of a type."""
     values = (search.values(address) for address in search.resources if address.partition(".")[0] == kind)
     return {tuple(each.get(attribute) for attribute in attributes) for each in values}
 
@@ -49,7 +50,7 @@ def _policies(search: Search) -> Iterator[Leftover]:
     attached = _wanted(search, "aws_iam_role_policy_attachment", "role", "policy_arn")
     for _, role, place in _found(search, "aws_iam_role"):
         iam, name = place.client("iam"), role.own_id
-        why = "the role may do what it allows, besides what Rollbook grants"
+        why = "the role keeps its permissions, in addition to those of Rollbook"
         for policy in entries(iam, "list_role_policies", "PolicyNames", RoleName=name):
             if (name, policy) not in inline:
                 yield Leftover(
@@ -60,7 +61,7 @@ def _policies(search: Search) -> Iterator[Leftover]:
         for policy in entries(iam, "list_attached_role_policies", "AttachedPolicies", RoleName=name):
             if (name, policy["PolicyArn"]) not in attached:
                 yield Leftover(
-                    f"policy {policy['PolicyName']} at the role {name}",
+                    f"policy {policy['PolicyName']} attached to the role {name}",
                     why,
                     f"aws iam detach-role-policy --role-name {name} --policy-arn {policy['PolicyArn']}",
                 )
@@ -74,15 +75,15 @@ def _functions(search: Search) -> Iterator[Leftover]:
         role = place.client("lambda").get_function_configuration(FunctionName=name)["Role"].rpartition("/")[2]
         if role not in roles:
             yield Leftover(
-                f"role {role}, which {name} has now",
-                "the function gets a role of its own; this one is nobody's then",
-                f"aws iam delete-role --role-name {role}  # once its policies are taken off",
+                f"role {role}, now used by {name}",
+                "the function gets a new role, and this one is no longer used",
+                f"aws iam delete-role --role-name {role}  # after its policies are detached",
             )
         for statement in statements(place, name):
             if f"{name}/{statement['Sid']}" not in permissions:
                 yield Leftover(
                     f"permission {statement['Sid']} of {name}",
-                    f"{_who(statement['Principal'])} may invoke the function by it",
+                    f"{_who(statement['Principal'])} may invoke the function",
                     f"aws lambda remove-permission --function-name {name} --statement-id {statement['Sid']}",
                 )
 
@@ -97,7 +98,7 @@ def _schedules(search: Search) -> Iterator[Leftover]:
     listed = None
     for address, function, place in _found(search, "aws_lambda_function"):
         arn = search.text(f"${{{address}.arn}}")
-        why = f"it goes on starting {function.own_id}, besides what Rollbook schedules"
+        why = f"it still starts {function.own_id}, in addition to the schedules of Rollbook"
         if listed is None:
             scheduler = place.client("scheduler")
             listed = [
@@ -127,7 +128,7 @@ def _api(search: Search) -> Iterator[Leftover]:
             if resource["path"] not in paths:
                 yield Leftover(
                     f"path {resource['path']} of the API",
-                    "it is served by nothing of Rollbook's, and deployed with the rest",
+                    "Rollbook does not serve it, and it is deployed with the API",
                     f"aws apigateway delete-resource {of_api} --resource-id {resource['id']}",
                 )
                 continue
@@ -135,13 +136,13 @@ def _api(search: Search) -> Iterator[Leftover]:
                 if (resource["id"], method) not in methods:
                     yield Leftover(
                         f"method {method} {resource['path']} of the API",
-                        "it is deployed with the rest; Rollbook does not know who may call it",
+                        "Rollbook does not control who may call it, and it is deployed with the API",
                         f"aws apigateway delete-method {of_api} --resource-id {resource['id']} --http-method {method}",
                     )
         for stage in client.get_stages(restApiId=api.own_id)["item"]:
             if stage["stageName"] not in stages:
                 yield Leftover(
                     f"stage {stage['stageName']} of the API",
-                    "it serves the API as it was when it was deployed",
+                    "it serves the API of its own deployment",
                     f"aws apigateway delete-stage {of_api} --stage-name {stage['stageName']}",
                 )

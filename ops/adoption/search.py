@@ -1,4 +1,4 @@
-"""The search: which of a synthesized stack's resources are in the account, and under what ids."""
+"""Find out which resources of a synthesized stack exist in the account, and their ids."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ops.adoption.finders import FINDERS, NEVER, AdoptionError, Found, Place, unknown
+from ops.adoption.finders import FINDERS, NEVER, unknown
+from ops.adoption.finding import AdoptionError, Found, Place
+from ops.failures import explain
 
 _REFERENCE = re.compile(r"\$\{(data\.)?([a-z0-9_]+)\.([A-Za-z0-9_-]+)\.([a-z_]+)\}")
-# The ARNs by which resources name each other, over the account, the Region and the id.
+# The forms of the ARNs with which resources refer to each other.
 _ARNS = {
     "aws_api_gateway_rest_api": "arn:aws:execute-api:{region}:{account}:{id}",
     "aws_cloudwatch_log_group": "arn:aws:logs:{region}:{account}:log-group:{id}",
@@ -20,19 +22,19 @@ _ARNS = {
     "aws_s3_bucket": "arn:aws:s3:::{id}",
     "aws_sns_topic": "{id}",
 }
-# Their import id begins with the API's, which their attribute `id` does not have.
+# Their import id begins with the id of the API, and their attribute `id` does not.
 _INSIDE_AN_API = {"aws_api_gateway_request_validator", "aws_api_gateway_resource"}
 
 
 @dataclass
 class Search:
-    """The search for a stack's resources.
+    """The search for the resources of a stack.
 
     Arguments:
-        stack: the synthesized stack, as `cdk.tf.json` has it.
+        stack: the contents of `cdk.tf.json`.
         account: 12 digits.
         client: returns the boto3 client of a service in a Region.
-        chosen: import ids by address that the caller gave, which are not looked for.
+        chosen: import ids by address, for resources that are not searched.
     """
 
     stack: Mapping[str, Any]
@@ -53,23 +55,23 @@ class Search:
         self._known: dict[str, Found | None] = {}
         if missing := unknown(list(self.stack["resource"])):
             raise AdoptionError(
-                f"nothing tells how {', '.join(sorted(missing))} are found; see ops/adoption/finders.py"
+                f"there is no finder for {', '.join(sorted(missing))}; add one in ops/adoption/finders.py"
             )
         if strangers := set(self.chosen) - self.resources.keys():
             raise AdoptionError(f"the stack has no {', '.join(sorted(strangers))}; tests/synth/addresses/ lists all")
 
     def run(self) -> Iterator[tuple[str, Found | None]]:
-        """Yield every address that can be adopted, with what is there.
+        """Yield every address that can be adopted, with the resource that exists.
 
         Raises:
-            AdoptionError: more than one thing fits, or the account may not be looked at.
+            AdoptionError: several resources match, or the account cannot be read.
         """
         for address in self.resources:
             if address.partition(".")[0] not in NEVER:
                 yield address, self.find(address)
 
     def find(self, address: str) -> Found | None:
-        """Return what is there under an address of the stack."""
+        """Return the existing resource for an address of the stack."""
         if address not in self._known:
             kind = address.partition(".")[0]
             if address in self.chosen:
@@ -83,16 +85,16 @@ class Search:
                         raise
                     raise AdoptionError(str(error), address) from None
                 except (BotoCoreError, ClientError) as error:
-                    raise AdoptionError(f"it cannot be looked for: {error}", address) from None
+                    raise AdoptionError(f"it cannot be searched: {explain(error)}", address) from None
         return self._known[address]
 
     def place(self, address: str) -> Place:
-        """Return where a resource is looked for."""
+        """Return where a resource is searched."""
         region = self._regions[self.resources[address].get("provider", "aws")]
         return Place(self.account, region, lambda service: self.client(service, region))
 
     def values(self, address: str) -> dict[str, Any]:
-        """Return a resource's plain attributes, references filled in; None for what refers to what is not there."""
+        """Return the plain attributes of a resource, with resolved references; None if the target does not exist."""
         return {
             name: self.text(value) if isinstance(value, str) else value
             for name, value in self.resources[address].items()
@@ -100,7 +102,7 @@ class Search:
         }
 
     def text(self, value: str) -> str | None:
-        """Return a text with its references filled in; None if one refers to what is not there."""
+        """Return a text with resolved references; None if the target of one does not exist."""
         filled = _REFERENCE.sub(lambda match: self._attribute(*match.groups()) or "\0", value)
         return None if "\0" in filled or "${" in filled else filled
 

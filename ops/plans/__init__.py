@@ -1,1 +1,1 @@
-"""What a Terraform plan would do, in words, and what it may not do."""
+"""Terraform plans: read, checked by the guard, reviewed and summarized."""

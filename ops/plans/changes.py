@@ -1,4 +1,4 @@
-"""A plan as Terraform's JSON has it (`terraform show -json`), read into changes."""
+"""Read the changes of a plan from Terraform's JSON (`terraform show -json`)."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _EMPTY: tuple[Any, ...] = (None, "", [], {})
 
 
 class PlanError(ValueError):
-    """The plan cannot be read, or is one that failed; the message says why."""
+    """The plan cannot be read, or its planning failed; the message says why."""
 
 
 class Action(StrEnum):
-    """What happens to a resource, the worst first."""
+    """What happens to a resource, in descending order of risk."""
 
     DESTROY = "destroy"
     REPLACE = "replace"
@@ -41,13 +41,13 @@ _ACTIONS = {
 
 @dataclass(frozen=True)
 class Attribute:
-    """An attribute that changes. `before` and `after` are None where there is none.
+    """An attribute that changes. `before` and `after` are None where it has no value.
 
     Arguments:
         path: such as `retry_policy.maximum_retry_attempts` or `rule[0].expiration`.
-        is_sensitive: Terraform says that its value is not to be shown.
-        is_unknown: what comes after is known only once it is applied.
-        forces_replacement: it is the reason why the resource is made anew.
+        is_sensitive: Terraform marks its value as secret.
+        is_unknown: the value after is known only after the apply.
+        forces_replacement: its change replaces the resource.
     """
 
     path: str
@@ -59,27 +59,46 @@ class Attribute:
 
 
 @dataclass(frozen=True)
-class Change:
-    """A resource that changes; `before` is empty for a new one, `after` for one that goes.
+class Resource:
+    """A resource of the stack.
 
     Arguments:
-        moved_from: its address until now, if that was another one.
-        adopted_from: its id in the account, if it is imported from there.
+        kind: its Terraform type.
+        capability: the part of the stack that it belongs to.
+        moved_from: its previous address, if the plan moves it.
+        adopted_from: its id in the account, if the plan imports it.
     """
 
     address: str
     kind: str
     capability: str
+    moved_from: str = ""
+    adopted_from: str = ""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A resource that changes; `before` is empty for a new resource, `after` for a destroyed one."""
+
+    resource: Resource
     action: Action
     before: Mapping[str, Any]
     after: Mapping[str, Any]
     attributes: tuple[Attribute, ...]
-    moved_from: str = ""
-    adopted_from: str = ""
+
+    @property
+    def address(self) -> str:
+        """Return the address of the resource."""
+        return self.resource.address
+
+    @property
+    def kind(self) -> str:
+        """Return the Terraform type of the resource."""
+        return self.resource.kind
 
     @property
     def name(self) -> str:
-        """Return the resource's own name in AWS, if the plan knows it."""
+        """Return the name of the resource in AWS, if the plan has it."""
         known = {**self.after, **self.before} if self.action is Action.REPLACE else {**self.before, **self.after}
         names = ("alarm_name", "function_name", "bucket", "table_name", "name", "email_identity", "alias", "id")
         return next((str(known[key]) for key in names if known.get(key)), "")
@@ -87,7 +106,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Plan:
-    """A whole plan: what changes, by the worst, and the outputs that do."""
+    """A plan: the changes, in descending order of risk, and the outputs that change."""
 
     changes: tuple[Change, ...]
     outputs: tuple[str, ...]
@@ -99,12 +118,12 @@ class Plan:
 
 
 def drift_of(raw: bytes | str, paths: Mapping[str, str], configured: Mapping[str, Mapping[str, Any]]) -> Plan:
-    """Return what the making of a plan found changed outside of Terraform.
+    """Return what changed outside of Terraform, according to a plan.
 
-    Only of what is configured: a bucket, for one, echoes the policy that another resource gives it.
+    Only configured attributes count. A bucket, for example, also shows the policy that another resource sets.
 
     Arguments:
-        raw, paths: as of `parse`.
+        raw, paths: as in `parse`.
         configured: the synthesized resources by address.
 
     Raises:
@@ -129,22 +148,22 @@ def parse(raw: bytes | str, paths: Mapping[str, str] | None = None, *, drift: bo
     """Return a plan.
 
     Arguments:
-        raw: what `terraform show -json` printed.
-        drift: what its making found changed, instead of what it would change.
-        paths: address to the construct's path, from the synthesized stack; of what is not there the address tells.
+        raw: the output of `terraform show -json`.
+        drift: return what changed outside of Terraform instead of what the plan would change.
+        paths: of the constructs by address, from the synthesized stack; without one the address names the capability.
 
     Raises:
-        PlanError: it is no plan, or its planning failed.
+        PlanError: it is not a plan, or its planning failed.
     """
     try:
         plan = json.loads(raw)
         listed = plan.get("resource_drift" if drift else "resource_changes", [])
     except (ValueError, AttributeError) as error:
-        raise PlanError(f"this is no plan as `terraform show -json` prints it: {error}") from None
+        raise PlanError(f"this is not a plan that `terraform show -json` printed: {error}") from None
     if not isinstance(plan, dict) or "format_version" not in plan:
-        raise PlanError("this is no plan as `terraform show -json` prints it: it has no format_version")
+        raise PlanError("this is not a plan that `terraform show -json` printed: it has no format_version")
     if plan.get("errored"):
-        raise PlanError("the plan is incomplete, as planning failed; see what Terraform said, and plan again")
+        raise PlanError("the plan is incomplete, because planning failed; correct what Terraform named, and plan again")
     found = [change for each in listed if (change := _change(each, paths or {}))]
     order = list(Action)
     outputs = (
@@ -175,16 +194,13 @@ def _change(found: dict[str, Any], paths: Mapping[str, str]) -> Change | None:
         action = Action.ADOPT if action is Action.CHANGE and not attributes else action
     address = found["address"]
     path = paths.get(address, "")
+    capability = path.partition("/")[0] or found["name"].partition("_")[0]
     return Change(
-        address=address,
-        kind=found["type"],
-        capability=path.partition("/")[0] or found["name"].partition("_")[0],
-        action=action or Action.CHANGE,
-        before=before,
-        after=after,
-        attributes=attributes,
-        moved_from=moved_from,
-        adopted_from=adopted_from,
+        Resource(address, found["type"], capability, moved_from, adopted_from),
+        action or Action.CHANGE,
+        before,
+        after,
+        attributes,
     )
 
 
@@ -204,11 +220,11 @@ def _attributes(change: dict[str, Any], before: dict[str, Any], after: dict[str,
 
 
 def _is_still_off(attribute: Attribute) -> bool:
-    """Return whether it was not set and is off: the provider says so only when it has read it back."""
+    """Return whether an unset attribute is read back as false; the provider does so after the first refresh."""
     return attribute.before is None and attribute.after is False and not attribute.is_unknown
 
 
-# What the provider leaves empty at the apply and reads back as nothing at the next look.
+# Attributes that the provider leaves unset at the apply and reads back as empty at the next refresh.
 _READ_AS_NOTHING = {
     "aws_cloudfront_distribution": r"custom_error_response\[[^\]]*\]\.response_(code|page_path)",
 }
@@ -237,13 +253,13 @@ def _differences(path: str, before: Any, after: Any, unknown: Any) -> Iterator[t
             part = unknown[number] if isinstance(unknown, list) and number < len(unknown) else None
             yield from _differences(f"{path}[{number}]", sides[0], sides[1], part)
         return
-    # To the provider an empty value and none are mostly the same, and it says now this and now that.
+    # The provider treats an empty value and no value alike, and reports either.
     if before != after and not (before in _EMPTY and after in _EMPTY) and not _is_same_document(before, after):
         yield path, before, after
 
 
 def _is_same_document(*sides: Any) -> bool:
-    """Return whether both are JSON in a text, and only written differently."""
+    """Return whether both are texts with equal JSON."""
     if not all(isinstance(side, str) and side.lstrip().startswith(("{", "[")) for side in sides):
         return False
     try:
@@ -265,7 +281,7 @@ def _path(parts: list[str | int]) -> str:
 
 
 def _is_hidden(side: Any, path: str) -> bool:
-    """Return whether a path, or something that it is in, is marked as sensitive."""
+    """Return whether a path or one of its parents is marked as sensitive."""
     for part in path.replace("[", ".[").split("."):
         if side is True:
             return True

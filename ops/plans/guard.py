@@ -1,4 +1,4 @@
-"""What a plan may not do without a written exception: lose data, open access, shorten what is kept, look away."""
+"""The rules that a plan may break only with a written exception."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from infra.shapes.policy import WITHOUT_RESOURCE
 from ops.plans.changes import Action, Change, Plan
 from ops.plans.words import KEEPS
 
-# Retentions, by type and attribute: less than before is refused. None is for ever.
+# Retentions by type and attribute: a shorter one is refused. None means unlimited.
 _RETENTIONS = {
     ("aws_cloudwatch_log_group", "retention_in_days"),
     ("aws_cloudwatch_event_archive", "retention_days"),
@@ -34,11 +34,11 @@ _GONE = {Action.DESTROY, Action.REPLACE}
 
 
 class ExceptionsError(ValueError):
-    """The file of exceptions is not usable; the message says where and why."""
+    """The file of exceptions is not valid; the message says where and why."""
 
 
 class Exemption(BaseModel):
-    """A written exception: one rule, one resource, until a day, by whom and why."""
+    """A written exception from one rule for one resource, until a date, with its approver and its reason."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -51,12 +51,12 @@ class Exemption(BaseModel):
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that a plan may not do.
+    """A change that breaks a rule.
 
     Arguments:
-        rule: its name, as an exception has it.
-        exemption: what lets it pass; None if it does not.
-        expired: an exception that would have, until its day.
+        rule: its name, as in an exception.
+        exemption: the exception that allows it, if any.
+        expired: an exception that allowed it until its date.
     """
 
     rule: str
@@ -67,14 +67,14 @@ class Finding:
 
     @property
     def is_allowed(self) -> bool:
-        """Return whether a written exception lets it pass."""
+        """Return whether an exception allows it."""
         return self.exemption is not None
 
 
 def check(plan: Plan, exemptions: Sequence[Exemption], today: date) -> list[Finding]:
-    """Return what a plan may not do, with the exception of each that has one.
+    """Return the changes that break a rule, each with its exception if there is one.
 
-    An exception holds to the end of its day.
+    An exception is valid to the end of its date.
     """
     findings = []
     for change in plan.changes:
@@ -97,10 +97,10 @@ def check(plan: Plan, exemptions: Sequence[Exemption], today: date) -> list[Find
 
 
 def load(path: Path) -> list[Exemption]:
-    """Read the exceptions, `[[exception]]` each; without the file there are none.
+    """Read the exceptions, each an `[[exception]]`. Without the file there are none.
 
     Raises:
-        ExceptionsError: it cannot be read, or one is not whole.
+        ExceptionsError: the file cannot be read, or an exception is not valid.
     """
     if not path.exists():
         return []
@@ -110,7 +110,7 @@ def load(path: Path) -> list[Exemption]:
         raise ExceptionsError(f"{path}: {error}") from None
     unknown = set(found) - {"exception"}
     if unknown:
-        raise ExceptionsError(f"{path}: there is {sorted(unknown)}; write [[exception]]")
+        raise ExceptionsError(f"{path}: unknown keys {sorted(unknown)}; write [[exception]]")
     exemptions = []
     for number, values in enumerate(found.get("exception", []), start=1):
         try:
@@ -130,7 +130,7 @@ def _loses_data(change: Change) -> Iterator[str]:
     if change.kind in KEEPS and change.action in _GONE:
         yield f"{change.action}s {change.name or change.address}: {KEEPS[change.kind]}"
     elif change.kind in KEEPS and change.action is Action.FORGET:
-        yield f"forgets {change.name or change.address}: nobody looks after it any more"
+        yield f"forgets {change.name or change.address}: Terraform no longer manages it"
 
 
 def _unprotects(change: Change) -> Iterator[str]:
@@ -140,18 +140,18 @@ def _unprotects(change: Change) -> Iterator[str]:
         if name in {"deletion_protection_enabled", "enable_log_file_validation", "enable_logging"} and off:
             yield f"turns {name} off"
         if name == "force_destroy" and attribute.after is True:
-            yield "lets Terraform delete it with all that is in it (force_destroy)"
+            yield "lets Terraform delete it with its contents (force_destroy)"
         if attribute.path.startswith("point_in_time_recovery") and off:
             yield "turns point-in-time recovery off"
         if attribute.path.endswith("versioning_configuration[0].status") and attribute.after != "Enabled":
-            yield "stops keeping older versions"
+            yield "no longer keeps older versions"
 
 
 def _opens_bucket(change: Change) -> Iterator[str]:
     guards = {"aws_s3_bucket_public_access_block", "aws_s3_bucket_ownership_controls", "aws_s3_bucket_policy"}
     guards.add("aws_s3_bucket_server_side_encryption_configuration")
     if change.kind in guards and change.action is Action.DESTROY:
-        yield "takes a bucket's protection away"
+        yield "removes the protection of a bucket"
     if change.kind == "aws_s3_bucket_public_access_block":
         for attribute in change.attributes:
             if attribute.before is True and attribute.after is not True:
@@ -159,7 +159,7 @@ def _opens_bucket(change: Change) -> Iterator[str]:
     if change.kind == "aws_s3_bucket_policy" and change.action in {Action.CHANGE, Action.REPLACE}:
         gone = _denials(change.before) - _denials(change.after)
         for sid in sorted(gone):
-            yield f"takes the refusal {sid} out of the bucket's policy"
+            yield f"removes the Deny statement {sid} from the bucket policy"
 
 
 def _denials(values: Mapping[str, Any]) -> set[str]:
@@ -177,14 +177,14 @@ def _opens_policy(change: Change) -> Iterator[str]:
             sid = statement.get("Sid", "a statement")
             wild = [action for action in _list(statement.get("Action")) if "*" in str(action)]
             if wild or "NotAction" in statement:
-                yield f"{sid} allows {', '.join(map(str, wild)) or 'all but some actions'}"
+                yield f"{sid} allows {', '.join(map(str, wild)) or 'all actions but those of NotAction'}"
             limited = not set(_list(statement.get("Action"))) <= WITHOUT_RESOURCE
             if limited and "*" in _list(statement.get("Resource")) and "*" not in _resources(change.before.get(field)):
-                yield f"{sid} is for every resource"
+                yield f"{sid} allows every resource"
             principal = statement.get("Principal")
-            everybody = principal == "*" or (isinstance(principal, dict) and "*" in _list(principal.get("AWS")))
-            if everybody and not statement.get("Condition"):
-                yield f"{sid} is for everybody"
+            is_public = principal == "*" or (isinstance(principal, dict) and "*" in _list(principal.get("AWS")))
+            if is_public and not statement.get("Condition"):
+                yield f"{sid} allows every principal"
 
 
 def _resources(policy: Any) -> list[Any]:
@@ -203,25 +203,25 @@ def _unlocks(change: Change) -> Iterator[str]:
     if change.kind != "aws_backup_vault_lock_configuration":
         return
     if change.action in _GONE:
-        yield "unlocks the vault: recovery points can be deleted before their time"
+        yield "unlocks the vault: recovery points can be deleted before their retention ends"
 
 
 def _shortens(change: Change) -> Iterator[str]:
     if change.kind == "aws_s3_bucket_lifecycle_configuration" and change.action is Action.ADD:
-        # The name of a bucket that is made with it is not known yet.
+        # A bucket that the same plan creates has no name yet.
         if bucket := change.after.get("bucket"):
             for name, what, days in _expirations(change.after):
-                yield f"{name} begins to delete {what} that {bucket} holds already, after {days} days"
+                yield f"{name} begins to delete existing {what} of {bucket} after {days} days"
         return
     for attribute in change.attributes:
         if change.kind == "aws_kms_key" and attribute.before is None:
-            continue  # an adopted key's window is not known: AWS tells it only of a key that is being deleted
+            continue  # AWS returns the window only for a key that is being deleted, so an adopted key has none
         known = (change.kind, attribute.path) in _RETENTIONS
         if not known and not attribute.path.endswith(_RETAINING_LEAVES):
             continue
         before, after = _days(attribute.before), _days(attribute.after)
         if after < before:
-            yield f"{attribute.path}: {attribute.before or 'for ever'} → {attribute.after}"
+            yield f"{attribute.path}: {attribute.before or 'unlimited'} → {attribute.after}"
 
 
 def _expirations(lifecycle: Mapping[str, Any]) -> Iterator[tuple[str, str, int]]:
@@ -240,23 +240,23 @@ def _days(value: Any) -> float:
     return float(value) if isinstance(value, int | float) and value else float("inf")
 
 
-def _looks_away(change: Change) -> Iterator[str]:
+def _removes_monitoring(change: Change) -> Iterator[str]:
     if change.kind in {"aws_cloudwatch_metric_alarm", "aws_sns_topic", "aws_sns_topic_subscription", "aws_cloudtrail"}:
         if change.action is Action.DESTROY:
-            yield f"takes away what tells: {change.name or change.address}"
+            yield f"removes monitoring: {change.name or change.address}"
         for attribute in change.attributes:
             if attribute.path == "actions_enabled" and attribute.after is False:
-                yield "the alarm no longer tells anybody"
+                yield "the alarm no longer notifies"
             if attribute.path == "treat_missing_data" and attribute.before == "breaching":
-                yield "silence no longer counts as bad"
+                yield "missing data no longer raises the alarm"
             if attribute.path == "alarm_actions" and not attribute.after:
-                yield "the alarm no longer tells anybody"
+                yield "the alarm no longer notifies"
     if change.kind == "aws_scheduler_schedule":
         if change.action is Action.DESTROY:
-            yield f"takes the schedule {change.name} away"
+            yield f"removes the schedule {change.name}"
         for attribute in change.attributes:
             if attribute.path == "state" and attribute.after == "DISABLED":
-                yield f"switches the schedule {change.name} off"
+                yield f"disables the schedule {change.name}"
 
 
 def _list(value: Any) -> list[Any]:
@@ -272,5 +272,5 @@ RULES: Mapping[str, Callable[[Change], Iterator[str]]] = {
     "keep-policies-narrow": _opens_policy,
     "keep-vaults-locked": _unlocks,
     "keep-retention": _shortens,
-    "keep-watching": _looks_away,
+    "keep-watching": _removes_monitoring,
 }

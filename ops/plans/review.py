@@ -1,4 +1,4 @@
-"""What was reviewed of a plan, to be held against the plan that is applied."""
+"""The review of a plan: a digest that the applied plan must match."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any
 
 
 class ReviewError(ValueError):
-    """What should say what was reviewed does not; the message says why."""
+    """The text is not a review; the message says why."""
 
 
 @dataclass(frozen=True)
 class Review:
-    """A plan as its reviewers saw it.
+    """A reviewed plan.
 
     Arguments:
-        environment: by name.
-        lineage, serial: of the state that it was made against; empty and 0 before the first apply.
-        digest: SHA-256 of all that it changes, values included, and of the whole synthesized stack. A plan does not
-            know the text of a policy that refers to a resource it makes; the stack does. The stack also has what an
-            apply runs on this machine (provisioners), what it moves and imports, and where its providers connect to.
+        environment: its name.
+        lineage, serial: of the state at the time of the plan; empty and 0 before the first apply.
+        digest: SHA-256 of all changes with their values and of the synthesized stack. The stack is included because a
+            plan does not have the text of a policy that refers to a new resource, the provisioners that an apply runs,
+            or the endpoints of the providers.
     """
 
     environment: str
@@ -30,27 +30,28 @@ class Review:
     digest: str
 
     def dumps(self) -> str:
-        """Return it as JSON."""
+        """Return the review as JSON."""
         return json.dumps(asdict(self), indent=2) + "\n"
 
     def differences(self, other: Review) -> list[str]:
-        """Return in words why another plan is not this one."""
+        """Return in words how another plan differs from this one."""
         found = []
         if other.environment != self.environment:
-            found.append(f"it was of {self.environment}")
+            found.append(f"the review is of {self.environment}")
         if (other.lineage, other.serial) != (self.lineage, self.serial):
-            found.append(f"the state moved since, from serial {self.serial} to {other.serial}")
+            found.append(f"the state moved from serial {self.serial} to {other.serial}")
         if other.digest != self.digest:
-            found.append("what would change now is not what was reviewed")
+            found.append("the plan differs from the reviewed one")
         return found
 
 
 def of(plan: bytes, environment: str, state: tuple[str, int], stack: bytes) -> Review:
-    """Return the review of a plan, as `terraform show -json` prints it.
+    """Return the review of a plan.
 
     Arguments:
-        state: lineage and serial of the state that it was made against.
-        stack: the synthesized JSON that it was made of, the same on every machine.
+        plan: the output of `terraform show -json`.
+        state: lineage and serial of the state at the time of the plan.
+        stack: the synthesized JSON, which is the same on every machine.
     """
     document = json.loads(plan)
     changes = [
@@ -82,15 +83,15 @@ def loads(text: str) -> Review:
     """Return a review from its JSON.
 
     Raises:
-        ReviewError: it is none.
+        ReviewError: it is not a review.
     """
     try:
         made = Review(**json.loads(text))
         if not all(isinstance(each, str) for each in (made.environment, made.lineage, made.digest)):
-            raise TypeError("a text is wanted")
+            raise TypeError("environment, lineage and digest must be texts")
         return made
     except (ValueError, TypeError, RecursionError) as error:
-        raise ReviewError(f"this is no review as `python -m ops plan ENV --out DIR` writes it: {error}") from None
+        raise ReviewError(f"it is not a review that `rollbook plan --env ENV --out DIR` wrote: {error}") from None
 
 
 _COMPARED = ("actions", "before", "after", "after_unknown", "replace_paths", "importing")

@@ -1,4 +1,4 @@
-"""A plan for its reviewers: what is lost first, then what changes, then what is new; as Markdown or as plain text."""
+"""Summarize a plan as Markdown, text or JSON: losses first, then changes, then additions."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ops.plans.changes import Action, Change, Plan, PlanError
 from ops.plans.guard import Finding
 from ops.plans.words import lines, reversibility
 
-# GitHub takes so many characters in a comment.
+# Maximum length of a comment on GitHub, characters.
 LONGEST = 65_536
 _HEADS = {
     Action.DESTROY: "Destroyed",
-    Action.REPLACE: "Replaced: destroyed, and made anew",
+    Action.REPLACE: "Replaced: destroyed and created again",
     Action.FORGET: "Forgotten",
     Action.CHANGE: "Changed",
-    Action.ADOPT: "Adopted as it is",
+    Action.ADOPT: "Adopted unchanged",
     Action.ADD: "Added",
 }
 _SIGNS = {
@@ -36,13 +36,13 @@ Code = Callable[[Change], list[str]]
 
 @dataclass(frozen=True)
 class Context:
-    """What a summary is made with.
+    """The context of a summary.
 
     Arguments:
-        environment: by name.
-        now: from when on firings are counted (aware).
+        environment: its name.
+        now: schedules show their firings after it (aware).
         code: returns the changed files of a function's zip.
-        account_wide: what the stack sets for the whole account, in words, or nothing.
+        account_wide: what the stack sets for the whole account, in words; empty for nothing.
     """
 
     environment: str
@@ -54,18 +54,18 @@ class Context:
 
     @property
     def stopped(self) -> list[Finding]:
-        """Return the findings that no exception lets pass."""
+        """Return the findings without an exception."""
         return [finding for finding in self.findings if not finding.is_allowed]
 
 
 def counts(plan: Plan) -> dict[str, int]:
-    """Return how many resources each action is for."""
+    """Return the number of resources for each action."""
     found = Counter(change.action for change in plan.changes)
     return {str(action): found[action] for action in Action}
 
 
 def monthly(plan: Plan, prices: Prices) -> float:
-    """Return by how much the bill of an idle month changes, in dollars."""
+    """Return the change of the idle cost, dollars a month."""
     total = 0.0
     for change in plan.changes:
         total += {Action.ADD: 1, Action.DESTROY: -1}.get(change.action, 0) * prices.idle(change.kind)
@@ -73,7 +73,7 @@ def monthly(plan: Plan, prices: Prices) -> float:
 
 
 def headline(plan: Plan) -> str:
-    """Return the plan in a line."""
+    """Return the plan in one line."""
     if plan.is_empty:
         return "no changes"
     words = {
@@ -81,7 +81,7 @@ def headline(plan: Plan) -> str:
         "replace": "replaced",
         "forget": "forgotten",
         "change": "changed",
-        "adopt": "adopted as they are",
+        "adopt": "adopted unchanged",
         "add": "added",
     }
     parts = [f"{count:,} {words[name]}" for name, count in counts(plan).items() if count]
@@ -91,14 +91,14 @@ def headline(plan: Plan) -> str:
 
 
 def markdown(plan: Plan, context: Context) -> str:
-    """Return the plan as a comment that GitHub takes.
+    """Return the plan as a comment for GitHub.
 
-    What does not fit is folded from the end: added resources to their number by capability, then the attributes of
-    changed ones, then the guard's findings to their number. What is destroyed or replaced is never left out; if even
-    that is too long, each keeps its address.
+    A comment that is too long is shortened in steps: added resources become a number for each capability, then the
+    attributes of changed resources are left out, then findings become a number for each rule. Destroyed and replaced
+    resources are never left out; in the last step each has only its address.
 
     Raises:
-        PlanError: so much is destroyed that even the addresses do not fit.
+        PlanError: the addresses of destroyed and replaced resources alone are too long.
     """
     for detail in range(5):
         text = _markdown(plan, context, detail)
@@ -109,16 +109,15 @@ def markdown(plan: Plan, context: Context) -> str:
 
 
 def _markdown(plan: Plan, context: Context, detail: int) -> str:
-    """Return the comment; `detail` 0 has all, each higher one leaves out more, as `markdown` says."""
+    """Return the comment; `detail` is the step of shortening, 0 for none (see `markdown`)."""
     out = [f"## Plan of `{context.environment}`: {headline(plan)}\n"]
     if context.account_wide:
         out.append(f"> **For the whole account:** {context.account_wide}.\n")
     difference = monthly(plan, context.prices)
     if not plan.is_empty:
-        costs = f"costs {difference:+,.2f} dollars" if difference else "costs what it did"
         out.append(
-            f"An idle month {costs} (prices of {context.prices.region} as of {context.prices.as_of}); use is paid "
-            "besides.\n"
+            f"{_idle_cost(difference)} (prices of {context.prices.region} as of {context.prices.as_of}; usage is "
+            "charged in addition).\n"
         )
     out += _findings(context.findings, detail)
     for action in (Action.DESTROY, Action.REPLACE, Action.FORGET):
@@ -148,7 +147,7 @@ def _markdown(plan: Plan, context: Context, detail: int) -> str:
     if plan.outputs:
         out.append(f"Outputs that change: {', '.join(f'`{name}`' for name in plan.outputs)}\n")
     if detail:
-        out.append("_Folded to fit a comment: `python -m ops plan` shows all of it._\n")
+        out.append(f"_Shortened to fit a comment. Show all: `rollbook plan --env {context.environment}`_\n")
     return "\n".join(out)
 
 
@@ -188,7 +187,7 @@ def _by_capability(plan: Plan, action: Action, detail: int) -> Iterator[str]:
     yield f"### {_HEADS[action]} ({len(fitting):,})\n"
     by_capability: dict[str, list[Change]] = {}
     for change in fitting:
-        by_capability.setdefault(change.capability, []).append(change)
+        by_capability.setdefault(change.resource.capability, []).append(change)
     for capability, found in sorted(by_capability.items()):
         if detail:
             yield f"- {capability}: {len(found):,}"
@@ -200,7 +199,7 @@ def _by_capability(plan: Plan, action: Action, detail: int) -> Iterator[str]:
 
 
 def text(plan: Plan, context: Context) -> Iterator[str]:
-    """Yield the plan for a terminal, whole."""
+    """Yield the whole plan as text."""
     yield f"Plan of {context.environment}: {headline(plan)}"
     if context.account_wide:
         yield f"For the whole account: {context.account_wide}."
@@ -210,11 +209,15 @@ def text(plan: Plan, context: Context) -> Iterator[str]:
     yield from changes(plan, context)
     if not plan.is_empty:
         difference = monthly(plan, context.prices)
-        yield f"An idle month costs {difference:+,.2f} dollars." if difference else "An idle month costs what it did."
+        yield f"{_idle_cost(difference)}."
+
+
+def _idle_cost(difference: float) -> str:
+    return f"Idle cost {difference:+,.2f} dollars a month" if difference else "Idle cost unchanged"
 
 
 def changes(plan: Plan, context: Context) -> Iterator[str]:
-    """Yield the changes alone, whole."""
+    """Yield all changes as text."""
     for change in plan.changes:
         tail = f"  {reversibility(change)}" if change.action in {Action.DESTROY, Action.REPLACE, Action.FORGET} else ""
         yield f"{_SIGNS[change.action]:>3} {change.address} {_named(change)}{tail}".rstrip()
@@ -222,7 +225,7 @@ def changes(plan: Plan, context: Context) -> Iterator[str]:
 
 
 def as_json(plan: Plan, context: Context) -> dict[str, Any]:
-    """Return the plan for machines; sensitive values are left out."""
+    """Return the plan as JSON; sensitive values are left out."""
     return {
         "environment": context.environment,
         "counts": counts(plan),
@@ -231,7 +234,7 @@ def as_json(plan: Plan, context: Context) -> dict[str, Any]:
             {
                 "address": change.address,
                 "action": str(change.action),
-                "capability": change.capability,
+                "capability": change.resource.capability,
                 "name": change.name,
                 "reversibility": reversibility(change),
                 "lines": list(lines(change, context.now, context.code)),

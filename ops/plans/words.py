@@ -1,4 +1,4 @@
-"""What a change is, in words: values, documents by statement, schedules with their firings, zips by file."""
+"""Describe a change in words: values, policies by statement, schedules with their firings, zips by file."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from typing import Any
 from handlers import schedules
 from ops.plans.changes import Action, Attribute, Change
 
-# What holds something that a plan cannot make again, and what of it comes back.
+# Types whose contents are lost with them, and what is lost.
 KEEPS = {
     "aws_backup_vault": "its recovery points are lost; Terraform can delete it only when it is empty or force_destroy",
     "aws_cloudwatch_event_archive": "its events are lost",
     "aws_cloudwatch_log_group": "its log is lost",
-    "aws_cloudtrail": "what happens until there is one again is not recorded",
-    "aws_dynamodb_table": "its items are lost, but for the backup that DynamoDB keeps for 35 days of a deleted table "
-    "with point-in-time recovery",
-    "aws_kms_key": "after deletion_window_in_days nothing that it encrypted can be read, ever",
+    "aws_cloudtrail": "events are not recorded until there is a new trail",
+    "aws_dynamodb_table": "its items are lost; with point-in-time recovery DynamoDB keeps a backup of a deleted table "
+    "for 35 days",
+    "aws_kms_key": "after deletion_window_in_days nothing that it encrypted can be read",
     "aws_s3_bucket": "its objects and all their versions are lost",
     "aws_sqs_queue": "its dead letters are lost",
 }
@@ -32,24 +32,24 @@ _MOST_FILES = 24
 
 
 def reversibility(change: Change) -> str:
-    """Return whether what a change takes away comes back by undoing it."""
+    """Return whether a change can be undone."""
     if change.action not in {Action.DESTROY, Action.REPLACE}:
-        return "can be undone" if change.action is not Action.FORGET else "stays in AWS; Terraform forgets it"
+        return "can be undone" if change.action is not Action.FORGET else "stays in AWS; Terraform no longer manages it"
     lost = KEEPS.get(change.kind)
-    return f"CANNOT be undone: {lost}" if lost else "can be made again"
+    return f"CANNOT be undone: {lost}" if lost else "can be created again"
 
 
 def lines(change: Change, now: datetime, code: Callable[[Change], list[str]]) -> Iterator[str]:
     """Yield what changes, attribute by attribute.
 
     Arguments:
-        now: from when on a schedule's firings are counted (aware).
+        now: schedules show their firings after it (aware).
         code: returns the changed files of a function's zip, as `+ a`, `- b`, `~ c`.
     """
-    if change.moved_from:
-        yield f"moved from {change.moved_from}; nothing in AWS changes by that"
-    if change.adopted_from:
-        yield f"adopted from {change.adopted_from}"
+    if change.resource.moved_from:
+        yield f"moved from {change.resource.moved_from}; nothing changes in AWS"
+    if change.resource.adopted_from:
+        yield f"adopted from {change.resource.adopted_from}"
     is_code = {"source_code_hash", "filename", "last_modified", "code_sha256", "qualified_arn", "version"}
     if change.kind == "aws_lambda_function" and any(part.path == "source_code_hash" for part in change.attributes):
         files = code(change)
@@ -83,7 +83,7 @@ def _value(value: Any) -> str:
 
 
 def _documents(attribute: Attribute) -> tuple[Any, Any] | None:
-    """Return both sides if they are JSON in a text, an object or a list each."""
+    """Return both sides if they are texts with a JSON object or list."""
     sides: list[Any] = []
     for side in (attribute.before, attribute.after):
         if side is None:
@@ -99,7 +99,7 @@ def _documents(attribute: Attribute) -> tuple[Any, Any] | None:
 
 
 def _document(before: Any, after: Any) -> Iterator[str]:
-    """Yield the difference of two documents: a policy's by statement, any other's by its paths."""
+    """Yield the differences of two documents: of policies by statement, of others by path."""
     if _is_policy(before) or _is_policy(after):
         old, new = _statements(before), _statements(after)
         for name in [*old, *(name for name in new if name not in old)]:
@@ -170,13 +170,13 @@ def _schedule(values: Mapping[str, Any], now: datetime) -> str:
     except schedules.ScheduleError as error:
         return f"{expression} {zone}: {error}"
     if expression.startswith("rate("):
-        return f"{expression}, counted from its creation"
+        return f"{expression}, counted from the creation of the schedule"
     firings = ", ".join(f"{firing:%Y-%m-%d %H:%M}Z" for firing in found)
     return f"{expression} {zone}: fires {firings or 'never again'}"
 
 
 def zip_changes(old: bytes, new: bytes) -> list[str]:
-    """Return what changed from one zip to another, file by file; of very many, each top folder with their number."""
+    """Return the files that differ between two zips; of very many, their number for each top folder."""
     sides = [_files(raw) for raw in (old, new)]
     found = []
     for name in sorted({*sides[0], *sides[1]}):

@@ -1,4 +1,4 @@
-"""What the points ask: the settings, the synthesized stack, and the account's clients."""
+"""What the checks read: the settings, the synthesized stack, and the account."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from infra.settings import Settings
 
-# IAM, CloudFront and S3 keep their account-wide quotas there, and the Account API answers there (AWS General Reference,
+# The Region of the account-wide quotas of IAM, CloudFront and S3, and of the Account API (AWS General Reference,
 # "Service Quotas endpoints and quotas").
 GLOBAL_REGION = "us-east-1"
 _ROLE = re.compile(r"\$\{aws_iam_role\.([A-Za-z0-9_-]+)\.arn\}")
@@ -18,11 +18,11 @@ _ROLE = re.compile(r"\$\{aws_iam_role\.([A-Za-z0-9_-]+)\.arn\}")
 
 @dataclass(frozen=True)
 class Account:
-    """The account that an environment is for.
+    """The account of an environment.
 
     Arguments:
         settings: of the environment.
-        stack: synthesized, as `cdk.tf.json` has it.
+        stack: the contents of `cdk.tf.json`.
         id: 12 digits.
         client: returns the boto3 client of a service in a Region.
         is_applied: Terraform's state has resources; None if it cannot be read.
@@ -46,7 +46,7 @@ class Account:
         return list(self.stack["resource"].get(kind, {}).values())
 
     def region_of(self, resource: Mapping[str, Any]) -> str:
-        """Return the Region that a resource is made in."""
+        """Return the Region of a resource."""
         alias = str(resource.get("provider", "aws")).partition(".")[2]
         return alias or self.settings.region
 
@@ -56,7 +56,7 @@ class Account:
         return {str(found[attribute]) for found in self.resources(kind) if self.region_of(found) == own}
 
     def role_name(self, reference: str) -> str:
-        """Return the name of the role that a reference to its ARN is about, or an empty text."""
+        """Return the name of the role in a reference to an ARN; empty if it is not such a reference."""
         found = _ROLE.fullmatch(reference)
         return str(self.stack["resource"]["aws_iam_role"][found[1]]["name"]) if found else ""
 
@@ -74,7 +74,7 @@ class Account:
 
 @functools.cache
 def existing(account: Account, kind: str) -> frozenset[str]:
-    """Return the names of what the account has of a type, in the environment's own Region; asked once.
+    """Return the names of the account's resources of a type in the environment's Region; read once.
 
     Raises:
         botocore.exceptions.ClientError: the caller may not list it.

@@ -1,4 +1,4 @@
-"""The account's limits, against what the synthesized stack makes."""
+"""The limits of the account, compared with the synthesized stack."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from ops.preflight.account import GLOBAL_REGION, Account, existing
 from ops.preflight.point import Point, look, ok
 
-# Lambda keeps so many executions for functions without a reservation (Lambda Developer Guide, "Configuring reserved
-# concurrency"); an account whose whole limit is smaller can reserve none.
+# Lambda keeps this concurrency for functions without a reservation (Lambda Developer Guide, "Configuring reserved
+# concurrency"). An account with a smaller limit can reserve none.
 _UNRESERVED = 100
 # CloudTrail User Guide, "Quotas in AWS CloudTrail": it cannot be increased.
 _TRAILS = 5
@@ -21,10 +21,10 @@ class Quota:
     """A quota of Service Quotas.
 
     Arguments:
-        what: in words, plural.
-        service, code: its own, from AWS General Reference, "Service endpoints and quotas" of the service.
-        kind: the type of the stack's resources that count.
-        attribute: their name.
+        what: its name in words, plural.
+        service, code: from AWS General Reference, "Service endpoints and quotas" of the service.
+        kind: the Terraform type of the counted resources.
+        attribute: the attribute with their names.
         is_global: it is read in us-east-1.
     """
 
@@ -46,7 +46,7 @@ QUOTAS = [
 
 
 def concurrency(account: Account) -> Iterator[Point]:
-    """Does Lambda's concurrency suffice? New accounts have 10 (Lambda API Reference, GetAccountSettings)."""
+    """Is the concurrency of Lambda enough? New accounts have 10 (Lambda API Reference, GetAccountSettings)."""
     client = account.aws("lambda")
     limits = client.get_account_settings()["AccountLimit"]
     limit, functions = int(limits["ConcurrentExecutions"]), account.resources("aws_lambda_function")
@@ -64,14 +64,14 @@ def concurrency(account: Account) -> Iterator[Point]:
     if wanted and left < min(_UNRESERVED, limit):
         yield look(
             "Lambda concurrency",
-            f"of {limit}, {left} would stay unreserved beside the stack's {sum(wanted.values())}; Lambda keeps "
+            f"of {limit}, {left} would stay unreserved after the {sum(wanted.values())} of the stack; Lambda requires "
             f"{min(_UNRESERVED, limit)}, so the apply fails",
-            f"{raise_it}; or take backups.reserved_concurrency out",
+            f"{raise_it}; or remove backups.reserved_concurrency",
         )
     elif limit < len(functions):
         yield look(
             "Lambda concurrency",
-            f"{limit} for the whole account, and the stack has {len(functions)} functions: they would be throttled",
+            f"{limit} for the whole account, but the stack has {len(functions)} functions: they would be throttled",
             raise_it,
         )
     else:
@@ -88,32 +88,32 @@ def _reserved(client: object, function: str) -> int:
 
 
 def trails(account: Account) -> Iterator[Point]:
-    """Is there room for the trail? A Region has 5, the shadows of other Regions' trails among them."""
+    """Can the trail be created? A Region has at most 5, and multi-Region trails of other Regions count."""
     wanted = account.names("aws_cloudtrail")
     if not wanted:
         return
     there = {str(each["Name"]) for each in account.aws("cloudtrail").describe_trails()["trailList"]}
     total = len(there | wanted)
     if total > _TRAILS:
-        yield look("trails", f"{total} of {_TRAILS} with this stack's", "delete a trail, or set audit.enabled = false")
+        yield look("trails", f"{total} of {_TRAILS} with this stack", "delete a trail, or set audit.enabled = false")
     else:
-        yield ok("trails", f"{total} of {_TRAILS} with this stack's")
+        yield ok("trails", f"{total} of {_TRAILS} with this stack")
 
 
 def roles(account: Account) -> Iterator[Point]:
-    """Is there room for the IAM roles? (IAM API Reference, GetAccountSummary)."""
+    """Can the IAM roles be created? (IAM API Reference, GetAccountSummary)."""
     limit = int(account.aws("iam").get_account_summary()["SummaryMap"]["RolesQuota"])
     names = {str(role["name"]) for role in account.resources("aws_iam_role")}
     yield _compared("IAM roles", names | existing(account, "aws_iam_role"), limit, "iam", "L-FE177D64", GLOBAL_REGION)
 
 
 def quotas(account: Account) -> Iterator[Point]:
-    """Is there room for what else the stack makes? (Service Quotas API Reference, GetServiceQuota)."""
+    """Can the other resources of the stack be created? (Service Quotas API Reference, GetServiceQuota)."""
     for quota in QUOTAS:
         wanted = {
             str(resource[quota.attribute])
             for resource in account.resources(quota.kind)
-            # A rule of a bus of the stack's own counts there.
+            # Only the rules of the default bus count for its quota.
             if resource.get("event_bus_name", "default") == "default"
         }
         if not wanted:
@@ -123,14 +123,14 @@ def quotas(account: Account) -> Iterator[Point]:
         named = {"ServiceCode": quota.service, "QuotaCode": quota.code}
         try:
             found = client.get_service_quota(**named)["Quota"]
-        except client.exceptions.NoSuchResourceException:  # it was never changed for this account
+        except client.exceptions.NoSuchResourceException:  # it has the default value in this account
             found = client.get_aws_default_service_quota(**named)["Quota"]
         names = wanted | existing(account, quota.kind)
         yield _compared(quota.what, names, int(found["Value"]), quota.service, quota.code, region)
 
 
 def _compared(what: str, names: set[str] | frozenset[str], limit: int, service: str, code: str, region: str) -> Point:
-    said = f"{len(names)} of {limit:,} with this stack's"
+    said = f"{len(names)} of {limit:,} with this stack"
     if len(names) <= limit:
         return ok(f"quota: {what}", said)
     return look(

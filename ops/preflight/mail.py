@@ -1,4 +1,4 @@
-"""Whether mail goes out: SES's addresses, its sandbox and quota, and the confirmation of SNS's subscriptions."""
+"""Whether mail can be sent: addresses, sandbox and quota of SES, and confirmed subscriptions of SNS."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ def addresses(account: Account) -> Iterator[Point]:
             found = ses.get_email_identity(EmailIdentity=address)
         except ses.exceptions.NotFoundException:
             if account.is_applied:
-                yield look(name, "SES does not know it, though the stack is applied", f"make plan ENV={_env(account)}")
+                yield look(name, "missing in SES, although the stack is applied", f"make plan ENV={_env(account)}")
             else:
-                yield later(name, "the apply adds it, and SES then mails it a link that its owner has to open")
+                yield later(name, "the apply adds it; its owner must then open the link that SES mails")
             continue
         if found["VerifiedForSendingStatus"]:
             yield ok(name, "verified")
         else:
             yield look(
                 name,
-                "not verified, so SES refuses every mail of it",
-                "open the link that SES mailed to it; to get another: SES console, Identities, Resend",
+                "not verified, so SES refuses its mails",
+                "open the link that SES mailed to it; for a new link: SES console, Identities, Resend",
             )
 
 
 def sending(account: Account) -> Iterator[Point]:
-    """May the account send, to whom, and how much? (SES API v2 Reference, GetAccount)."""
+    """May the account send mails, to which addresses, and how many? (SES API v2 Reference, GetAccount)."""
     found = account.aws("sesv2").get_account()
     if not found.get("SendingEnabled", False) or found.get("EnforcementStatus") == "SHUTDOWN":
         yield look("SES", f"sending is off ({found.get('EnforcementStatus')})", "SES console, Reputation metrics")
@@ -45,22 +45,22 @@ def sending(account: Account) -> Iterator[Point]:
     elif account.settings.signups.enabled:
         yield look(
             "SES",
-            "in the sandbox: the welcome mails of [signups] go to addresses that are not verified, and are refused",
+            "in the sandbox: SES refuses the welcome mails of [signups], because their addresses are not verified",
             "SES console, Get set up, Request production access; or signups.enabled = false",
         )
     else:
-        yield ok("SES", "in the sandbox: mail goes to verified addresses only, which is enough here")
+        yield ok("SES", "in the sandbox: mails to verified addresses are enough here")
     quota = found["SendQuota"]
     wanted, left = mails_a_day(account.settings), quota["Max24HourSend"] - quota["SentLast24Hours"]
     said = f"{left:,.0f} of {quota['Max24HourSend']:,.0f} mails a day are left"
     if quota["Max24HourSend"] != -1 and left < wanted:  # -1 is no limit
         yield look("SES quota", f"{said}, and the schedules send {wanted}", "SES console, Request a limit increase")
     else:
-        yield ok("SES quota", f"{said}, the schedules send {wanted}; mail.on_save sends one more for each record saved")
+        yield ok("SES quota", f"{said}, the schedules send {wanted}; mail.on_save sends one for each saved record")
 
 
 def mails_a_day(settings: Settings) -> int:
-    """Return how many mails the schedules of an environment send in a day: one for each run."""
+    """Return how many mails the schedules of an environment send in a day, one for each execution."""
     timings = [(plan.expression, plan.time_zone) for plan in settings.backed_up_tables]
     if settings.drills.enabled:
         timings.append((settings.drills.schedule_expression, settings.drills.schedule_time_zone))
@@ -91,20 +91,20 @@ def subscriptions(account: Account) -> Iterator[Point]:
         except sns.exceptions.NotFoundException:
             if account.is_applied:
                 yield look(
-                    name, "there is no such topic, though the stack is applied", f"make plan ENV={_env(account)}"
+                    name, "there is no such topic, although the stack is applied", f"make plan ENV={_env(account)}"
                 )
             else:
-                yield later(name, "the apply makes it, and SNS then mails a link that the operator has to open")
+                yield later(name, "the apply creates it; the operator must then open the link that SNS mails")
             continue
         waiting = [each["Endpoint"] for each in found if each["SubscriptionArn"] == "PendingConfirmation"]
         if waiting:
             yield look(
                 name,
-                f"{', '.join(waiting)} did not confirm, so no alarm reaches anybody there",
-                "open the link that SNS mailed; it is good for two days, then the apply has to subscribe again",
+                f"{', '.join(waiting)} did not confirm, so alarms are not delivered to it",
+                "open the link that SNS mailed; it is valid for two days, and then the apply must subscribe again",
             )
         elif not found:
-            yield look(name, f"{wanted} is not subscribed, so no alarm reaches it", f"make plan ENV={_env(account)}")
+            yield look(name, f"{wanted} is not subscribed, so it gets no alarms", f"make plan ENV={_env(account)}")
         else:
             yield ok(name, f"confirmed by {', '.join(each['Endpoint'] for each in found)}")
 

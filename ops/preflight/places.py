@@ -1,4 +1,4 @@
-"""The account's Regions, and the names that the stack takes: buckets, the state, what an earlier stack left."""
+"""The Regions of the account, and the names of the stack: buckets, the state, existing resources."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from botocore.exceptions import ClientError
 
 from ops import state
-from ops.console import OperatorError
+from ops.failures import OperatorError
 from ops.preflight.account import GLOBAL_REGION, Account, existing
 from ops.preflight.point import Point, later, look, ok, unknown
 
-# What two stacks cannot both have, and the attribute that is its name.
+# Types with unique names, and the attribute with the name.
 _NAMED = {
     "aws_dynamodb_table": "name",
     "aws_iam_role": "name",
@@ -33,13 +33,13 @@ def regions(account: Account) -> Iterator[Point]:
         else:
             yield look(
                 f"Region {region}",
-                f"{status.lower()}; nothing can be made in it",
+                f"{status.lower()}; no resource can be created in it",
                 f"aws account enable-region --region-name {region}, and wait until it is enabled",
             )
 
 
 def buckets(account: Account) -> Iterator[Point]:
-    """Are the buckets' names free, or are the buckets this account's? A name is one for all accounts of AWS."""
+    """Are the names of the buckets free, or are the buckets ours? Names are unique among all accounts of AWS."""
     free, ours = [], []
     for resource in account.resources("aws_s3_bucket"):
         name, region = str(resource["bucket"]), account.region_of(resource)
@@ -51,20 +51,20 @@ def buckets(account: Account) -> Iterator[Point]:
                 free.append(name)
                 continue
             if status == 400:
-                # An expired token is answered with it, too.
-                yield unknown("buckets", f"{name} could not be looked at: HeadBucket answered 400", "run this again")
+                # An expired token has this status too.
+                yield unknown("buckets", f"{name} cannot be read: HeadBucket answered 400", "run this again")
                 continue
             if status == 301:
                 yield look("buckets", f"{name} is in another Region than {region}", "choose another name")
                 continue
             if status == 403:
                 if account.is_applied:
-                    yield unknown("buckets", f"{name} may not be looked at: ask for s3:ListBucket on it")
+                    yield unknown("buckets", f"{name} may not be read: ask for s3:ListBucket on it")
                     continue
                 yield look(
                     "buckets",
-                    f"{name} may not be looked at, or is another account's",
-                    "ask for s3:ListBucket on it; if it is another account's, choose another name in "
+                    f"{name} may not be read, or belongs to another account",
+                    "ask for s3:ListBucket on it; if it belongs to another account, choose another name in "
                     f"environments/{account.settings.name}.toml",
                 )
                 continue
@@ -77,20 +77,20 @@ def buckets(account: Account) -> Iterator[Point]:
     lost = account.is_applied and free
     if lost:
         yield look(
-            "buckets", f"not there, though the stack is applied: {_list(free)}", f"make plan ENV={_env(account)}"
+            "buckets", f"missing, although the stack is applied: {_list(free)}", f"make plan ENV={_env(account)}"
         )
     elif free or ours:
         yield ok("buckets", f"{len(free)} names are free, {len(ours)} buckets are ours")
 
 
 def state_bucket(account: Account) -> Iterator[Point]:
-    """Does the bucket of Terraform's state exist, is it ours and versioned?"""
+    """Is the bucket of Terraform's state configured correctly?"""
     wanted = account.settings.state
     if wanted.bucket is None:
-        yield ok("state", f"terraform.{account.settings.name}.tfstate beside the project, on this machine alone")
+        yield ok("state", f"terraform.{account.settings.name}.tfstate in the project folder, only on this machine")
         return
     region = wanted.region or account.settings.region
-    bootstrap = f"python -m ops state bootstrap {_env(account)}"
+    bootstrap = f"rollbook state bootstrap --env {_env(account)}"
     try:
         missing = state.missing(account.client("s3", region), wanted.bucket, region, account.id)
     except OperatorError as error:
@@ -99,13 +99,13 @@ def state_bucket(account: Account) -> Iterator[Point]:
     if missing:
         yield look("state", f"s3://{wanted.bucket} lacks: {', '.join(missing)}", bootstrap)
     else:
-        yield ok("state", f"s3://{wanted.bucket} is there, ours, versioned and closed")
+        yield ok("state", f"s3://{wanted.bucket} is configured correctly")
 
 
 def names(account: Account) -> Iterator[Point]:
-    """Is anything of the stack's names there before the stack is applied? Then the apply would fail."""
+    """Does a resource with a name of the stack exist before the first apply? The apply would fail."""
     if account.is_applied:
-        yield ok("names", "the stack is applied: what has its names is its own")
+        yield ok("names", "the stack is applied, and its names are its own")
         return
     taken = [
         name
@@ -113,15 +113,15 @@ def names(account: Account) -> Iterator[Point]:
         for name in sorted(account.names(kind, attribute) & existing(account, kind))
     ]
     if account.is_applied is None:
-        yield unknown("names", "the state cannot be read, so whose these names are is not known", "see the point state")
+        yield unknown("names", "the state cannot be read, so their owner is unknown", "see the point state")
     elif taken:
         yield look(
             "names",
-            f"there already, and not in the state: {_list(taken)}",
-            f"`python -m ops adopt {_env(account)}`, or choose other names",
+            f"these exist and are not in the state: {_list(taken)}",
+            f"`rollbook adopt --env {_env(account)}`, or choose other names",
         )
     else:
-        yield ok("names", "nothing in the account has a name of the stack's")
+        yield ok("names", "no resource in the account has a name of the stack")
 
 
 def applied(account: Account) -> Iterator[Point]:
@@ -131,7 +131,7 @@ def applied(account: Account) -> Iterator[Point]:
     elif account.is_applied:
         yield ok("stack", "applied")
     else:
-        how = "python -m ops local up" if account.settings.emulated else f"make deploy ENV={_env(account)}"
+        how = "rollbook local up" if account.settings.emulated else f"make deploy ENV={_env(account)}"
         yield later("stack", f"not applied yet: {how}")
 
 

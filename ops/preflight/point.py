@@ -1,4 +1,4 @@
-"""A point of the preflight: what was found in the account, and what to do."""
+"""A point of the preflight: what was found, and what to do."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ State = Literal["ok", "after apply", "look", "unknown"]
 
 @dataclass(frozen=True)
 class Point:
-    """What was found of one thing.
+    """The result of one check.
 
     Arguments:
-        name: of the point, the same in every run.
-        state: `ok`; `after apply` is made by the first apply and checked again after it; `look` needs somebody to act;
-            `unknown` could not be read.
-        found: what is so, in a sentence.
-        remedy: what to do, if something is to be done.
+        name: the same in every run.
+        state: `ok`; `after apply`: the first apply creates it; `look`: an action is needed; `unknown`: it could not be
+            read.
+        found: in one sentence.
+        remedy: what to do, if anything.
     """
 
     name: str
@@ -27,22 +27,22 @@ class Point:
 
     @property
     def is_good(self) -> bool:
-        """Return whether no action is needed. What is unknown is not good."""
+        """Return whether no action is needed. Unknown is not good."""
         return self.state in {"ok", "after apply"}
 
 
 def ok(name: str, found: str) -> Point:
-    """Return a point that is as it should be."""
+    """Return a good point."""
     return Point(name, "ok", found)
 
 
 def later(name: str, found: str) -> Point:
-    """Return a point that the first apply makes."""
+    """Return a point that the first apply creates."""
     return Point(name, "after apply", found)
 
 
 def look(name: str, found: str, remedy: str) -> Point:
-    """Return a point that somebody has to look at."""
+    """Return a point that needs an action."""
     return Point(name, "look", found, remedy)
 
 

@@ -1,4 +1,4 @@
-"""The last preflight of each environment, kept on this machine, so that a plan can say when there was none."""
+"""The last preflight of each environment on this machine, so that a plan can warn if there was none."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ops import local
+from ops.local import emulator
 from ops.preflight.point import Point
 
 
 def folder() -> Path:
-    """Return where the records are."""
-    return local.FOLDER / "preflight"
+    """Return the folder of the records."""
+    return emulator.FOLDER / "preflight"
 
 
 def document(env: str, account: str, region: str, points: Sequence[Point]) -> dict[str, Any]:
-    """Return a run as JSON has it."""
+    """Return a run as JSON."""
     return {
         "environment": env,
         "account": account,
@@ -31,19 +31,19 @@ def document(env: str, account: str, region: str, points: Sequence[Point]) -> di
 
 
 def keep(run: dict[str, Any]) -> None:
-    """Keep a run in place of the one before it."""
+    """Replace the record of the previous run."""
     folder().mkdir(parents=True, exist_ok=True)
     (folder() / f"{run['environment']}.json").write_text(json.dumps(run, indent=2) + "\n")
 
 
 def warning(env: str, account: str) -> str:
-    """Return what is to be said of an environment's last preflight, or nothing if it was good."""
-    remedy = f"python -m ops preflight --env {env}"
+    """Return a warning about the last preflight of an environment; empty if it was good."""
+    remedy = f"rollbook preflight --env {env}"
     try:
         run = json.loads((folder() / f"{env}.json").read_text())
         there, at, is_good = run["account"], run["at"], run["isGood"]
     except (OSError, ValueError, KeyError):
-        return f"no preflight was made of {env} on this machine; make one: {remedy}"
+        return f"{env} had no preflight on this machine; run: {remedy}"
     if there != account:
-        return f"the last preflight of {env} was of the account {there}, this is {account}; make one: {remedy}"
-    return "" if is_good else f"the preflight of {env} of {at} found something to look at; make it again: {remedy}"
+        return f"the last preflight of {env} was in the account {there}, and this is {account}; run: {remedy}"
+    return "" if is_good else f"the preflight of {env} at {at} found something to look at; run it again: {remedy}"

@@ -1,4 +1,4 @@
-"""What is set once for a whole account and Region: API Gateway's role, AWS Backup's opt-ins, Config, linked roles."""
+"""Settings of the whole account and Region: API Gateway's role, AWS Backup's opt-ins, Config, linked roles."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ _REPORTS_ROLE = "AWSServiceRoleForBackupReports"
 
 
 def api_log_role(account: Account) -> Iterator[Point]:
-    """Which role writes API Gateway's logs? There is one for the account and Region (API reference, GetAccount)."""
+    """Which role writes the logs of API Gateway? An account has one in each Region (API Reference, GetAccount)."""
     set_to = str(account.aws("apigateway").get_account().get("cloudwatchRoleArn") or "")
     managed = account.resources("aws_api_gateway_account")
     if not managed:
         if set_to:
-            yield ok("API log role", f"{set_to}, set elsewhere as the settings say")
+            yield ok("API log role", f"{set_to}, set by another stack, as configured")
         else:
             yield look(
                 "API log role",
-                "not set, and api.manage_account_log_role = false: a stage with logs is refused",
-                "have the other stack set it, or set api.manage_account_log_role = true",
+                "not set, and api.manage_account_log_role = false: API Gateway refuses a stage with logs",
+                "set it with the other stack, or set api.manage_account_log_role = true",
             )
         return
     ours = account.role_name(str(managed[0]["cloudwatch_role_arn"]))
     if not set_to:
         yield later("API log role", f"the apply sets it to {ours}")
     elif set_to.rpartition("/")[2] == ours:
-        yield ok("API log role", f"{ours}, this stack's")
+        yield ok("API log role", f"{ours}, of this stack")
     else:
         yield look(
             "API log role",
-            f"{set_to} is set by something else, and the apply would replace it for the whole account",
+            f"{set_to} is set by another stack, and the apply would replace it for the whole account",
             "set api.manage_account_log_role = false",
         )
 
 
 def backup_opt_in(account: Account) -> Iterator[Point]:
-    """Does AWS Backup take DynamoDB in this Region, with copies and cold storage where rules want them?
+    """Does AWS Backup back up DynamoDB in this Region, with the copies and the cold storage of the rules?
 
     Source: AWS Backup Developer Guide, "Getting started 1: Service Opt-in" and "Advanced DynamoDB backup".
     """
@@ -73,7 +73,7 @@ def backup_opt_in(account: Account) -> Iterator[Point]:
     elif needs_features and not managed.get("DynamoDB"):
         yield look(
             "Backup opt-in",
-            "DynamoDB's advanced features are off, and rules of [vault] copy or go cold: those jobs would fail",
+            "the advanced features for DynamoDB are off, and rules of [vault] need them: those jobs fail",
             f"{update} --resource-type-management-preference DynamoDB=true",
         )
     else:
@@ -81,7 +81,7 @@ def backup_opt_in(account: Account) -> Iterator[Point]:
 
 
 def config_records(account: Account) -> Iterator[Point]:
-    """Does AWS Config record? Without, Backup Audit Manager's framework ends FAILED.
+    """Does AWS Config record? Without it the framework of Backup Audit Manager ends FAILED.
 
     Source: AWS Backup Developer Guide, "Turning on resource tracking".
     """
@@ -91,7 +91,7 @@ def config_records(account: Account) -> Iterator[Point]:
     running = [each["name"] for each in recorders if each["recording"]]
     failing = [each["name"] for each in recorders if str(each.get("lastStatus", "")).upper() == "FAILURE"]
     if failing:
-        yield look("AWS Config", f"{', '.join(failing)} fails to record", "AWS Config console, Settings: see why")
+        yield look("AWS Config", f"{', '.join(failing)} fails to record", "AWS Config console, Settings")
     elif running:
         yield ok("AWS Config", f"{', '.join(running)} records")
     else:
@@ -99,12 +99,12 @@ def config_records(account: Account) -> Iterator[Point]:
         yield look(
             "AWS Config",
             f"the recorder {stopped} is stopped" if stopped else "there is no recorder in this Region",
-            "AWS Config console, Settings; or leave vault.audit_manager and vault.aws_config_records out",
+            "AWS Config console, Settings; or remove vault.audit_manager and vault.aws_config_records",
         )
 
 
 def reports_role(account: Account) -> Iterator[Point]:
-    """Is the role there that the reports bucket's policy names? S3 refuses a policy whose principal does not exist."""
+    """Does the role in the policy of the reports bucket exist? S3 refuses a policy with an unknown principal."""
     if not (account.settings.vault.enabled and account.settings.vault.audit_manager):
         return
     iam = account.aws("iam")
@@ -113,8 +113,8 @@ def reports_role(account: Account) -> Iterator[Point]:
     except iam.exceptions.NoSuchEntityException:
         yield look(
             "service-linked role",
-            f"{_REPORTS_ROLE} is missing, and S3 refuses the reports bucket's policy without it",
+            f"{_REPORTS_ROLE} is missing, and S3 refuses the policy of the reports bucket without it",
             "aws iam create-service-linked-role --aws-service-name reports.backup.amazonaws.com",
         )
     else:
-        yield ok("service-linked role", f"{_REPORTS_ROLE} is there")
+        yield ok("service-linked role", f"{_REPORTS_ROLE} exists")

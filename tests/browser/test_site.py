@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from ops import local as emulated
 from ops.cloud import fetch
+from ops.local import aws as emulated
 from tests.conftest import Local
 
 

@@ -21,7 +21,7 @@ from infra import app
 from infra.settings import ENVIRONMENTS, load
 from infra.shapes.accepted import ACCEPTED, Accepted
 from ops.console import ROOT, err, out
-from ops.local import Emulator, free_port
+from ops.local.emulator import Emulator, free_port
 from ops.terraform import Terraform
 
 

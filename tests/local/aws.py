@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from handlers import schedules
-from ops import local as emulated
 from ops.cloud import Cloud
+from ops.local import aws as emulated
 from tests.conftest import Local
 
 T = TypeVar("T")

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from botocore.exceptions import ClientError
 
 from ops.cloud import fetch
-from ops.local import client as client_of
+from ops.local.aws import client as client_of
 
 T = TypeVar("T")
 REGION = "ap-southeast-1"

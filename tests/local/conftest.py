@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.local import Emulator, free_port
+from ops.local.emulator import Emulator, free_port
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,9 @@ from infra.reported import message
 from infra.settings import ENVIRONMENTS, load
 from ops.cloud import Cloud, fetch
 from ops.console import ROOT, out
-from ops.local import Emulator, free_port, mails, open_links, prepare_account, terraform_in
+from ops.local.aws import mails, open_links, prepare_account
+from ops.local.emulator import Emulator, free_port
+from ops.local.stack import terraform_in
 from tests.conftest import synthesize
 
 _EXPORTS = "no flow here exports (tests/local/test_dynamodb_rules.py)"

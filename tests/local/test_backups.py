@@ -11,8 +11,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from handlers.backups import stored
-from ops import backups
-from ops.cloud import fetch
+from ops.backups import command
+from ops.cloud import Cloud, fetch
+from ops.exits import Exit
 from tests.conftest import Local
 from tests.local.aws import mails, scheduled_in_a_moment, table, wait_for
 
@@ -21,8 +22,8 @@ Ops = Callable[..., Result]
 
 @pytest.fixture
 def ops(local: Local, monkeypatch: pytest.MonkeyPatch) -> Ops:
-    monkeypatch.setattr(backups.Cloud, "of", lambda _: local.cloud)
-    return lambda *arguments: CliRunner().invoke(backups.app, list(arguments))
+    monkeypatch.setattr(Cloud, "of", lambda _: local.cloud)
+    return lambda *arguments: CliRunner().invoke(command.app, list(arguments))
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def test_a_damaged_backup_is_named_and_the_exit_code_says_so(local: Local, ops: 
     begin = whole.index(b"[\n") + 2
     s3.put_object(Bucket=bucket, Key=made["key"], Body=whole[:begin] + b"?" + whole[begin + 1 :])
     ended = ops("verify", made["key"])
-    assert ended.exit_code == 1
+    assert ended.exit_code == Exit.FINDINGS
     assert f"item 1 (bytes {begin:,} to" in ended.stderr
     assert "Traceback" not in ended.output
 
@@ -85,7 +86,7 @@ def test_a_corrupted_backup_fails_the_drill_and_a_good_one_brings_the_table_back
     s3.put_object(Bucket=bucket, Key=damaged, Body=whole.replace(b"OPS-1", b"OPS-2"))
     assert "is damaged: every line can be read, but their SHA-256" in ops("verify", damaged).stderr
     failed = ops("drill")
-    assert failed.exit_code == 1
+    assert failed.exit_code == Exit.FINDINGS
     assert damaged in failed.stderr
     [mail] = mails(local, f"Drill Failed: {damaged}")
     assert "Corrupted" in mail["BodyText"]
@@ -98,9 +99,9 @@ def test_a_corrupted_backup_fails_the_drill_and_a_good_one_brings_the_table_back
 
     for studentid in before:
         cloud.client("dynamodb").delete_item(TableName="studentData", Key={"studentid": {"S": studentid}})
-    assert ops("diff", good).exit_code == 1
+    assert ops("diff", good).exit_code == Exit.FINDINGS
     unconfirmed = ops("restore", good, "--into", "studentData", "--confirm", "other")
-    assert unconfirmed.exit_code == 1
+    assert unconfirmed.exit_code == Exit.REFUSED
     assert table(cloud) == {}
     restored = ops("restore", good, "--into", "studentData", "--confirm", "studentData", "--json")
     assert json.loads(restored.stdout)["written"] == len(before)

@@ -20,7 +20,7 @@ from botocore.exceptions import ClientError
 
 from handlers.backups import document, export, history, restore, scan, stored, table, wire
 from infra.settings import ENVIRONMENTS, load
-from ops import local
+from ops.local import aws
 from tests.conftest import Stacks
 from tests.unit.aws import REGION
 
@@ -37,7 +37,7 @@ def name() -> str:
 @pytest.fixture
 def clients(bare_port: int, name: str) -> dict[str, Any]:
     """Clients of the root user, with a table that has recovery, and a bucket."""
-    made = {service: local.client(service, bare_port, REGION) for service in ("dynamodb", "s3", "iam", "sts", "sqs")}
+    made = {service: aws.client(service, bare_port, REGION) for service in ("dynamodb", "s3", "iam", "sts", "sqs")}
     made["dynamodb"].create_table(
         TableName=name,
         BillingMode="PAY_PER_REQUEST",
@@ -295,7 +295,7 @@ def test_a_restore_is_compared_with_what_it_just_wrote(
 ) -> None:
     """An eventually consistent comparison would find an empty table."""
     now = datetime.now(UTC)
-    dynamodb = wire.client(**local.options(bare_port, REGION))
+    dynamodb = wire.client(**aws.options(bare_port, REGION))
     items = [b'{"id":{"S":"SV%03d"}}' % number for number in range(30)]
     definition = table.describe(dynamodb, name).definition
     chunks = document.Writer().chunks(definition, now, [scan.Page(items, 1.0)], lambda: now)

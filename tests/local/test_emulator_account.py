@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from ops.local import open_links
+from ops.local.aws import open_links
 from tests.local.bare import ACCOUNT, REGION, Clients, a_bucket, a_function, a_name, a_user, ask, of_role, refused
 
 

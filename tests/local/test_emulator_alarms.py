@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from ops import local
-from ops.local import Emulator, free_port
+from ops.local import aws
+from ops.local.emulator import Emulator, free_port
 from tests.local.aws import wait_for
 
 REGION = "ap-southeast-1"
@@ -25,8 +25,8 @@ class Bench:
 
     def __init__(self, port: int) -> None:
         self.port = port
-        self.cloudwatch = local.client("cloudwatch", port, REGION)
-        self.sns, self.sqs = (local.client(name, port, REGION) for name in ("sns", "sqs"))
+        self.cloudwatch = aws.client("cloudwatch", port, REGION)
+        self.sns, self.sqs = (aws.client(name, port, REGION) for name in ("sns", "sqs"))
 
     def topic(self, name: str, allowed: bool = True) -> tuple[str, str]:
         topic = self.sns.create_topic(Name=name)["TopicArn"]

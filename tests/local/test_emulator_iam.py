@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from ops.local import open_links
+from ops.local.aws import open_links
 from tests.local.bare import (
     ACCOUNT,
     REGION,

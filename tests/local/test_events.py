@@ -16,10 +16,11 @@ from typer.testing import CliRunner, Result
 
 from handlers import events
 from handlers.bus import Bus
-from ops import backups
-from ops import events as command
-from ops import local as emulated
+from ops.backups.function import make_drill
 from ops.cloud import Cloud, fetch
+from ops.events import bus_log, command
+from ops.exits import Exit
+from ops.local import aws as emulated
 from tests.conftest import Local
 from tests.local.aws import mails, wait_for
 
@@ -36,7 +37,7 @@ def ops(local: Local, monkeypatch: pytest.MonkeyPatch) -> Ops:
 def on_the_bus(cloud: Cloud, kind: type[events.Event], **detail: Any) -> list[dict[str, Any]]:
     return [
         event
-        for event in command.read(cloud, datetime.now(UTC) - timedelta(hours=1))
+        for event in bus_log.read(cloud, datetime.now(UTC) - timedelta(hours=1))
         if event["detail-type"] == kind.DETAIL_TYPE and detail.items() <= event["detail"].items()
     ]
 
@@ -51,12 +52,12 @@ def test_whatever_the_system_puts_on_the_bus_is_in_the_catalogue(local: Local, o
     ).json()
     assert "warning" not in saved
     backup = fetch(f"{cloud.site_url}/backup", method="POST").json()
-    drill = backups.make_drill(cloud)
+    drill = make_drill(cloud)
     wait_for(lambda: on_the_bus(cloud, events.StudentSaved, studentid="EV-1"))
     [completed] = wait_for(lambda: on_the_bus(cloud, events.BackupCompleted, key=backup["key"]))
     assert completed["detail"]["items"] == backup["items"]
     wait_for(lambda: on_the_bus(cloud, events.DrillPassed, key=drill["key"]))
-    for event in command.read(cloud, datetime.now(UTC) - timedelta(hours=1)):
+    for event in bus_log.read(cloud, datetime.now(UTC) - timedelta(hours=1)):
         if event["source"].startswith("rollbook."):
             events.parse(event["source"], event["detail-type"], event["detail"])
 
@@ -67,7 +68,7 @@ def test_a_file_is_checked_and_put_on_the_bus_and_shown(ops: Ops, local: Local, 
     event = {"source": "rollbook.students", "detail-type": "student saved", "detail": detail}
     path.write_text(json.dumps([event, event | {"detail": detail | {"created": "yes"}}]))
     refused = ops("put", str(path))
-    assert refused.exit_code == 1
+    assert refused.exit_code == Exit.REFUSED
     assert "event 2: the detail of 'student saved' is wrong: Expected `bool`, got `str`" in " ".join(
         refused.stderr.split()
     )

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from ops import students
+from ops import csv_import
 from ops.cloud import Answer, Cloud, fetch
 from tests.conftest import Local
 from tests.local.aws import keys, mails, scheduled_in_a_moment, table, wait_for
@@ -239,8 +239,8 @@ def test_a_csv_file_goes_in_through_the_api_and_its_backup_is_equal_to_the_table
         write_csv(path)
     defaults = {"name": "Student {row}", "class": "{school}", "birthdate": "2008-01-31"}
     defaults["email"] = "student{row}@students.example"
-    rows = list(students.read_rows(path, id_template="GP-{row:04}", defaults=defaults))
-    outcomes = list(students.Importer(cloud.api_url, cloud.api_key()).send(rows))
+    rows = list(csv_import.read_rows(path, id_template="GP-{row:04}", defaults=defaults))
+    outcomes = list(csv_import.Importer(cloud.api_url, cloud.api_key()).send(rows))
     assert [outcome.reason for outcome in outcomes if outcome.what == "rejected"] == []
     with scheduled_in_a_moment(cloud) as firing:
         [key] = wait_for(lambda: firing.keys(cloud))

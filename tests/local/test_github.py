@@ -14,7 +14,8 @@ from botocore.exceptions import ClientError
 
 from infra.settings import State
 from infra.settings.github import GitHub
-from ops import local as emulated
+from ops.local import aws as emulated
+from ops.local.stack import terraform_in
 from ops.terraform import Terraform
 from tests.conftest import Local, synthesize_settings
 
@@ -36,7 +37,7 @@ def roles(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Iterator[di
     document = json.loads((stack / "cdk.tf.json").read_text())
     document["terraform"]["backend"] = {"local": {"path": "here.tfstate"}}
     (stack / "cdk.tf.json").write_text(json.dumps(document))
-    terraform = emulated.terraform_in(stack, local.port)
+    terraform = terraform_in(stack, local.port)
     terraform.init()
     terraform.apply()
     yield {name.removesuffix("_role_arn"): arn for name, arn in terraform.outputs().items()}
@@ -123,7 +124,7 @@ def in_workflow(local: Local, folder: Path, role: str, subject: str) -> tuple[Te
             "token": found["SessionToken"],
         }
     path.write_text(json.dumps(stack))
-    terraform = emulated.terraform_in(folder, local.port)
+    terraform = terraform_in(folder, local.port)
     terraform.init()
     return terraform, path
 

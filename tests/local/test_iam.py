@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from ops import local as emulated
+from ops.local import aws as emulated
 from tests.conftest import Local
 
 ACCOUNT = "000000000000"

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from ops import adopt, environment, plan
-from ops import local as emulated
+from ops import adopt, environment, plan, synth
 from ops.__main__ import app
 from tests.conftest import Local
 from tests.synth.test_addresses import addresses
@@ -28,8 +27,8 @@ def test_all_of_a_stack_is_found_again(local: Local, stack: Path, monkeypatch: p
     for module in (adopt, plan):
         monkeypatch.setattr(module, "stack_of", lambda _: stack)
     monkeypatch.setattr(environment, "_port", lambda: local.port)
-    monkeypatch.setattr(emulated, "synthesize", lambda: None)
-    found = CliRunner().invoke(app, ["adopt", "local", "--json"])
+    monkeypatch.setattr(synth, "synthesize", lambda: None)
+    found = CliRunner().invoke(app, ["adopt", "--env", "local", "--json"])
     document = json.loads(found.stdout)
     everything = set(addresses(json.loads((stack / "cdk.tf.json").read_text())))
     anew = {address for address in everything if address.startswith("aws_api_gateway_deployment.")}

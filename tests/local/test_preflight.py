@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,14 +13,14 @@ from typing import Any
 import boto3
 import pytest
 from botocore.stub import Stubber
-from rich.console import Console
 from typer.testing import CliRunner
 
 from infra.settings import ENVIRONMENTS, Settings, State, load
-from ops import environment, state
-from ops import local as emulated
+from ops import environment, state, synth
 from ops import plan as plans
 from ops.__main__ import app
+from ops.exits import Exit
+from ops.local import aws as emulated
 from ops.preflight import command, record
 from ops.preflight.account import Account
 from ops.preflight.point import Point
@@ -373,23 +373,21 @@ def test_what_may_not_be_read_is_unknown_and_not_good(account: Account, bare_por
 def ours(account: Account, stacks: Stacks, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Account:
     """The account as the commands find it."""
     monkeypatch.setattr(environment, "client", lambda _, service, region: account.client(service, region))
-    monkeypatch.setattr(command.local, "synthesize", lambda: None)
+    monkeypatch.setattr(synth, "synthesize", lambda: None)
     monkeypatch.setattr(environment, "stack_of", lambda settings: stacks.path(settings.name))
     monkeypatch.setattr(command, "is_applied", lambda _: False)
     monkeypatch.setattr(record, "folder", lambda: tmp_path / "preflight")
     return account
 
 
-def test_the_command_keeps_its_last_run_and_a_plan_says_what_that_was(
-    ours: Account, monkeypatch: pytest.MonkeyPatch
+def test_the_command_keeps_its_last_run_and_a_plan_warns_about_it(
+    ours: Account, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def said_by_plan() -> str:
-        written = io.StringIO()
-        monkeypatch.setattr(plans, "err", Console(file=written, width=300))
-        plans._say_of_preflight(ours.settings)
-        return written.getvalue()
+        plans._note_preflight(ours.settings)
+        return capsys.readouterr().err
 
-    assert "no preflight was made of local on this machine" in said_by_plan()
+    assert "local had no preflight on this machine" in said_by_plan()
     done = CliRunner().invoke(app, ["preflight", "--json"])
     run = json.loads(done.stdout)
     assert (done.exit_code, run["isGood"], run["account"]) == (0, True, ours.id)
@@ -398,25 +396,28 @@ def test_the_command_keeps_its_last_run_and_a_plan_says_what_that_was(
 
     ours.aws("backup").update_region_settings(ResourceTypeManagementPreference={"DynamoDB": False})
     done = CliRunner().invoke(app, ["preflight", "--json"])
-    assert done.exit_code == command.NOT_GOOD
+    assert done.exit_code == Exit.FINDINGS
     assert [each["name"] for each in json.loads(done.stdout)["points"] if each["state"] == "look"] == ["Backup opt-in"]
     assert "found something to look at" in said_by_plan()
     record.keep(json.loads(done.stdout) | {"account": "999999999999"})
-    assert "was of the account 999999999999" in said_by_plan()
+    assert "was in the account 999999999999" in said_by_plan()
 
 
-def test_the_table_is_readable_at_80_columns(ours: Account, monkeypatch: pytest.MonkeyPatch) -> None:
-    written = io.StringIO()
-    monkeypatch.setattr(command, "out", Console(file=written, width=80))
+def test_no_text_is_cut_at_80_columns(
+    ours: Account, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
     ours.aws("backup").update_region_settings(ResourceTypeManagementPreference={"DynamoDB": False})
-    command.show(command.of(ours.settings))
-    lines = written.getvalue().splitlines()
-    assert max(map(len, lines)) <= 80
-    assert "…" not in written.getvalue().replace(" … ", "").replace("…  ", ""), "no text is cut off"
-    whole = " ".join(" ".join(lines).split())
+    run = command.of(ours.settings)
+    capsys.readouterr()
+    command.show(run)
+    whole = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    assert all(point["found"] in whole and point["remedy"] in whole for point in run["points"])
     assert "→ aws backup update-region-settings --region ap-southeast-1" in whole
-    assert "rules of [vault] copy or go cold" in whole, "the name of a settings' table is no markup"
-    assert "1 to look at in account" in whole
+    assert "rules of [vault] need them" in whole, "the name of a table of settings is not markup"
+    assert "1 points to look at in account" in whole
 
 
 def test_without_credentials_nothing_is_said_but_that(ours: Account, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -427,14 +428,14 @@ def test_without_credentials_nothing_is_said_but_that(ours: Account, monkeypatch
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     done = CliRunner().invoke(app, ["preflight"])
     assert done.exit_code == 1
-    assert "AWS takes no credentials from here" in done.stderr
+    assert "AWS accepts no credentials" in done.stderr
 
 
 def test_on_the_applied_local_stack_every_point_is_ok(
     local: Local, stacks: Stacks, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(environment, "client", lambda _, service, region: emulated.client(service, local.port, region))
-    monkeypatch.setattr(command.local, "synthesize", lambda: None)
+    monkeypatch.setattr(synth, "synthesize", lambda: None)
     monkeypatch.setattr(environment, "stack_of", lambda settings: stacks.path(settings.name))
     monkeypatch.setattr(state, "ROOT", local.folder)
     monkeypatch.setattr(record, "folder", lambda: tmp_path)

@@ -13,22 +13,26 @@ from pathlib import Path
 
 import pytest
 
-from ops import local
 from ops.cloud import fetch
-from ops.console import ROOT, OperatorError
-from ops.local import Emulator
+from ops.console import ROOT
+from ops.exits import Exit
+from ops.failures import OperatorError
+from ops.local import aws
+from ops.local import emulator as emulated
+from ops.local.emulator import Emulator
 
 INTERRUPTED = """
 import signal, sys, time
 from pathlib import Path
-from ops import local
+from ops.__main__ import app
+from ops.local import emulator, stack
 signal.signal(signal.SIGINT, signal.default_int_handler)
-local.FOLDER, local.STATE = Path(sys.argv[1], "emulator"), Path(sys.argv[1], "state")
+emulator.FOLDER, stack.STATE = Path(sys.argv[1], "emulator"), Path(sys.argv[1], "state")
 def work(emulator):
     print("working", flush=True)
     time.sleep(60)
-local.raise_stack = work
-local.app(["up", "--port", sys.argv[2]])
+stack.apply = work
+app(["local", "up", "--port", sys.argv[2]])
 """
 
 
@@ -57,7 +61,7 @@ def test_a_taken_port_is_a_clear_error_and_starts_nothing(tmp_path: Path) -> Non
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(OperatorError, match=rf"port {port} is taken by another program; .* --port"):
+        with pytest.raises(OperatorError, match=rf"port {port} is in use by another program; .* --port"):
             Emulator(tmp_path, port).start()
     assert not (tmp_path / "emulator.json").exists()
 
@@ -66,7 +70,7 @@ def test_state_is_kept_between_runs_and_nothing_else_is_left(tmp_path: Path) -> 
     emulator = Emulator(tmp_path, free_port())
     emulator.start()
     try:
-        s3 = local.client("s3", emulator.port, "ap-southeast-1")
+        s3 = aws.client("s3", emulator.port, "ap-southeast-1")
         s3.create_bucket(Bucket="kept", CreateBucketConfiguration={"LocationConstraint": "ap-southeast-1"})
         s3.put_object(Bucket="kept", Key="k", Body=b"kept")
         with socket.socket() as outside:
@@ -95,8 +99,8 @@ def test_a_process_id_that_is_anothers_by_now_is_left_alone(tmp_path: Path) -> N
         other.wait()
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_ctrl_c_a_kill_and_a_closed_terminal_leave_nothing_behind(tmp_path: Path, number: int, code: int) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_ctrl_c_and_signals_end_with_1_and_leave_nothing_behind(tmp_path: Path, number: int) -> None:
     port = free_port()
     with subprocess.Popen(
         [sys.executable, "-c", INTERRUPTED, str(tmp_path), str(port)],
@@ -112,7 +116,7 @@ def test_ctrl_c_a_kill_and_a_closed_terminal_leave_nothing_behind(tmp_path: Path
         assert len(processes(tmp_path)) >= 1
         process.send_signal(number)
         process.stdout.read()
-        assert process.wait(30) == code
+        assert process.wait(30) == Exit.FAILED
     deadline = time.monotonic() + 10
     while processes(tmp_path) and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -128,11 +132,11 @@ def test_a_command_without_the_embedded_aws_says_how_to_start_it(
 
     from ops.__main__ import app
 
-    monkeypatch.setattr(local, "FOLDER", tmp_path)
+    monkeypatch.setattr(emulated, "FOLDER", tmp_path)
     for command in (["local", "mail"], ["students", "import", __file__], ["schedule", "show"]):
         ended = CliRunner().invoke(app, command)
         assert ended.exit_code == 1, ended.output
-    assert CliRunner().invoke(app, ["local", "status"]).exit_code == 3
+    assert CliRunner().invoke(app, ["local", "status"]).exit_code == Exit.FINDINGS
     assert CliRunner().invoke(app, ["local", "down"]).exit_code == 0
 
 
@@ -148,8 +152,8 @@ def test_what_a_role_may_and_a_stage_serves_is_kept_between_runs(tmp_path: Path)
     emulator = Emulator(tmp_path, free_port())
     emulator.start()
     try:
-        iam = local.client("iam", emulator.port, "ap-southeast-1")
-        gateway = local.client("apigateway", emulator.port, "ap-southeast-1")
+        iam = aws.client("iam", emulator.port, "ap-southeast-1")
+        gateway = aws.client("apigateway", emulator.port, "ap-southeast-1")
         iam.create_role(RoleName="kept", AssumeRolePolicyDocument='{"Version": "2012-10-17", "Statement": []}')
         api = gateway.create_rest_api(name="kept")["id"]
         [root] = gateway.get_resources(restApiId=api)["items"]

@@ -10,10 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from infra.reported import message
-from ops import report as command
 from ops import schedule
 from ops.__main__ import app
 from ops.cloud import Cloud, fetch
+from ops.exits import Exit
 from tests.conftest import Local, Stacks
 from tests.local.aws import mails, wait_for
 
@@ -32,7 +32,7 @@ def test_the_operator_sees_what_is_and_nothing_is_unknown(backed_up: str, tmp_pa
     assert (table["table"], table["state"], table["lastKey"]) == ("studentData", "on time", backed_up)
     assert found["unknown"] == []
     assert set(found["vault"]["nextRuns"]) == {"RuleForDailyBackups", "RuleForMonthlyBackups"}
-    assert shown.exit_code == (0 if found["isGood"] else command.NOT_GOOD)
+    assert shown.exit_code == (0 if found["isGood"] else Exit.FINDINGS)
     page = tmp_path / "report.html"
     CliRunner().invoke(app, ["report", "--days", "30", "--html", str(page)])
     assert backed_up in page.read_text()

@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from infra.emulator.lifecycle import ALL_CLASSES, VARIES, Version, plan
-from ops import local
+from ops.local import aws
 from tests.unit.aws import REGION
 from tests.unit.lifecycle_on_moto import run_lifecycle
 
@@ -29,7 +29,7 @@ At = Callable[[float], None]
 def stand_in(request: pytest.FixtureRequest) -> Iterator[tuple[Any, int | None]]:
     if request.param == "embedded":
         port = request.getfixturevalue("bare_port")
-        yield local.client("s3", port, REGION), port
+        yield aws.client("s3", port, REGION), port
         return
     with mock_aws():
         yield boto3.client("s3"), None
@@ -201,7 +201,7 @@ def test_the_newest_noncurrent_versions_stay_if_the_rule_says_how_many() -> None
 
 
 def test_the_default_minimum_size_of_a_configuration_is_kept(bare_port: int) -> None:
-    s3 = local.client("s3", bare_port, REGION)
+    s3 = aws.client("s3", bare_port, REGION)
     s3.create_bucket(Bucket="minimum", CreateBucketConfiguration={"LocationConstraint": REGION})
     for given in (VARIES, ALL_CLASSES):
         configure(s3, "minimum", {"Expiration": {"Days": 1}}, TransitionDefaultMinimumObjectSize=given)
@@ -210,12 +210,12 @@ def test_the_default_minimum_size_of_a_configuration_is_kept(bare_port: int) -> 
 
 
 def user(port: int, name: str, actions: list[str]) -> Any:
-    iam = local.client("iam", port, REGION)
+    iam = aws.client("iam", port, REGION)
     iam.create_user(UserName=name)
     allow = {"Effect": "Allow", "Action": actions, "Resource": "*"}
     iam.put_user_policy(UserName=name, PolicyName="p", PolicyDocument=json.dumps({"Statement": [allow]}))
     key = iam.create_access_key(UserName=name)["AccessKey"]
-    return local.client(
+    return aws.client(
         "s3", port, REGION, aws_access_key_id=key["AccessKeyId"], aws_secret_access_key=key["SecretAccessKey"]
     )
 
@@ -228,7 +228,7 @@ def test_an_object_with_an_acl_or_tags_needs_the_right_to_set_them(
     bare_port: int, action: str, given: dict[str, str]
 ) -> None:
     name = f"rights-{next(_names)}"
-    local.client("s3", bare_port, REGION).create_bucket(
+    aws.client("s3", bare_port, REGION).create_bucket(
         Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION}
     )
     without, with_ = user(bare_port, name, ["s3:PutObject"]), user(bare_port, f"{name}-b", ["s3:PutObject", action])
@@ -260,7 +260,7 @@ NOT_PUBLIC = [
 def test_a_public_policy_is_refused_where_public_policies_are_blocked(
     bare_port: int, statement: dict[str, Any], is_public: bool
 ) -> None:
-    s3, name = local.client("s3", bare_port, REGION), f"public-{next(_names)}"
+    s3, name = aws.client("s3", bare_port, REGION), f"public-{next(_names)}"
     s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
     s3.put_public_access_block(Bucket=name, PublicAccessBlockConfiguration={"BlockPublicPolicy": True})
     whole = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{name}/*"} | statement

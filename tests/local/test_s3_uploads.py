@@ -15,7 +15,7 @@ from moto import mock_aws
 
 from handlers.backups import upload
 from infra.emulator.multipart import MOST_PARTS, SMALLEST_PART_BYTES, Creation, Refusal, part_checksums
-from ops import local
+from ops.local import aws
 from tests.unit.aws import REGION
 from tests.unit.strict_s3 import strict_s3
 
@@ -30,7 +30,7 @@ def crc32(data: bytes) -> str:
 @pytest.fixture(params=["embedded", "moto"])
 def s3(request: pytest.FixtureRequest) -> Iterator[Any]:
     if request.param == "embedded":
-        yield local.client("s3", request.getfixturevalue("bare_port"), REGION)
+        yield aws.client("s3", request.getfixturevalue("bare_port"), REGION)
         return
     with mock_aws(), strict_s3():
         yield boto3.client("s3")

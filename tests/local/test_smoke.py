@@ -15,9 +15,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from ops import executions, smoke
 from ops.__main__ import app
+from ops.backups import overview
 from ops.cloud import Cloud
+from ops.exits import Exit
+from ops.smoke import steps
+from ops.smoke.failure import StepFailed
+from ops.smoke.run import Smoke
 from tests.conftest import Local, Stacks
 from tests.local.aws import keys, table, wait_for
 from tests.local.test_events import remove_user, user_of
@@ -64,7 +68,7 @@ def cloud(local: Local, monkeypatch: pytest.MonkeyPatch) -> Cloud:
 
 def only(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     """Try some steps alone."""
-    monkeypatch.setattr(smoke, "STEPS", tuple(step for step in smoke.STEPS if step.name in names))
+    monkeypatch.setattr(steps, "STEPS", tuple(step for step in steps.STEPS if step.name in names))
 
 
 def made(*arguments: str) -> tuple[int, dict[str, Any]]:
@@ -77,17 +81,17 @@ def test_every_step_passes_and_what_it_made_is_gone_but_for_the_backup(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Other tests may have raised alarms, which are not this test's.
-    monkeypatch.setattr(smoke, "STEPS", tuple(step for step in smoke.STEPS if step.name != "alarms"))
+    monkeypatch.setattr(steps, "STEPS", tuple(step for step in steps.STEPS if step.name != "alarms"))
     code, run = made()
     assert (code, [step for step in run["steps"] if step["state"] != "passed"]) == (0, [])
     assert run["isGood"] is True
-    assert [step["name"] for step in run["steps"]] == [step.name for step in smoke.STEPS]
+    assert [step["name"] for step in run["steps"]] == [step.name for step in steps.STEPS]
     assert f"SMOKE-{run['id']}" not in table(cloud)
     marked = [key for key in keys(cloud) if run["id"] in key]
     assert len(marked) == 1
     assert marked[0].endswith(f"-smoke-{run['id']}.json")
     assert run["left"] == [f"the backup s3://{cloud.settings.backups.bucket_name}/{marked[0]}, which stays"]
-    [row] = [row for row in executions.overview(cloud) if row["key"] == marked[0]]
+    [row] = [row for row in overview.overview(cloud) if row["key"] == marked[0]]
     assert (row["status"], row["source"]) == ("completed", "manual")
 
 
@@ -116,7 +120,7 @@ def test_the_old_log_policy_is_named(cloud: Cloud, monkeypatch: pytest.MonkeyPat
     }
     with log_policy(cloud, f"{bus}-log", {"Version": "2012-10-17", "Statement": [old]}):
         code, run = made("--patience", "5")
-    assert code == smoke.FAILED
+    assert code == Exit.FINDINGS
     [wrong] = [step for step in run["steps"] if step["state"] != "passed"]
     assert (wrong["name"], wrong["state"]) == ("event", "failed")
     assert "logs:CreateLogStream" in wrong["lookAt"]
@@ -158,7 +162,7 @@ def test_the_old_uploader_is_named(cloud: Cloud, stacks: Stacks, monkeypatch: py
     before = keys(cloud)
     with code_of(cloud, name, with_the_old_uploader(archive), archive):
         code, run = made()
-    assert code == smoke.FAILED
+    assert code == Exit.FINDINGS
     [wrong] = [step for step in run["steps"] if step["state"] != "passed"]
     assert (wrong["name"], "InvalidPart" in wrong["found"] or "InvalidRequest" in wrong["found"]) == ("upload", True)
     assert not [key for key in keys(cloud) - before if "smoke-" + run["id"] in key and key.endswith("smoke.json")]
@@ -170,7 +174,7 @@ def test_what_needs_a_step_that_failed_is_not_tried_and_the_rest_is(
     only(monkeypatch, "record", "mail", "event", "upload")
     monkeypatch.setattr(cloud, "site_url", f"{cloud.site_url}/no-such-page")
     code, run = made()
-    assert code == smoke.FAILED
+    assert code == Exit.FINDINGS
     assert {step["name"]: step["state"] for step in run["steps"]} == {
         "record": "failed",
         "mail": "not tried",
@@ -231,8 +235,8 @@ def test_an_alarm_is_told_of_unless_it_waits_for_a_first_success(cloud: Cloud) -
     )
     try:
         wait_for(lambda: all(state == "ALARM" for state in states(*names)), 90)
-        with pytest.raises(smoke.StepFailed) as raised:
-            smoke.Smoke(cloud).alarms()
+        with pytest.raises(StepFailed) as raised:
+            Smoke(cloud).alarms()
         assert names[0] in str(raised.value)
         assert names[1] not in str(raised.value)
     finally:

@@ -18,9 +18,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from infra.settings import load
-from ops import adopt, deploy, environment, plan, state
-from ops import local as emulated
+from ops import adopt, deploy, environment, plan, state, synth
 from ops.__main__ import app
+from ops.exits import Exit
+from ops.local import aws, stack
 from ops.terraform import Terraform
 from tests.conftest import Local, synthesize_settings
 from tests.local import console
@@ -48,7 +49,7 @@ class School:
         self.exceptions = folder / "exceptions.toml"
 
     def ops(self, command: str, *arguments: str) -> Result:
-        return CliRunner().invoke(app, [command, ENV, *arguments])
+        return CliRunner().invoke(app, [command, "--env", ENV, *arguments])
 
     def allow(self, rule: str, address: str, expires: date) -> None:
         with self.exceptions.open("a") as file:
@@ -57,7 +58,7 @@ class School:
 
     def terraform(self) -> Terraform:
         """Terraform in the stack, past the commands."""
-        return emulated.terraform_in(self.stack, self._port)
+        return stack.terraform_in(self.stack, self._port)
 
     @contextmanager
     def edited(self, edit: Callable[[dict[str, Any]], None]) -> Iterator[None]:
@@ -78,7 +79,7 @@ def school(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     settings = load(Path(__file__).with_name(f"{ENV}.toml"))
 
     def client(_: Any, service: str, region: str) -> Any:
-        return emulated.client(service, local.port, region, aws_access_key_id=ACCOUNT)
+        return aws.client(service, local.port, region, aws_access_key_id=ACCOUNT)
 
     folder = tmp_path_factory.mktemp("school")
     school = School(lambda service: client(None, service, console.REGION), folder, local.port)
@@ -94,7 +95,7 @@ def school(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         for module in (environment, state):
             patch.setattr(module, "client", client)
         patch.setattr(environment, "_port", lambda: local.port)
-        patch.setattr(emulated, "synthesize", lambda: None)
+        patch.setattr(synth, "synthesize", lambda: None)
         patch.setattr(plan, "EXCEPTIONS", school.exceptions)
         yield school
     shutil.rmtree(folder)
@@ -104,11 +105,11 @@ def school(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 def by_hand(school: School) -> dict[str, Any]:
     """What `python -m ops adopt` shows once the workshop was made by hand, and the table's id."""
     console.build(school.client, ACCOUNT)
-    made = CliRunner().invoke(app, ["state", "bootstrap", ENV, "--yes"])
+    made = CliRunner().invoke(app, ["state", "bootstrap", "--env", ENV, "--yes"])
     assert made.exit_code == 0, made.output
     # The guard stops it, so that nothing is applied.
     shown = school.ops("adopt", "--apply", "--yes", "--json")
-    assert shown.exit_code == plan.STOPPED, shown.output
+    assert shown.exit_code == Exit.REFUSED, shown.output
     table = school.client("dynamodb").describe_table(TableName="studentData")["Table"]
     return {**json.loads(shown.stdout), "table": table["TableId"]}
 
@@ -251,20 +252,20 @@ def test_only_what_was_reviewed_is_deployed(school: School, taken_over: dict[str
     try:
         with school.edited(_keep_logs_for(60)):
             planned = school.ops("plan", "--out", str(tmp_path))
-            assert planned.exit_code == plan.CHANGES, planned.output
+            assert planned.exit_code == Exit.FINDINGS, planned.output
             # The API key is in the state, so no plan's file is written where an artifact is made of it.
             assert list(tmp_path.rglob("plan.bin")) == []
             done = school.ops("deploy", "--reviewed", str(tmp_path))
             assert done.exit_code == 0, done.output
         # Once more, and it is neither the same state nor the same change.
         stale = school.ops("deploy", "--reviewed", str(tmp_path))
-        assert stale.exit_code == deploy.MOVED
+        assert stale.exit_code == Exit.MOVED
         assert "the state moved since" in stale.stderr
         assert "what would change now is not what was reviewed" in stale.stderr
         # Back; the guard has to be told, as logs are kept shorter by it.
         back = tmp_path / "back"
-        assert school.ops("plan", "--out", str(back)).exit_code == plan.CHANGES
-        assert school.ops("deploy", "--reviewed", str(back)).exit_code == plan.STOPPED
+        assert school.ops("plan", "--out", str(back)).exit_code == Exit.FINDINGS
+        assert school.ops("deploy", "--reviewed", str(back)).exit_code == Exit.REFUSED
         school.allow("keep-retention", "aws_cloudwatch_log_group.*", datetime.now(UTC).date())
         done = school.ops("deploy", "--reviewed", str(back))
         assert done.exit_code == 0, done.output
@@ -285,7 +286,7 @@ def test_drift_is_shown_and_the_guard_stops_a_table_from_being_deleted(
         drifted = school.ops("drift")
     finally:
         logs.put_retention_policy(logGroupName=group, retentionInDays=30)
-    assert drifted.exit_code == plan.CHANGES
+    assert drifted.exit_code == Exit.FINDINGS
     assert "retention_in_days: 30 → 1" in drifted.stdout
 
     def rename(resources: dict[str, Any]) -> None:
@@ -295,7 +296,7 @@ def test_drift_is_shown_and_the_guard_stops_a_table_from_being_deleted(
     today = datetime.now(UTC).date()
     with school.edited(rename):
         stopped = school.ops("guard")
-        assert stopped.exit_code == plan.STOPPED
+        assert stopped.exit_code == Exit.REFUSED
         assert "keep-data" in stopped.stdout
         assert "replaces" in stopped.stdout
         outcomes = []
@@ -304,4 +305,4 @@ def test_drift_is_shown_and_the_guard_stops_a_table_from_being_deleted(
             allowed = school.ops("guard")
             outcomes.append((allowed.exit_code, "its exception expired on" in " ".join(allowed.stdout.split())))
             school.exceptions.unlink()
-    assert outcomes == [(0, False), (plan.STOPPED, True)]
+    assert outcomes == [(0, False), (Exit.REFUSED, True)]

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 from ops import terraform
 from ops.__main__ import app
-from ops.adoption.finders import FINDERS, AdoptionError, Found, Place
+from ops.adoption.finders import FINDERS
+from ops.adoption.finding import AdoptionError, Found, Place
 from ops.adoption.search import Search
 from ops.plans import guard, review
 from ops.plans.changes import Action, parse
@@ -47,7 +48,7 @@ def test_an_import_is_adopted_as_it_is_or_changed() -> None:
             change("aws_sqs_queue.managed", ["no-op"], same, same),
         )
     )
-    assert [(each.address, each.action, each.adopted_from) for each in found.changes] == [
+    assert [(each.address, each.action, each.resource.adopted_from) for each in found.changes] == [
         ("aws_sqs_queue.changed", Action.CHANGE, "url-2"),
         ("aws_sqs_queue.as_it_is", Action.ADOPT, "url-1"),
         ("aws_sqs_queue.off", Action.ADOPT, "u"),
@@ -109,11 +110,11 @@ def test_a_search_follows_references_and_regions() -> None:
 
 
 def test_what_cannot_be_searched_for_is_refused() -> None:
-    with pytest.raises(AdoptionError, match="nothing tells how aws_thing are found"):
+    with pytest.raises(AdoptionError, match="there is no finder for aws_thing"):
         Search({"provider": {"aws": []}, "resource": {"aws_thing": {"t": {}}}}, ACCOUNT, boto3.client)
     with pytest.raises(AdoptionError, match=r"the stack has no aws_sqs_queue\.other"):
         Search(STACK, ACCOUNT, boto3.client, {"aws_sqs_queue.other": "url"})
-    said = CliRunner().invoke(app, ["adopt", "workshop", "--id", "aws_sqs_queue.q"])
+    said = CliRunner().invoke(app, ["adopt", "--env", "workshop", "--id", "aws_sqs_queue.q"])
     assert said.exit_code == 1
     assert "write ADDRESS=ID" in said.stderr
 
@@ -152,7 +153,7 @@ def test_what_may_not_be_looked_at_ends_the_search_with_its_address(monkeypatch:
 
     monkeypatch.setattr(queues, "get_queue_url", refuse)
     search = Search(STACK, ACCOUNT, lambda *_: queues)
-    with pytest.raises(AdoptionError, match=r"aws_sqs_queue\.here: it cannot be looked for: .*AccessDenied"):
+    with pytest.raises(AdoptionError, match=r"aws_sqs_queue\.here: it cannot be searched: .*AccessDenied"):
         search.find("aws_sqs_queue_policy.here")
 
 
@@ -170,9 +171,9 @@ def test_a_review_knows_its_plan_and_its_state() -> None:
     assert review.loads(made.dumps()) == made
     assert made.differences(reviewed(second, quiet, first)) == []
     other = change("aws_sqs_queue.a", ["update"], {"x": 1}, {"x": 3})
-    assert made.differences(reviewed(other, second)) == ["what would change now is not what was reviewed"]
-    assert made.differences(reviewed(first, second, serial=4)) == ["the state moved since, from serial 3 to 4"]
-    with pytest.raises(review.ReviewError, match="no review"):
+    assert made.differences(reviewed(other, second)) == ["the plan differs from the reviewed one"]
+    assert made.differences(reviewed(first, second, serial=4)) == ["the state moved from serial 3 to 4"]
+    with pytest.raises(review.ReviewError, match="not a review"):
         review.loads('{"digest": "1"}')
 
 
@@ -192,19 +193,19 @@ def test_a_review_knows_its_plan_and_its_state() -> None:
 )
 def test_a_review_covers_what_an_apply_does_beside_its_changes(more: dict[str, Any]) -> None:
     first = change("aws_sqs_queue.a", ["update"], {"x": 1}, {"x": 2})
-    assert reviewed(first).differences(reviewed(first, **more)) == ["what would change now is not what was reviewed"]
+    assert reviewed(first).differences(reviewed(first, **more)) == ["the plan differs from the reviewed one"]
 
 
 def test_a_review_covers_an_import_that_changes_nothing() -> None:
     quiet = change("aws_sqs_queue.c", ["no-op"], {"x": 1}, {"x": 1})
     other = {**quiet, "change": {**quiet["change"], "importing": {"id": "another"}}}
-    assert reviewed(quiet).differences(reviewed(other)) == ["what would change now is not what was reviewed"]
+    assert reviewed(quiet).differences(reviewed(other)) == ["the plan differs from the reviewed one"]
 
 
 def test_a_review_covers_a_move_that_changes_nothing_else() -> None:
     quiet = change("aws_sqs_queue.c", ["no-op"], {"x": 1}, {"x": 1})
     moved = quiet | {"previous_address": "aws_sqs_queue.b"}
-    assert reviewed(quiet).differences(reviewed(moved)) == ["what would change now is not what was reviewed"]
+    assert reviewed(quiet).differences(reviewed(moved)) == ["the plan differs from the reviewed one"]
 
 
 def test_of_a_provider_that_crashed_only_the_place_is_told() -> None:
@@ -213,7 +214,7 @@ def test_of_a_provider_that_crashed_only_the_place_is_told() -> None:
         "github.com/x.f()\n\tgithub.com/hashicorp/terraform-provider-aws/internal/service/s3/b.go:16 +0x1\n"
         "Error: Request cancelled\n"
     )
-    assert terraform._reason(said) == "the provider itself crashed: nil pointer, in internal/service/s3/b.go:16"
+    assert terraform._reason(said) == "the provider crashed: nil pointer, in internal/service/s3/b.go:16"
     assert terraform._reason("Error: no\n") == "Error: no"
 
 

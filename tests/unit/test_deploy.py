@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from ops import deploy, environment, local, plan
+from ops import deploy, environment, plan, synth
 from ops.__main__ import app
+from ops.exits import Exit
 from ops.terraform import Terraform
 
 
@@ -35,12 +36,12 @@ def write_stack(folder: Path, command: str) -> Path:
 def honest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The stack that the commands see, and its review in `review`."""
     stack = write_stack(tmp_path / "honest", f"touch {tmp_path / 'honest.ran'}")
-    monkeypatch.setattr(local, "synthesize", lambda: None)
+    monkeypatch.setattr(synth, "synthesize", lambda: None)
     monkeypatch.setattr(environment, "terraform_of", lambda _, folder: Terraform(folder))
     for module in (deploy, plan):
         monkeypatch.setattr(module, "stack_of", lambda _: stack)
-    planned = CliRunner().invoke(app, ["plan", "workshop", "--out", str(tmp_path / "review")])
-    assert planned.exit_code == plan.CHANGES, planned.output
+    planned = CliRunner().invoke(app, ["plan", "--env", "workshop", "--out", str(tmp_path / "review")])
+    assert planned.exit_code == Exit.FINDINGS, planned.output
     return stack
 
 
@@ -49,7 +50,7 @@ def test_a_foreign_plan_beside_an_honest_review_is_not_applied(honest: Path, tmp
     foreign.init()
     foreign.plan_json(tmp_path / "review" / "plan.bin")
 
-    done = CliRunner().invoke(app, ["deploy", "workshop", "--reviewed", str(tmp_path / "review")])
+    done = CliRunner().invoke(app, ["deploy", "--env", "workshop", "--reviewed", str(tmp_path / "review")])
 
     assert done.exit_code == 0, done.output
     assert not (tmp_path / "foreign.ran").exists(), "the foreign plan was applied"
@@ -58,7 +59,7 @@ def test_a_foreign_plan_beside_an_honest_review_is_not_applied(honest: Path, tmp
 
 def test_no_plan_file_is_left_for_others_to_read_or_replace(honest: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "review").iterdir()) == ["plan.json", "review.json", "summary.md"]
-    done = CliRunner().invoke(app, ["deploy", "workshop", "--reviewed", str(tmp_path / "review")])
+    done = CliRunner().invoke(app, ["deploy", "--env", "workshop", "--reviewed", str(tmp_path / "review")])
     assert done.exit_code == 0, done.output
     assert list(tmp_path.rglob("plan.bin")) == []
 
@@ -67,9 +68,9 @@ def test_a_changed_stack_is_refused_and_nothing_is_done(honest: Path, tmp_path: 
     document = json.loads((honest / "cdk.tf.json").read_text())
     document["resource"]["terraform_data"]["resource"]["input"] = "another"
     (honest / "cdk.tf.json").write_text(json.dumps(document))
-    done = CliRunner().invoke(app, ["deploy", "workshop", "--reviewed", str(tmp_path / "review")])
-    assert done.exit_code == deploy.MOVED
-    assert "what would change now is not what was reviewed" in done.stderr
+    done = CliRunner().invoke(app, ["deploy", "--env", "workshop", "--reviewed", str(tmp_path / "review")])
+    assert done.exit_code == Exit.MOVED
+    assert "the plan differs from the reviewed one" in done.stderr
     assert not (tmp_path / "honest.ran").exists()
 
 
@@ -80,19 +81,21 @@ def test_what_a_plan_does_not_know_yet_is_reviewed_too(honest: Path, tmp_path: P
     resources = document["resource"]["terraform_data"]
     resources["policy"] = {"input": "allow reading ${terraform_data.resource.id}", "//": resources["resource"]["//"]}
     path.write_text(json.dumps(document))
-    planned = CliRunner().invoke(app, ["plan", "workshop", "--out", str(tmp_path / "review")])
-    assert planned.exit_code == plan.CHANGES, planned.output
+    planned = CliRunner().invoke(app, ["plan", "--env", "workshop", "--out", str(tmp_path / "review")])
+    assert planned.exit_code == Exit.FINDINGS, planned.output
     path.write_text(path.read_text().replace("allow reading", "allow everything on"))
-    done = CliRunner().invoke(app, ["deploy", "workshop", "--reviewed", str(tmp_path / "review")])
-    assert done.exit_code == deploy.MOVED, done.output
+    done = CliRunner().invoke(app, ["deploy", "--env", "workshop", "--reviewed", str(tmp_path / "review")])
+    assert done.exit_code == Exit.MOVED, done.output
     assert not (tmp_path / "honest.ran").exists()
 
 
 def test_a_recorded_plan_leaves_no_review_of_another(honest: Path, tmp_path: Path) -> None:
     review = tmp_path / "review"
     (tmp_path / "benign.json").write_bytes((review / "plan.json").read_bytes())
-    shown = CliRunner().invoke(app, ["plan", "workshop", "--plan", str(tmp_path / "benign.json"), "--out", str(review)])
-    assert shown.exit_code == plan.CHANGES, shown.output
+    shown = CliRunner().invoke(
+        app, ["plan", "--env", "workshop", "--plan", str(tmp_path / "benign.json"), "--out", str(review)]
+    )
+    assert shown.exit_code == Exit.FINDINGS, shown.output
     assert not (review / "review.json").exists()
     assert (review / "plan.json").stat().st_mode & 0o077 == 0, "it holds the state's secrets"
 
@@ -100,7 +103,7 @@ def test_a_recorded_plan_leaves_no_review_of_another(honest: Path, tmp_path: Pat
 @pytest.mark.parametrize("text", [b"\xff\xfe", b"[" * 200_000, b'{"digest": 1}'], ids=["no UTF-8", "deep", "a number"])
 def test_a_review_that_is_none_is_one_message(honest: Path, tmp_path: Path, text: bytes) -> None:
     (tmp_path / "review" / "review.json").write_bytes(text)
-    done = CliRunner().invoke(app, ["deploy", "workshop", "--reviewed", str(tmp_path / "review")])
+    done = CliRunner().invoke(app, ["deploy", "--env", "workshop", "--reviewed", str(tmp_path / "review")])
     assert done.exit_code == 1
     assert "review.json" in done.stderr
     assert "Traceback" not in done.output

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from infra import prices
 from ops import plan as command
 from ops.__main__ import app
+from ops.exits import Exit
 from ops.plans import guard, summary
 from ops.plans.changes import Action, Plan, PlanError, drift_of, parse
 from ops.plans.words import zip_changes
@@ -58,7 +59,7 @@ def test_a_plan_that_failed_is_refused() -> None:
 
 @pytest.mark.parametrize("raw", ["", "[]", "{}", '{"resource_changes": 5}'])
 def test_what_is_no_plan_is_refused(raw: str) -> None:
-    with pytest.raises(PlanError, match="this is no plan"):
+    with pytest.raises(PlanError, match="this is not a plan"):
         parse(raw)
 
 
@@ -84,7 +85,7 @@ def test_a_comment_is_folded_and_no_destroy_is_dropped() -> None:
     text = summary.markdown(whole, context(whole))
     assert len(text) <= summary.LONGEST
     assert all(change.address in text for change in destroyed.changes)
-    assert "Folded to fit a comment" in text
+    assert "Shortened to fit a comment" in text
     assert "2,000" in text
 
 
@@ -185,7 +186,7 @@ def test_what_does_no_harm_passes(plan: Plan) -> None:
 
 def test_a_buckets_refusals_stay() -> None:
     [finding] = guard.check(changed("b", "aws_s3_bucket_policy", policy=(policy(TLS), policy(READ))), [], TODAY)
-    assert finding.what == "takes the refusal TlsOnly out of the bucket's policy"
+    assert finding.what == "removes the Deny statement TlsOnly from the bucket policy"
 
 
 @pytest.mark.parametrize(
@@ -219,20 +220,20 @@ def test_the_commands_end_with_codes_that_mean_something(tmp_path: Path, monkeyp
     def plan_of(name: str) -> str:
         return str(FOLDER / f"{name}.json")
 
-    assert run("plan", "local", "--plan", plan_of("no-change")).exit_code == 0
-    shown = run("plan", "local", "--plan", plan_of("replace"))
-    assert shown.exit_code == command.CHANGES
+    assert run("plan", "--env", "local", "--plan", plan_of("no-change")).exit_code == 0
+    shown = run("plan", "--env", "local", "--plan", plan_of("replace"))
+    assert shown.exit_code == Exit.FINDINGS
     assert "CANNOT be undone" in shown.stdout
-    assert run("plan", "local", "--plan", plan_of("failing")).exit_code == 1
-    assert run("plan", "local", "--plan", "no-such.json").exit_code == 1
-    assert run("plan", "nowhere", "--plan", plan_of("add")).exit_code == 1
-    written = run("plan", "local", "--plan", plan_of("add"), "--out", str(tmp_path / "out"), "--json")
+    assert run("plan", "--env", "local", "--plan", plan_of("failing")).exit_code == 1
+    assert run("plan", "--env", "local", "--plan", "no-such.json").exit_code == 1
+    assert run("plan", "--env", "nowhere", "--plan", plan_of("add")).exit_code == 1
+    written = run("plan", "--env", "local", "--plan", plan_of("add"), "--out", str(tmp_path / "out"), "--json")
     assert json.loads(written.stdout)["counts"]["add"] > 0
     assert (tmp_path / "out" / "summary.md").read_text().startswith("## Plan of `local`")
 
-    assert run("guard", "local", "--plan", plan_of("add")).exit_code == 0
-    stopped = run("guard", "local", "--plan", plan_of("replace"))
-    assert stopped.exit_code == command.STOPPED
+    assert run("guard", "--env", "local", "--plan", plan_of("add")).exit_code == 0
+    stopped = run("guard", "--env", "local", "--plan", plan_of("replace"))
+    assert stopped.exit_code == Exit.REFUSED
     assert "keep-data aws_dynamodb_table." in stopped.stdout
     exemptions = [
         f'[[exception]]\nrule = "{rule}"\naddress = "*"\nreason = "a test that is over"\napproved_by = "An"\n'
@@ -240,7 +241,7 @@ def test_the_commands_end_with_codes_that_mean_something(tmp_path: Path, monkeyp
         for rule in guard.RULES
     ]
     exceptions.write_text("".join(exemptions))
-    allowed = run("guard", "local", "--plan", plan_of("replace"))
+    allowed = run("guard", "--env", "local", "--plan", plan_of("replace"))
     assert allowed.exit_code == 0, allowed.output
     assert "allowed until" in " ".join(allowed.stdout.split())
 

@@ -25,7 +25,7 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def bootstrap() -> Any:
-    return CliRunner().invoke(state.app, ["bootstrap", "workshop", "--yes"])
+    return CliRunner().invoke(state.app, ["bootstrap", "--env", "workshop", "--yes"])
 
 
 def test_a_bucket_of_another_account_is_refused(settings: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,7 +40,7 @@ def test_a_bucket_of_another_account_is_refused(settings: None, monkeypatch: pyt
     monkeypatch.setattr(boto3, "client", lambda name, **given: s3 if name == "s3" else real(name, **given))
     refused = bootstrap()
     assert refused.exit_code == 1
-    assert "is not the account 123456789012's" in " ".join(refused.stderr.split())
+    assert "belongs to another account than 123456789012" in " ".join(refused.stderr.split())
     assert not s3.list_buckets()["Buckets"]
 
 
@@ -54,7 +54,7 @@ def test_a_bucket_in_another_region_is_refused(settings: None) -> None:
 
 
 def test_an_environment_without_a_bucket_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    refused = CliRunner().invoke(state.app, ["bootstrap", "workshop"])
+    refused = CliRunner().invoke(state.app, ["bootstrap", "--env", "workshop"])
     assert refused.exit_code == 1
     assert "names no bucket; add [state]" in " ".join(refused.stderr.split())
 
@@ -62,6 +62,6 @@ def test_an_environment_without_a_bucket_is_told_so(monkeypatch: pytest.MonkeyPa
 def test_all_of_it_is_made_and_found(settings: None) -> None:
     made = bootstrap()
     assert made.exit_code == 0, made.output
-    assert "is as it has to be" in bootstrap().stdout
+    assert "is configured correctly" in bootstrap().stdout
     policy = boto3.client("s3").get_bucket_policy(Bucket="state-of-somebody")["Policy"]
     assert "aws:SecureTransport" in policy

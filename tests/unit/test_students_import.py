@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from ops import sample, students
-from ops.console import OperatorError
-from ops.students import Importer, read_rows
+from ops import csv_import, sample
+from ops.csv_import import Importer, read_rows
+from ops.failures import OperatorError
 from tests.unit.server import QuietHandler, closed_address, serving
 
 
@@ -55,7 +55,7 @@ def write(tmp_path: Path, text: str) -> Path:
     return path
 
 
-def read(path: Path, id_template: str | None = None, **defaults: str) -> list[students.Row]:
+def read(path: Path, id_template: str | None = None, **defaults: str) -> list[csv_import.Row]:
     return list(read_rows(path, id_template=id_template, defaults=defaults))
 
 
@@ -89,7 +89,7 @@ def test_a_template_takes_columns_and_the_row_and_nothing_else(tmp_path: Path, t
 
 
 def test_all_rows_go_in_and_come_back_in_order(api: Api) -> None:
-    rows = [students.Row(line, record) for line, record in enumerate(sample.students(60), start=2)]
+    rows = [csv_import.Row(line, record) for line, record in enumerate(sample.students(60), start=2)]
     outcomes = list(Importer(api.url, "key").send(rows))
     assert [outcome.row for outcome in outcomes] == rows
     assert {outcome.what for outcome in outcomes} == {"created"}
@@ -101,8 +101,8 @@ def test_all_rows_go_in_and_come_back_in_order(api: Api) -> None:
 
 def test_a_rejected_row_is_reported_with_its_line_and_reason_and_the_others_go_in(api: Api) -> None:
     api.answers["B"] = [(400, {"message": "no", "errors": {"email": "is missing", "name": "is missing"}})]
-    rows = [students.Row(2, {"studentid": "A"}), students.Row(3, {"studentid": "B"})]
-    rows += [students.Row(4, {}, "has 3 values for 2 columns"), students.Row(5, {"studentid": "C"})]
+    rows = [csv_import.Row(2, {"studentid": "A"}), csv_import.Row(3, {"studentid": "B"})]
+    rows += [csv_import.Row(4, {}, "has 3 values for 2 columns"), csv_import.Row(5, {"studentid": "C"})]
     outcomes = list(Importer(api.url, "key").send(rows))
     assert [(outcome.row.line, outcome.what, outcome.reason) for outcome in outcomes] == [
         (2, "created", ""),
@@ -115,19 +115,19 @@ def test_a_rejected_row_is_reported_with_its_line_and_reason_and_the_others_go_i
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
 def test_throttling_and_passing_faults_are_waited_out(api: Api, status: int) -> None:
     api.answers["A"] = [(status, {"message": "later"})] * 4
-    [outcome] = Importer(api.url, "key", pause=0.001).send([students.Row(2, {"studentid": "A"})])
+    [outcome] = Importer(api.url, "key", pause=0.001).send([csv_import.Row(2, {"studentid": "A"})])
     assert (outcome.what, list(api.saved)) == ("created", ["A"])
 
 
 def test_what_never_passes_is_rejected_with_the_last_answer(api: Api) -> None:
     api.answers["A"] = [(503, {"message": "The service is away."})] * 100
-    [outcome] = Importer(api.url, "key", pause=0.001).send([students.Row(2, {"studentid": "A"})])
+    [outcome] = Importer(api.url, "key", pause=0.001).send([csv_import.Row(2, {"studentid": "A"})])
     assert (outcome.what, outcome.reason) == ("rejected", "The service is away.")
 
 
 def test_an_api_that_is_not_there_rejects_and_says_so() -> None:
     importer = Importer(closed_address(), "key", pause=0.001)
-    [outcome] = importer.send([students.Row(2, {"studentid": "A"})])
+    [outcome] = importer.send([csv_import.Row(2, {"studentid": "A"})])
     assert (outcome.what, "does not answer" in outcome.reason) == ("rejected", True)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ops import terraform
-from ops.console import OperatorError
+from ops.failures import OperatorError
 from tests.unit.server import QuietHandler, closed_address, serving
 
 PROGRAM = b"#!/bin/sh\necho terraform\n"
@@ -78,7 +78,7 @@ def test_other_bytes_than_expected_are_thrown_away(releases: Releases, tmp_path:
 def test_an_archive_that_is_cut_short_is_thrown_away(releases: Releases, tmp_path: Path) -> None:
     releases.length = len(releases.body)
     releases.body = releases.body[:-20]
-    with pytest.raises(OperatorError, match=r"could not be fetched .* Install Terraform"):
+    with pytest.raises(OperatorError, match=r"cannot be downloaded .* Install Terraform"):
         terraform.fetch(tmp_path, releases=releases.url, sha256=pins())
     assert list(tmp_path.iterdir()) == []
 
@@ -86,7 +86,7 @@ def test_an_archive_that_is_cut_short_is_thrown_away(releases: Releases, tmp_pat
 def test_a_server_out_of_reach_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(OperatorError) as refused:
         terraform.fetch(tmp_path, releases=closed_address(), sha256=pins())
-    assert "could not be fetched" in str(refused.value)
+    assert "cannot be downloaded" in str(refused.value)
     assert str(refused.value).endswith("Install Terraform 1.11 or newer and run this again.")
     assert "\n" not in str(refused.value)
 

@@ -1,4 +1,4 @@
-"""What an environment's history and bucket together say of its backups."""
+"""List the backups of an environment from its history and its bucket."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from boto3.dynamodb.types import TypeDeserializer
 
 from ops.cloud import Cloud
 
+UNKNOWN = "not in the history"
 _deserialize = TypeDeserializer().deserialize
 
 
 def overview(cloud: Cloud) -> list[dict[str, Any]]:
-    """Return a row for each backup and each execution without one, newest first; None is what nobody knows."""
+    """Return a row for each backup and each execution without one, newest first; None is an unknown number."""
     backups = cloud.settings.backups
     pages = cloud.client("dynamodb").get_paginator("scan").paginate(TableName=backups.history_table_name)
     history = [_row(item) for page in pages for item in page["Items"] if "kind" in item]
@@ -22,7 +23,7 @@ def overview(cloud: Cloud) -> list[dict[str, Any]]:
         for plan in cloud.settings.backed_up_tables
         for page in listed.paginate(Bucket=backups.bucket_name, Prefix=plan.key_prefix)
         for found in page.get("Contents", [])
-        if "/AWSDynamoDB/" not in found["Key"]  # the files of an export, which has a key of its own
+        if "/AWSDynamoDB/" not in found["Key"]  # the files of an export; its summary is listed
     }
     made = [row for row in history if row["kind"] == "backup"]
     unknown = {"id": "", "kind": "backup", "source": "", "engine": ""}
@@ -31,7 +32,7 @@ def overview(cloud: Cloud) -> list[dict[str, Any]]:
         {
             **unknown,
             "key": key,
-            "status": "a smoke test's upload" if key.startswith(uploads) else "unknown to the history",
+            "status": "upload of a smoke test" if key.startswith(uploads) else UNKNOWN,
             "items": None,
             "bytes": found["Size"],
             "startedAt": f"{found['LastModified']:%Y-%m-%dT%H:%M:%SZ}",
@@ -42,7 +43,7 @@ def overview(cloud: Cloud) -> list[dict[str, Any]]:
     ]
     for row in made:
         if row["status"] == "completed" and row["key"] not in objects:
-            row["status"] = "completed, but its object is gone"
+            row["status"] = "completed, but the object is missing"
     return sorted(rows + made, key=lambda row: str(row["startedAt"]), reverse=True)
 
 

@@ -1,4 +1,4 @@
-"""`python -m ops events dead` and `redrive`: what failed three times, why, and another try."""
+"""`rollbook events dead` and `redrive`: events that failed three times, and another attempt."""
 
 from __future__ import annotations
 
@@ -10,26 +10,28 @@ from typing import Annotated, Any
 
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
-from rich.table import Table
 
+from ops import console, tables
 from ops.cloud import Cloud
-from ops.console import OperatorError, command, out
+from ops.commands import command
+from ops.exits import Exit
+from ops.failures import OperatorError, explain
+from ops.options import EnvOrLocal, Json
 
-Environment = Annotated[str, typer.Option("--env", metavar="ENV", help="Environment.")]
-# SQS hands out 10 messages at a time, and after a few empty answers there are none (SQS API reference, ReceiveMessage).
+# SQS returns up to 10 messages a call, and may return none while there are some (SQS API Reference, ReceiveMessage).
 _MESSAGES, _EMPTY_ANSWERS = 10, 3
-# So long a message that was looked at is kept from others, which then find the next ones.
+# A message that was read stays hidden so long, so that the next call returns other messages.
 _HIDDEN_SECONDS = 20
 
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """A message that a function could not deal with.
+    """A message that a function failed to process.
 
     Arguments:
-        function: by name.
-        reason: the error, as Lambda has it.
-        body: the event that the function was given.
+        function: its name.
+        reason: the error message from Lambda.
+        body: the event of the invocation.
     """
 
     id: str
@@ -40,52 +42,71 @@ class DeadLetter:
     body: str
 
 
-@command
-def dead(
-    env: Environment = "local", as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
-) -> None:
-    """List what is in the functions' dead-letter queues, with its reason; it stays there."""
+def register(app: typer.Typer) -> None:
+    """Add the commands to a group."""
+    command(
+        app,
+        "dead",
+        example="rollbook events dead --env production",
+        codes={Exit.GOOD: "the queues are empty", Exit.FINDINGS: "there are messages in the queues"},
+    )(dead)
+    command(app, "redrive", example="rollbook events redrive ID --env production")(redrive)
+
+
+def dead(env: EnvOrLocal = "local", as_json: Json = False) -> None:
+    """List the messages in the dead-letter queues.
+
+    Each is shown with its error and stays in its queue.
+    """
     found = read(Cloud.of(env))
     if as_json:
-        print(json.dumps([{"id": m.id, "function": m.function, "reason": m.reason, "body": m.body} for m in found]))
-        return
-    table = Table("Id", "Function", "Reason", "Event", box=None)
-    for message in found:
-        table.add_row(message.id, message.function, message.reason, message.body)
-    out.print(table if found else "There is nothing in the dead-letter queues.")
+        console.say_json([{"id": m.id, "function": m.function, "reason": m.reason, "body": m.body} for m in found])
+    elif found:
+        rows = [tables.Row((m.id, m.function, m.reason or "-", m.body)) for m in found]
+        tables.show(("Id", "Function", "Reason", "Event"), rows)
+    else:
+        console.done("the dead-letter queues are empty")
+    if found:
+        raise typer.Exit(Exit.FINDINGS)
 
 
-@command
 def redrive(
-    id_: Annotated[str, typer.Argument(metavar="ID", help="From `events dead`; `all` for each that there is.")],
+    id_: Annotated[str, typer.Argument(metavar="ID", help="Id from `events dead`, or `all`.")],
     body: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="JSON to hand to the function instead; - for the input.")
+        Path | None, typer.Option(metavar="FILE", help="JSON file to send instead of the event; - for stdin.")
     ] = None,
-    env: Environment = "local",
+    env: EnvOrLocal = "local",
+    as_json: Json = False,
 ) -> None:
-    """Hand a dead letter to its function again, as it is or mended; it leaves the queue when Lambda has taken it."""
+    """Send a dead letter to its function again.
+
+    It leaves the queue after Lambda accepted it.
+    """
     if body and id_ == "all":
-        raise OperatorError("--body is that of one event; name its id")
-    mended = _json(body) if body else None
+        raise OperatorError("--body replaces one event; give the id of that event")
+    replacement = _json(body) if body else None
     cloud = Cloud.of(env)
     chosen = [message for message in read(cloud) if id_ in {"all", message.id}]
     if not chosen and id_ != "all":
-        raise OperatorError(f"there is no dead letter {id_}; `python -m ops events dead --env {env}` lists them")
-    if not chosen:
-        out.print("There is nothing in the dead-letter queues.")
+        raise OperatorError(f"there is no dead letter {id_}; list them with: rollbook events dead --env {env}")
     for message in chosen:
         try:
             cloud.client("lambda").invoke(
-                FunctionName=message.function, InvocationType="Event", Payload=mended or message.body
+                FunctionName=message.function, InvocationType="Event", Payload=replacement or message.body
             )
             cloud.client("sqs").delete_message(QueueUrl=message.queue_url, ReceiptHandle=message.receipt)
         except (BotoCoreError, ClientError) as error:
-            raise OperatorError(f"{message.id} could not be handed to {message.function}: {error}") from None
-        out.print(f"[green]✓[/] {message.id} is with {message.function} again", highlight=False, soft_wrap=True)
+            raise OperatorError(f"{message.id} was not sent to {message.function}: {explain(error)}") from None
+        if not as_json:
+            console.done(f"redrove {message.id} to {message.function}")
+    if as_json:
+        console.say_json([{"id": message.id, "function": message.function} for message in chosen])
+    elif not chosen:
+        console.done("the dead-letter queues are empty")
 
 
 def read(cloud: Cloud) -> list[DeadLetter]:
-    """Return all that is in the dead-letter queues of the functions; it stays there.
+    """Return the messages in the dead-letter queues of the functions; they stay in the queues.
 
     Raises:
         OperatorError: a queue cannot be read.
@@ -105,7 +126,7 @@ def read(cloud: Cloud) -> list[DeadLetter]:
     try:
         return [letter for queue, function in functions.items() for letter in _of(cloud.client("sqs"), queue, function)]
     except (BotoCoreError, ClientError) as error:
-        raise OperatorError(f"a dead-letter queue cannot be read: {error}") from None
+        raise OperatorError(f"a dead-letter queue cannot be read: {explain(error)}") from None
 
 
 def _of(sqs: Any, queue: str, function: str) -> list[DeadLetter]:
@@ -125,7 +146,7 @@ def _of(sqs: Any, queue: str, function: str) -> list[DeadLetter]:
             reason = attributes.get("ErrorMessage", {}).get("StringValue", "")
             receipt, id_ = message["ReceiptHandle"], message["MessageId"]
             found[id_] = DeadLetter(id_, function, url, receipt, reason, message["Body"])
-    # Seen is not taken: whoever looks next finds them at once.
+    # The messages were only read, so they become visible at once.
     for letter in found.values():
         sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=letter.receipt, VisibilityTimeout=0)
     return list(found.values())

@@ -1,0 +1,1 @@
+"""`rollbook backups`: list, show, create, verify, compare and restore backups, and run a drill."""

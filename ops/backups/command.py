@@ -1,0 +1,102 @@
+"""`rollbook backups`: list, show, create and drill."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from handlers.backups import stored
+from ops import console, tables
+from ops.backups import checks, overview, restores
+from ops.backups.function import invoke, make_drill
+from ops.backups.reading import explained
+from ops.cloud import Cloud
+from ops.commands import command, group
+from ops.exits import Exit
+from ops.failures import OperatorError
+from ops.options import EnvOrLocal, Json
+
+app = group("Backups: list, show, create, verify, diff, restore, drill.")
+Key = Annotated[str, typer.Argument(help="Key of the backup, from `list` or the mail.")]
+
+
+@command(app, "list", example="rollbook backups list --env production")
+def list_(env: EnvOrLocal = "local", as_json: Json = False) -> None:
+    """List the backups, newest first, and failed executions."""
+    rows = overview.overview(Cloud.of(env))
+    if as_json:
+        console.say_json(rows)
+        return
+    if not rows:
+        console.say("There are no backups.")
+        return
+    columns = ("Key", "Status", "Source", "Engine", "Items", "Bytes")
+    tables.show(columns, [_row(row) for row in rows], numbers={"Items", "Bytes"})
+
+
+def _row(row: dict[str, Any]) -> tables.Row:
+    numbers = [f"{row[name]:,}" if row[name] is not None else "unknown" for name in ("items", "bytes")]
+    return tables.Row(
+        (row["key"] or row["id"], row["status"], row["source"] or "-", row["engine"] or "-", *numbers),
+        style="" if row["status"] == "completed" else "red",
+        notes=[row["error"]] if row["error"] else [],
+    )
+
+
+@command(app, "show", example="rollbook backups show KEY --env production")
+def show(key: Key, env: EnvOrLocal = "local", as_json: Json = False) -> None:
+    """Show the history and the header of a backup."""
+    cloud = Cloud.of(env)
+    with explained(cloud, key):
+        backup = stored.open_backup(cloud.client("s3"), cloud.settings.backups.bucket_name, key)
+        size = backup.stored_bytes()
+    rows = [row for row in overview.overview(cloud) if row["key"] == key]
+    facts = (rows[0] if rows else {"key": key, "status": overview.UNKNOWN}) | {"bytes": size}
+    facts |= {"startedAt": str(backup.started_at or facts.get("startedAt", "")), "manifest": backup.manifest or ""}
+    if as_json:
+        console.say_json(facts | {"table": backup.table})
+        return
+    tables.show_facts([(name, f"{value:,}" if isinstance(value, int) else value) for name, value in facts.items()])
+
+
+@command(app, "create", example="rollbook backups create --env production")
+def create(
+    env: EnvOrLocal = "local",
+    as_json: Json = False,
+    table: Annotated[str | None, typer.Option(metavar="TABLE", help="One of backups.tables.")] = None,
+) -> None:
+    """Make a backup now, with the environment's own function."""
+    cloud = Cloud.of(env)
+    plans = {plan.table_name: plan for plan in cloud.settings.backed_up_tables}
+    if table is not None and table not in plans:
+        raise OperatorError(f"{table} has no backups in {env}; there are: {', '.join(plans)}")
+    message = {"table": plans[table].message()} if table and table != cloud.settings.records.table_name else {}
+    with console.working("Making the backup"):
+        answer = invoke(cloud, cloud.settings.backups.function_name, message)
+    if as_json:
+        console.say_json(answer)
+    else:
+        console.done(answer["message"])
+
+
+@command(
+    app,
+    "drill",
+    example="rollbook backups drill --env production",
+    codes={Exit.FINDINGS: "the newest backup could not be restored, or differs after the restore"},
+)
+def drill(env: EnvOrLocal = "local", as_json: Json = False) -> None:
+    """Run the weekly drill now, with the environment's own function."""
+    answer = make_drill(Cloud.of(env))
+    if as_json:
+        console.say_json(answer)
+        return
+    rto, rpo = f"{answer['rtoSeconds']:,.1f} s", f"{answer['rpoSeconds'] / 3600:,.1f} h"
+    console.done(
+        f"{answer['message']}: restored {answer['items']:,} items in {rto} (RTO); the backup is {rpo} old (RPO)"
+    )
+
+
+checks.register(app)
+restores.register(app)

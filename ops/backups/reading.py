@@ -1,0 +1,38 @@
+"""Open a backup, and say in one sentence why it cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+from botocore.exceptions import ClientError
+
+from handlers.backups.verify import Corrupted
+from ops.cloud import Cloud
+from ops.failures import OperatorError, explain
+
+_ABSENT = {"404", "NoSuchKey"}
+_DENIED = {"403", "AccessDenied"}
+
+
+@contextmanager
+def explained(cloud: Cloud, key: str) -> Iterator[None]:
+    """Turn what the backup engine raises into an `OperatorError`."""
+    try:
+        yield
+    except (OperatorError, typer.Exit):
+        raise
+    except Corrupted as damage:
+        raise OperatorError(f"{key} is damaged: {damage}") from None
+    except ClientError as error:
+        code = error.response["Error"]["Code"]
+        where = f"s3://{cloud.settings.backups.bucket_name}/{key}"
+        if code in _ABSENT:
+            advice = f"list the keys with: rollbook backups list --env {cloud.settings.name}"
+            raise OperatorError(f"{where} cannot be read: there is no such object; {advice}") from None
+        if code in _DENIED:
+            raise OperatorError(f"{where} cannot be read: {explain(error)} on this bucket") from None
+        raise
+    except (RuntimeError, ValueError) as error:
+        raise OperatorError(f"{key}: {error}") from None

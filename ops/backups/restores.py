@@ -1,0 +1,193 @@
+"""`rollbook backups restore`."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+from rich.progress import Progress, TaskID
+
+from handlers.backups import restore
+from handlers.backups.history import History
+from handlers.backups.pace import Pace
+from handlers.backups.verify import Corrupted
+from handlers.backups.write import NotWritten
+from ops import console
+from ops.backups.reading import explained
+from ops.cloud import Cloud
+from ops.commands import command
+from ops.exits import Exit
+from ops.failures import OperatorError, Refused, SomethingFound
+from ops.options import EnvOrLocal, Json
+
+_EFFECTS = {
+    "all": "every item of the backup replaces the item with its key",
+    "missing": "missing items are added",
+    "differing": "items that differ are replaced, and missing items are added",
+}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to a group."""
+    command(
+        app,
+        "restore",
+        example="rollbook backups restore KEY --to studentData-restored --env production",
+        codes={
+            Exit.GOOD: "the table has every item of the backup (with --dry-run: nothing was changed)",
+            Exit.FINDINGS: "items were refused, or the table differs from the backup after the restore",
+            Exit.REFUSED: "damaged backup, unsuitable target, or not confirmed; nothing was changed",
+        },
+    )(restore_)
+
+
+def restore_(
+    key: Annotated[str, typer.Argument(help="Key of the backup, from `list` or the mail.")],
+    to: Annotated[str, typer.Option("--to", metavar="TABLE", help="Restore into a new table.")] = "",
+    into: Annotated[str, typer.Option("--into", metavar="TABLE", help="Restore into an existing table.")] = "",
+    only_missing: Annotated[bool, typer.Option(help="Write only items whose keys the table does not have.")] = False,
+    only_differing: Annotated[bool, typer.Option(help="Write only items that are missing or differ.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written; change nothing.")] = False,
+    confirm: Annotated[str, typer.Option(metavar="TABLE", help="Repeat the table of --into; then do not ask.")] = "",
+    engine: Annotated[str, typer.Option(help="write, or import: ImportTable of AWS into a new table.")] = "write",
+    parallel: Annotated[int, typer.Option(min=1, max=64, help="Number of concurrent batches of writes.")] = 8,
+    write_units: Annotated[float, typer.Option(min=0, help="Maximum write units a second; 0 for no limit.")] = 0,
+    env: EnvOrLocal = "local",
+    as_json: Json = False,
+) -> None:
+    """Restore a backup and compare the table with it.
+
+    After an interruption the same command continues.
+    """
+    if bool(to) == bool(into):
+        raise OperatorError("name the target: --to for a new table, or --into for an existing one")
+    if only_missing and only_differing:
+        raise OperatorError("--only-missing and --only-differing exclude each other; give one")
+    if engine not in {"write", "import"}:
+        raise OperatorError(f"the engine is {engine!r}; it can be write or import")
+    cloud = Cloud.of(env)
+    mode: restore.Mode = "missing" if only_missing else "differing" if only_differing else "all"
+    request = restore.Request(
+        key, to or into, is_new=bool(to), mode=mode, engine="import" if engine == "import" else "write"
+    )
+    if into and not dry_run:
+        _confirm(into, confirm, mode)
+    with console.progress() as bar:
+        steps = _Steps(bar)
+        with explained(cloud, key), _outcomes(key, steps):
+            restorer = _restorer(cloud, steps, parallel, write_units)
+            if dry_run:
+                answer = _planned(restorer.plan(request), request)
+            else:
+                row = _run(restorer, request)
+                answer = {"key": key, "table": request.table_name, "seconds": float(row["seconds"])}
+                answer |= {"items": int(row["items"]), "written": int(row["written"])}
+                answer |= {"differing": int(row["unlike"]), "extra": int(row["besides"])}
+    if as_json:
+        console.say_json(answer)
+    elif dry_run:
+        console.say(f"It would write {answer['writes']:,} of {answer['items']:,} items. Nothing was changed.")
+    else:
+        console.done(
+            f"{request.table_name} has the {answer['items']:,} items of {key}, compared one by one; wrote "
+            f"{answer['written']:,} in {answer['seconds']:g} s"
+        )
+        if answer["differing"] or answer["extra"]:
+            console.say(
+                f"Not written: {answer['differing']:,} items differ, {answer['extra']:,} exist only in the table."
+            )
+
+
+class _Steps:
+    """The progress bar of a restore, one task a step.
+
+    Arguments:
+        bar: where they are shown.
+    """
+
+    def __init__(self, bar: Progress) -> None:
+        self._bar = bar
+        self._tasks: list[TaskID] = []
+
+    @property
+    def only_read(self) -> bool:
+        """Return whether the restore has only verified the backup until now."""
+        return len(self._tasks) <= 1
+
+    def begin(self, what: str, total: int) -> None:
+        """Show the next step; a total of 0 is not known."""
+        for task in self._tasks:
+            self._bar.update(task, visible=False)
+        self._tasks.append(self._bar.add_task(what, total=total or None))
+
+    def advance(self, count: int) -> None:
+        """Count items of the present step."""
+        self._bar.advance(self._tasks[-1], count)
+
+
+@contextmanager
+def _outcomes(key: str, steps: _Steps) -> Iterator[None]:
+    """Turn the outcomes of a restore into errors with their exit codes."""
+    try:
+        yield
+    except Corrupted as damage:
+        if steps.only_read:
+            raise Refused(f"{key} is damaged, and nothing was changed: {damage}") from None
+        raise
+    except restore.RestoreRefused as error:
+        raise Refused(str(error)) from None
+    except (restore.NotEqual, NotWritten) as error:
+        raise SomethingFound(str(error)) from None
+    except restore.AtWork as error:
+        raise OperatorError(f"{error}; wait until it ends, and run this again") from None
+
+
+def _confirm(table: str, confirmed: str, mode: restore.Mode) -> None:
+    if confirmed == table:
+        return
+    if confirmed:
+        raise Refused(f"--confirm names {confirmed}, and --into names {table}; nothing was changed")
+    question = f"Into {table}: {_EFFECTS[mode]}. Type the name of the table to continue"
+    if typer.prompt(question, default="", show_default=False, err=True) != table:
+        raise Refused("not confirmed; nothing was changed")
+
+
+def _restorer(cloud: Cloud, steps: _Steps, parallel: int, write_units: float) -> restore.Restore:
+    backups = cloud.settings.backups
+    dynamodb = cloud.items()
+    return restore.Restore(
+        dynamodb=dynamodb,
+        s3=cloud.client("s3"),
+        bucket=backups.bucket_name,
+        history=History(dynamodb, backups.history_table_name, backups.history_days),
+        clock=lambda: datetime.now(UTC),
+        progress=restore.Progress(steps.begin, steps.advance),
+        parallel=parallel,
+        pace=Pace(write_units or None),
+    )
+
+
+def _run(restorer: restore.Restore, request: restore.Request) -> dict[str, Any]:
+    """Restore. If another process holds the lease of the same restore, wait until it expires, and try once more."""
+    holder = f"{socket.gethostname()} {os.getpid()}"
+    try:
+        return restorer.run(request, holder=holder)
+    except restore.AtWork as other:
+        seconds = max(other.until - time.time(), 0) + 1
+        console.note(f"{other}. Waiting {seconds:.0f} s for its lease to expire.")
+        time.sleep(seconds)
+        return restorer.run(request, holder=holder)
+
+
+def _planned(plan: restore.Plan, request: restore.Request) -> dict[str, Any]:
+    planned: dict[str, Any] = {"key": request.key, "table": request.table_name}
+    planned |= {"items": plan.items, "writes": plan.writes}
+    if plan.outcome:
+        planned |= {"added": plan.outcome.added, "removed": plan.outcome.removed, "changed": plan.outcome.changed}
+    return planned

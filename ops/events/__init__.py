@@ -1,0 +1,1 @@
+"""`rollbook events`: the event bus and the dead-letter queues."""

@@ -1,0 +1,1 @@
+"""`rollbook smoke`: prove a deployed environment by use."""
