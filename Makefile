@@ -1,9 +1,9 @@
 # Needed beforehand: Python 3.11 to 3.13 as python3, and make. Terraform is fetched if it is not there.
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test functions terraform check verify-lock accept alterations format plan deploy bench prove-iam docs lock clean
+.PHONY: help needs-environment setup demo test functions terraform check verify-lock accept alterations format plan deploy bench prove-iam docs lock clean
 
-ENV ?= workshop
 PYTHON_VERSION ?= 3.13
+ENVIRONMENTS = $(filter-out exceptions,$(basename $(notdir $(wildcard environments/*.toml))))
 BIN := .venv/bin
 PYTHON := $(BIN)/python
 PIPENV := VIRTUAL_ENV=$(CURDIR)/.venv PIPENV_VERBOSITY=-1 $(BIN)/pipenv
@@ -15,7 +15,14 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
 
-setup: .venv/ready ## Install everything into the project's folder
+setup: .venv/ready $(BIN)/rollbook ## Install everything into the project's folder
+
+# The project is not a package, so this script takes the place of an entry point. It keeps the caller's folder.
+$(BIN)/rollbook: Makefile .venv/ready
+	printf '%s\n' '#!$(CURDIR)/.venv/bin/python' 'import pathlib, sys' \
+	  'sys.path[0] = str(pathlib.Path(__file__).absolute().parents[2])' \
+	  'from ops.__main__ import main' 'main()' > $@
+	chmod +x $@
 
 .venv/ready: Pipfile.lock
 	@python3 -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { echo "Rollbook needs Python 3.11, 3.12 or 3.13 as python3."; exit 1; }
@@ -62,11 +69,16 @@ format: setup ## Bring the code into form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-plan: setup node_modules/ready ## Plan one environment: make plan ENV=workshop
+plan: needs-environment setup node_modules/ready ## Plan one environment: make plan ENV=workshop
 	@$(PYTHON) -m ops cdktf diff $(ENV)
 
-deploy: setup node_modules/ready ## Deploy one environment: make deploy ENV=workshop
+deploy: needs-environment setup node_modules/ready ## Deploy one environment: make deploy ENV=workshop
 	@$(PYTHON) -m ops cdktf deploy $(ENV)
+
+# No environment is the default here, because both reach a real account.
+needs-environment:
+	@test -n "$(ENV)" || { echo "Name the environment:"; \
+	  printf '  make $(firstword $(MAKECMDGOALS)) ENV=%s\n' $(ENVIRONMENTS); exit 1; }
 
 bench: setup ## Measure, and write docs/benchmarks.md
 	$(PYTHON) -m bench
