@@ -11,6 +11,7 @@ import typer
 from typer._click.exceptions import ClickException
 from typer.core import TyperGroup
 
+from infra.settings import SettingsError
 from ops import console, exits, failures
 from ops.exits import Exit
 from ops.failures import OperatorError
@@ -78,7 +79,7 @@ def command(
             except typer.Exit:
                 raise
             except (OperatorError, KeyboardInterrupt, typer.Abort, Exception) as error:
-                end(error)
+                end(error, str(kwargs.get("env", "")))
 
         app.command(name, epilog=epilog, **options)(guarded)
         return guarded
@@ -86,8 +87,11 @@ def command(
     return register
 
 
-def end(error: BaseException) -> Never:
+def end(error: BaseException, env: str = "") -> Never:
     """Print why a command ends, and end it with the exit code of the error.
+
+    Arguments:
+        env: the environment of the command, which says where an error of AWS or Terraform happened.
 
     Raises:
         typer.Exit: always, but for a fault of this program, which keeps its stack trace.
@@ -100,6 +104,8 @@ def end(error: BaseException) -> Never:
         text = failures.explain(error)
     if text is None:
         raise error
+    if env and not isinstance(error, OperatorError | SettingsError | KeyboardInterrupt | typer.Abort):
+        text = f"{env}: {text}"
     code = error.code if isinstance(error, OperatorError) else Exit.FAILED
     console.error(text, "refused:" if code in {Exit.REFUSED, Exit.MOVED} else "error:")
     raise typer.Exit(code) from None

@@ -1,7 +1,7 @@
 """The process of the embedded AWS: MiniStack with the additions. `python -m infra.emulator.server`.
 
-Set `GATEWAY_PORT`, `STATE_DIR` and the other variables of MiniStack's; `ops/local/emulator.py` does. Each module of this
-package that is named after a service adds what MiniStack leaves out of it; docs/emulator.md lists the rules.
+Set `GATEWAY_PORT`, `STATE_DIR` and the other variables of MiniStack's; `ops/local/emulator.py` does. Each module of
+this package that is named after a service adds what MiniStack leaves out of it; docs/emulator.md lists the rules.
 """
 
 from __future__ import annotations

@@ -57,7 +57,8 @@ def show(key: Key, env: EnvOrLocal = "local", as_json: Json = False) -> None:
     if as_json:
         console.say_json(facts | {"table": backup.table})
         return
-    tables.show_facts([(name, f"{value:,}" if isinstance(value, int) else value) for name, value in facts.items()])
+    shown = {name: f"{value:,}" if isinstance(value, int) else value for name, value in facts.items()}
+    tables.show_facts([(name, value) for name, value in shown.items() if value])
 
 
 @command(app, "create", example="rollbook backups create --env production")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from typer._click.core import Command
 from typer.core import TyperGroup
 from typer.main import get_command
@@ -14,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from infra.settings import ENVIRONMENTS, load
 from ops.__main__ import app
+from ops.cloud import Cloud
 from ops.exits import Exit
 
 ROOT_COMMAND = get_command(app)
@@ -52,3 +55,41 @@ def cloud(**clients: Any) -> Any:
         items=lambda: None,
         client=lambda service, **_: clients.get(service),
     )
+
+
+class Commands:
+    """What a case sets and runs.
+
+    Arguments:
+        patch: pytest's.
+        folder: empty.
+    """
+
+    def __init__(self, patch: pytest.MonkeyPatch, folder: Path) -> None:
+        self.patch = patch
+        self.folder = folder
+
+    def set(self, module: Any, **values: Any) -> None:
+        for name, value in values.items():
+            self.patch.setattr(module, name, value)
+
+    def cloud(self, **clients: Any) -> Any:
+        made = cloud(**clients)
+        self.patch.setattr(Cloud, "of", lambda _: made)
+        return made
+
+    def file(self, text: str) -> str:
+        path = self.folder / "file"
+        path.write_text(text)
+        return str(path)
+
+
+def raising(error: BaseException) -> Callable[..., Any]:
+    def raise_it(*_: Any, **__: Any) -> Any:
+        raise error
+
+    return raise_it
+
+
+def giving(value: Any) -> Callable[..., Any]:
+    return lambda *_, **__: value

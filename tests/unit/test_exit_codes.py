@@ -23,7 +23,6 @@ from ops import adopt, cdktf, csv_import, demo, deploy, environment, plan, sched
 from ops import report as reports
 from ops.backups import checks, overview, restores
 from ops.backups import command as backups
-from ops.cloud import Cloud
 from ops.events import bus_log, dead_letters
 from ops.events import command as events
 from ops.exits import Exit
@@ -36,50 +35,12 @@ from ops.preflight import record
 from ops.preflight.point import look, ok
 from ops.smoke import steps
 from ops.smoke.steps import Outcome as StepOutcome
-from tests.unit.commands import COMMANDS, LOCAL, cloud, codes_of, run
+from tests.unit.commands import COMMANDS, LOCAL, Commands, codes_of, giving, raising, run
 
 PLANS = Path(__file__).parent / "plans"
 OUTPUTS = {"site_url": "http://site.example", "api_url": "http://api.example", "api_key_id": "id"}
 Case = Callable[["Commands"], Result]
 CASES: dict[tuple[str, Exit], list[Case]] = {}
-
-
-class Commands:
-    """What a case sets and runs.
-
-    Arguments:
-        patch: pytest's.
-        folder: empty.
-    """
-
-    def __init__(self, patch: pytest.MonkeyPatch, folder: Path) -> None:
-        self.patch = patch
-        self.folder = folder
-
-    def set(self, module: Any, **values: Any) -> None:
-        for name, value in values.items():
-            self.patch.setattr(module, name, value)
-
-    def cloud(self, **clients: Any) -> Any:
-        made = cloud(**clients)
-        self.patch.setattr(Cloud, "of", lambda _: made)
-        return made
-
-    def file(self, text: str) -> str:
-        path = self.folder / "file"
-        path.write_text(text)
-        return str(path)
-
-
-def raising(error: BaseException) -> Callable[..., Any]:
-    def raise_it(*_: Any, **__: Any) -> Any:
-        raise error
-
-    return raise_it
-
-
-def giving(value: Any) -> Callable[..., Any]:
-    return lambda *_, **__: value
 
 
 def case(name: str, code: Exit) -> Callable[[Case], Case]:
