@@ -79,7 +79,7 @@ def _show(found: Report, zone: ZoneInfo) -> None:
 def _show_table(table: TableReport, zone: ZoneInfo) -> None:
     color = {False: "green", True: "red", None: "yellow"}[table.is_late]
     console.say("")
-    console.marked(table.table, "bold", "")
+    console.say(table.table, "bold")
     facts: list[tuple[str, object]] = [("State", table.state)]
     if table.why:
         facts.append(("Why", table.why))

@@ -1,1 +1,1 @@
-"""`python -m ops preflight`: reads an account and says of each point whether the stack can be applied and will work."""
+"""`rollbook preflight`: reads an account and says of each point whether the stack can be applied and will work."""

@@ -1,4 +1,4 @@
-"""The workshop as its console steps make it, in an account of its own: what `python -m ops adopt` finds at a user's."""
+"""The workshop as its console steps make it, in an account of its own: what `rollbook adopt` finds at a user's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m ops backups` on the embedded AWS."""
+"""`rollbook backups` on the embedded AWS."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def school(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
 @pytest.fixture(scope="module")
 def by_hand(school: School) -> dict[str, Any]:
-    """What `python -m ops adopt` shows once the workshop was made by hand, and the table's id."""
+    """What `rollbook adopt` shows once the workshop was made by hand, and the table's id."""
     console.build(school.client, ACCOUNT)
     made = CliRunner().invoke(app, ["state", "bootstrap", "--env", ENV, "--yes"])
     assert made.exit_code == 0, made.output
@@ -116,7 +116,7 @@ def by_hand(school: School) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def taken_over(school: School, by_hand: dict[str, Any]) -> dict[str, Any]:
-    """What `python -m ops adopt ENV --apply` says, once what the guard stops has its exceptions."""
+    """What `rollbook adopt --env ENV --apply` says, once what the guard stops has its exceptions."""
     for finding in by_hand["plan"]["findings"]:
         school.allow(finding["rule"], finding["address"], date.max)
     done = school.ops("adopt", "--apply", "--yes", "--json")

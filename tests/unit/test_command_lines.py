@@ -27,7 +27,7 @@ _GROUP = get_command(app)
 assert isinstance(_GROUP, TyperGroup)
 # A command ends where the text around it goes on.
 _END = r"[^`\n;|#&<>()]*"
-_OURS = re.compile(rf"python3? -m ops (?P<line>[a-z]{_END})")
+_OURS = re.compile(rf"(?:python3? -m ops|(?<![\w./-])(?:\.venv/bin/)?rollbook) (?P<line>[a-z]{_END})")
 _AWS = re.compile(rf"(?<![\w.-])aws (?P<line>[a-z][a-z0-9-]+ [a-z]{_END})")
 _MAKE = re.compile(r"(?:`|^|- |\$ |run: )make (?P<line>[a-z][a-z-]*)", re.MULTILINE)
 # The name of a command after `ops`, without what starts it: nothing of that name is on anybody's PATH.
@@ -57,7 +57,7 @@ def texts() -> Iterator[Text]:
         if path.suffix in {".md", ".yml", ".html", ".js"} or name == "Makefile":
             # A line that ends with a backslash goes on.
             yield Text(name, path.read_text("utf-8").replace("\\\n", " "))
-        elif path.suffix == ".py" and not name.startswith("tests/unit/test_command_lines"):
+        elif path.suffix == ".py" and not name.startswith("tests/unit/test_command"):
             yield from _strings(name, path)
         elif path.suffix == ".toml" and name != "pyproject.toml":
             yield Text(name, path.read_text("utf-8"))
@@ -128,7 +128,7 @@ def test_a_command_line_is_one_of_the_real_commands(place: str, line: str) -> No
 
 def test_no_text_names_a_command_without_what_starts_it() -> None:
     short = [f"{text.place}: {match[0]}" for text in texts() for match in _SHORT.finditer(text.text)]
-    assert short == [], "write `python -m ops …`, which works"
+    assert short == [], "write `rollbook …`, which works"
 
 
 @functools.cache

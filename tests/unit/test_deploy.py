@@ -1,4 +1,4 @@
-"""`python -m ops deploy` applies the plan that it makes and checks, and no file that lies beside the review.
+"""`rollbook deploy` applies the plan that it makes and checks, and no file that lies beside the review.
 
 Real Terraform, on resources that it has built in, so that no provider and no AWS is needed.
 """

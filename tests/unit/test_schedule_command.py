@@ -1,4 +1,4 @@
-"""`python -m ops schedule test` waits for the backup of its own table."""
+"""`rollbook schedule test` waits for the backup of its own table."""
 
 from __future__ import annotations
 

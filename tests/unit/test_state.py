@@ -1,4 +1,4 @@
-"""`python -m ops state bootstrap` refuses what is not its own."""
+"""`rollbook state bootstrap` refuses what is not its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m ops students`: from a CSV file through an API that is not always well."""
+"""`rollbook students`: from a CSV file through an API that is not always well."""
 
 from __future__ import annotations
 

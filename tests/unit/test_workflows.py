@@ -6,11 +6,11 @@ import re
 import shlex
 
 import pytest
-from typer.testing import CliRunner
 
 from infra.settings import load_all
-from ops.__main__ import app
 from ops.console import ROOT
+from ops.exits import Exit
+from tests.unit.commands import COMMANDS, codes_of
 
 WORKFLOWS = {path.stem: path.read_text() for path in sorted((ROOT / ".github" / "workflows").glob("*.yml"))}
 
@@ -30,18 +30,23 @@ def test_every_action_is_pinned_by_its_commit(text: str) -> None:
 
 @pytest.mark.parametrize("text", WORKFLOWS.values(), ids=WORKFLOWS)
 def test_every_command_and_option_is_there(text: str) -> None:
-    called = re.findall(r"-m ops (.+)", text)
+    called = re.findall(r"\.venv/bin/rollbook (.+)", text)
     for line in called:
         name, *arguments = shlex.split(re.split(r"\|\||;|>", line)[0])
-        told = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"})
-        assert told.exit_code == 0, line
-        for option in (argument for argument in arguments if argument.startswith("--")):
-            assert option in told.stdout, line
+        COMMANDS[name].make_context(name, arguments)  # it raises a usage error
     targets = re.findall(r"(?:run: |- )make ([a-z ]+)", text)
     makefile = (ROOT / "Makefile").read_text()
     for target in " ".join(targets).split():
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
     assert called or targets
+
+
+def test_the_workflows_know_the_exit_codes_of_changes_and_drift() -> None:
+    """2 is for changes. 1 is an error, and must stop the job."""
+    assert re.search(r"rollbook plan .* \|\| \[ \$\? -eq 2 \]", WORKFLOWS["plan"])
+    assert '[ "$code" -eq 0 ] || [ "$code" -eq 2 ] || exit "$code"' in WORKFLOWS["drift"]
+    assert all(Exit.FINDINGS in codes_of(COMMANDS[name]) for name in ("plan", "drift"))
+    assert Exit.FINDINGS not in codes_of(COMMANDS["guard"]) | codes_of(COMMANDS["deploy"])
 
 
 def test_only_who_needs_the_account_gets_a_token() -> None:
