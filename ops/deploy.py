@@ -33,7 +33,7 @@ app = typer.Typer()
 )
 def deploy(
     env: Env,
-    reviewed: Annotated[Path, typer.Option(metavar="DIR", help="Folder from `rollbook plan --out DIR`.")],
+    reviewed: Annotated[Path, typer.Option(metavar="DIR", help="Folder that the option --out of plan wrote.")],
     as_json: Json = False,
 ) -> None:
     """Apply a plan that equals the reviewed one.
