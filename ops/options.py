@@ -10,8 +10,6 @@ from infra.settings import ENVIRONMENTS
 from infra.settings import EXCEPTIONS as EXCEPTIONS_FILE
 from ops import console
 
-DEFAULT_ENVIRONMENT = "local"
-
 
 def environments() -> list[str]:
     """Return the names of the environments: the files of environments/."""

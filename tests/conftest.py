@@ -20,9 +20,10 @@ from infra.settings import ENVIRONMENTS, Settings, load
 from ops.cloud import Cloud
 from ops.console import ROOT
 from ops.local.aws import open_links, prepare_account
-from ops.local.emulator import Emulator, free_port
+from ops.local.emulator import Emulator
 from ops.local.stack import terraform_in
 from ops.terraform import Terraform
+from tests.ports import free_port
 
 # The same examples in every run, however slow the machine.
 hypothesis.settings.register_profile("rollbook", deadline=None, derandomize=True, database=None)

@@ -15,7 +15,7 @@ from ops.commands import command, confirm, group
 from ops.exits import Exit
 from ops.failures import OperatorError
 from ops.local import aws, emulator, stack
-from ops.local.emulator import NOT_RUNNING, PORT, Emulator, Port
+from ops.local.emulator import PORT, Emulator, Port
 from ops.options import Json, Yes
 
 app = group("The embedded AWS: up, down, status, reset, logs, mail.")
@@ -111,10 +111,7 @@ def logs(
 @command(app, "mail", example="rollbook local mail --json")
 def mail(as_json: Json = False) -> None:
     """Show the mails that the embedded AWS sent."""
-    port = emulator.running_port()
-    if port is None:
-        raise OperatorError(NOT_RUNNING)
-    sent = aws.mails(port)
+    sent = aws.mails(emulator.required_port())
     if as_json:
         console.say_json(sent)
         return

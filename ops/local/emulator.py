@@ -22,7 +22,6 @@ from ops.failures import OperatorError
 
 PORT = 4566
 FOLDER = ROOT / ".local"
-NOT_RUNNING = "the embedded AWS does not run; start it with: rollbook local up"
 _MODULE = "infra.emulator.server"
 _START_SECONDS = 60
 _STOP_SECONDS = 30
@@ -166,15 +165,8 @@ def required_port() -> int:
     """
     port = running_port()
     if port is None:
-        raise OperatorError(NOT_RUNNING)
+        raise OperatorError("the embedded AWS does not run; start it with: rollbook local up")
     return port
-
-
-def free_port() -> int:
-    """Return a port of the loopback interface that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def tail(path: Path, lines: int = 15) -> str:

@@ -21,8 +21,9 @@ from infra import app
 from infra.settings import ENVIRONMENTS, load
 from infra.shapes.accepted import ACCEPTED, Accepted
 from ops.console import ROOT, err, out
-from ops.local.emulator import Emulator, free_port
+from ops.local.emulator import Emulator
 from ops.terraform import Terraform
+from tests.ports import free_port
 
 
 def main() -> int:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ops.local.emulator import Emulator, free_port
+from ops.local.emulator import Emulator
+from tests.ports import free_port
 
 
 @pytest.fixture(scope="session")

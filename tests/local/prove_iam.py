@@ -25,9 +25,10 @@ from infra.settings import ENVIRONMENTS, load
 from ops.cloud import Cloud, fetch
 from ops.console import ROOT, out
 from ops.local.aws import mails, open_links, prepare_account
-from ops.local.emulator import Emulator, free_port
+from ops.local.emulator import Emulator
 from ops.local.stack import terraform_in
 from tests.conftest import synthesize
+from tests.ports import free_port
 
 _EXPORTS = "no flow here exports (tests/local/test_dynamodb_rules.py)"
 # Policies that no flow on the embedded AWS can show to be needed, and why.

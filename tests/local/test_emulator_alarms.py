@@ -14,8 +14,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from ops.local import aws
-from ops.local.emulator import Emulator, free_port
+from ops.local.emulator import Emulator
 from tests.local.aws import wait_for
+from tests.ports import free_port
 
 REGION = "ap-southeast-1"
 
