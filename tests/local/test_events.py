@@ -62,7 +62,7 @@ def test_whatever_the_system_puts_on_the_bus_is_in_the_catalogue(local: Local, o
             events.parse(event["source"], event["detail-type"], event["detail"])
 
 
-def test_a_file_is_checked_and_put_on_the_bus_and_shown(ops: Ops, local: Local, tmp_path: Path) -> None:
+def test_events_of_a_file_are_checked_sent_and_shown(ops: Ops, local: Local, tmp_path: Path) -> None:
     path = tmp_path / "event.json"
     detail = {"correlationId": "file", "table": "t", "studentid": "EV-2", "created": True}
     event = {"source": "rollbook.students", "detail-type": "student saved", "detail": detail}
@@ -83,7 +83,7 @@ def test_a_file_is_checked_and_put_on_the_bus_and_shown(ops: Ops, local: Local, 
     assert "student saved" in ops("tail", "--once").stdout
 
 
-def test_what_was_is_replayed(ops: Ops, local: Local, tmp_path: Path) -> None:
+def test_archived_events_are_replayed(ops: Ops, local: Local, tmp_path: Path) -> None:
     path = tmp_path / "event.json"
     detail = {"correlationId": "replay", "table": "t", "studentid": "EV-3", "created": True}
     path.write_text(json.dumps({"source": "rollbook.students", "detail-type": "student saved", "detail": detail}))

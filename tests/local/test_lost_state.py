@@ -1,4 +1,4 @@
-"""A lost state: all of a stack that stands on the embedded AWS is found again by its names."""
+"""A lost state: every resource of a deployed stack is found by its name."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def stack(local: Local, tmp_path: Path) -> Path:
     return stack
 
 
-def test_all_of_a_stack_is_found_again(local: Local, stack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_resource_of_the_stack_is_found(local: Local, stack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (adopt, plan):
         monkeypatch.setattr(module, "stack_of", lambda _: stack)
     monkeypatch.setattr(environment, "_port", lambda: local.port)

@@ -1,4 +1,4 @@
-"""The preflight on an embedded AWS: each point passes in an account that is prepared, and fails in one that is not."""
+"""The preflight on the embedded AWS: each point passes in a prepared account and fails in a new one."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_in_a_prepared_account_every_point_is_good(account: Account) -> None:
     assert {point.name for point in points} >= {f"Region {REGION}", "Region ap-northeast-1", "state", "names", "SES"}
 
 
-def test_in_a_new_account_what_is_to_be_prepared_is_to_be_looked_at(new: Account) -> None:
+def test_a_new_account_needs_preparation(new: Account) -> None:
     points = [point for name in command.CHECKS for point in command.check(name, new)]
     assert {point.name for point in points if not point.is_good} == {
         "SES",
@@ -155,7 +155,7 @@ def test_a_bucket_that_is_gone_is_found(account: Account) -> None:
     assert of(replace(account, is_applied=True), "buckets").state == "look"
 
 
-def test_the_states_bucket_is_looked_at_as_bootstrap_makes_it(account: Account) -> None:
+def test_the_bucket_of_the_state_is_checked(account: Account) -> None:
     bucket = f"state-{account.id}"
     settings = account.settings.model_copy(update={"state": State(bucket=bucket)})
     mine = replace(account, settings=settings)
@@ -169,7 +169,7 @@ def test_the_states_bucket_is_looked_at_as_bootstrap_makes_it(account: Account) 
     assert "versioning" in of(mine, "state").found
 
 
-def test_what_has_a_name_of_the_stacks_before_it_is_applied_is_found(account: Account) -> None:
+def test_an_existing_resource_with_a_name_of_the_stack_is_found(account: Account) -> None:
     assert of(account, "names").state == "ok"
     account.aws("dynamodb").create_table(
         TableName="studentData",
@@ -186,12 +186,12 @@ def test_what_has_a_name_of_the_stacks_before_it_is_applied_is_found(account: Ac
     assert of(replace(account, is_applied=None), "names").state == "unknown"
 
 
-def test_the_stack_is_applied_or_not_or_that_is_unknown(account: Account) -> None:
+def test_the_stack_is_applied_not_applied_or_unknown(account: Account) -> None:
     states = [of(replace(account, is_applied=known), "stack").state for known in (True, False, None)]
     assert states == ["ok", "after apply", "unknown"]
 
 
-def test_an_address_that_nobody_verified_is_found(account: Account, bare_port: int) -> None:
+def test_an_unverified_address_is_found(account: Account, bare_port: int) -> None:
     applied = replace(account, is_applied=True)
     assert {point.state for point in command.check("addresses", applied)} == {"look"}
     for address in ("admin@studentapp.com", "no-reply@studentapp.com"):
@@ -202,7 +202,7 @@ def test_an_address_that_nobody_verified_is_found(account: Account, bare_port: i
     assert {point.state for point in command.check("addresses", applied)} == {"ok"}
 
 
-def test_the_sandbox_is_found_where_mail_goes_to_strangers(new: Account) -> None:
+def test_the_sandbox_is_found_if_mail_goes_to_unverified_addresses(new: Account) -> None:
     sandbox, quota = command.check("SES", new)
     assert (sandbox.state, "[signups]" in sandbox.found) == ("look", True)
     assert (quota.state, "200 of 200 mails a day" in quota.found) == ("ok", True)
@@ -218,7 +218,7 @@ def test_a_daily_quota_that_the_schedules_exceed_is_found(new: Account) -> None:
     assert (quota.name, quota.state) == ("SES quota", "look")
 
 
-def test_sending_that_aws_stopped_is_found(account: Account) -> None:
+def test_disabled_sending_is_found(account: Account) -> None:
     answer = {
         "SendingEnabled": False,
         "EnforcementStatus": "SHUTDOWN",
@@ -229,7 +229,7 @@ def test_sending_that_aws_stopped_is_found(account: Account) -> None:
     assert (point.state, "SHUTDOWN" in point.found) == ("look", True)
 
 
-def test_a_subscription_that_nobody_confirmed_is_found(account: Account, bare_port: int) -> None:
+def test_an_unconfirmed_subscription_is_found(account: Account, bare_port: int) -> None:
     applied = replace(account, is_applied=True)
     assert of(applied, "alerts").state == "look"
     topic = account.aws("sns").create_topic(Name="student-backup-alerts")["TopicArn"]
@@ -350,7 +350,7 @@ def test_a_quota_that_the_stack_exceeds_is_found(
     assert len(points) == 5
 
 
-def test_what_may_not_be_read_is_unknown_and_not_good(account: Account, bare_port: int) -> None:
+def test_a_point_that_may_not_be_read_is_unknown(account: Account, bare_port: int) -> None:
     def root(service: str) -> Any:
         return account.aws(service)
 
@@ -420,7 +420,7 @@ def test_no_text_is_cut_at_80_columns(
     assert "1 points to look at in account" in whole
 
 
-def test_without_credentials_nothing_is_said_but_that(ours: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_credentials_are_the_only_message(ours: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     def client(settings: Settings, service: str, region: str) -> Any:
         return boto3.client(service, region_name=region, endpoint_url=closed_address())
 

@@ -56,7 +56,7 @@ def processes(folder: Path) -> list[str]:
     return found
 
 
-def test_a_taken_port_is_a_clear_error_and_starts_nothing(tmp_path: Path) -> None:
+def test_a_port_in_use_is_an_error(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -88,7 +88,7 @@ def test_state_is_kept_between_runs_and_nothing_else_is_left(tmp_path: Path) -> 
     assert processes(tmp_path) == []
 
 
-def test_a_process_id_that_is_anothers_by_now_is_left_alone(tmp_path: Path) -> None:
+def test_a_reused_process_id_is_not_killed(tmp_path: Path) -> None:
     other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     try:
         (tmp_path / "emulator.json").write_text(f'{{"pid": {other.pid}, "port": 1}}')
@@ -140,7 +140,9 @@ def test_a_command_without_the_embedded_aws_says_how_to_start_it(
     assert CliRunner().invoke(app, ["local", "down"]).exit_code == 0
 
 
-def test_nothing_of_the_callers_aws_reaches_the_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_process_does_not_get_the_aws_variables_of_the_caller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AWS_PROFILE", "the-companys")
     environment = Emulator(tmp_path)._environment(tmp_path / "tmp")
     assert [name for name in environment if name.startswith("AWS_")] == []

@@ -24,7 +24,7 @@ def backed_up(local: Local, monkeypatch: pytest.MonkeyPatch) -> str:
     return str(fetch(f"{local.cloud.site_url}/backup", method="POST").json()["key"])
 
 
-def test_the_operator_sees_what_is_and_nothing_is_unknown(backed_up: str, tmp_path: Path) -> None:
+def test_the_report_of_a_deployed_stack_has_nothing_unknown(backed_up: str, tmp_path: Path) -> None:
     shown = CliRunner().invoke(app, ["report", "--hours", "1", "--json"])
     found = json.loads(shown.stdout)
     table = found["tables"][0]
@@ -40,7 +40,7 @@ def test_the_operator_sees_what_is_and_nothing_is_unknown(backed_up: str, tmp_pa
     assert CliRunner().invoke(app, ["report", "--hours", "1", "--days", "1"]).exit_code == 1
 
 
-def test_a_schedule_that_is_off_is_said_to_be(backed_up: str, local: Local) -> None:
+def test_the_report_names_a_disabled_schedule(backed_up: str, local: Local) -> None:
     scheduler = local.cloud.client("scheduler")
     as_it_is = schedule._get(local.cloud)
     kept = {name: as_it_is[name] for name in schedule._FIELDS if name in as_it_is}

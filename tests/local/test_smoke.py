@@ -77,9 +77,7 @@ def made(*arguments: str) -> tuple[int, dict[str, Any]]:
     return done.exit_code, json.loads(done.stdout)
 
 
-def test_every_step_passes_and_what_it_made_is_gone_but_for_the_backup(
-    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_step_passes_and_only_the_backup_is_kept(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     # Other tests may have raised alarms, which are not this test's.
     monkeypatch.setattr(steps, "STEPS", tuple(step for step in steps.STEPS if step.name != "alarms"))
     code, run = made()
@@ -168,9 +166,7 @@ def test_the_old_uploader_is_named(cloud: Cloud, stacks: Stacks, monkeypatch: py
     assert not [key for key in keys(cloud) - before if "smoke-" + run["id"] in key and key.endswith("smoke.json")]
 
 
-def test_what_needs_a_step_that_failed_is_not_tried_and_the_rest_is(
-    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_steps_that_need_a_failed_step_are_not_tried(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     only(monkeypatch, "record", "mail", "event", "upload")
     monkeypatch.setattr(cloud, "site_url", f"{cloud.site_url}/no-such-page")
     code, run = made()
@@ -183,7 +179,7 @@ def test_what_needs_a_step_that_failed_is_not_tried_and_the_rest_is(
     }
 
 
-def test_what_may_not_be_taken_away_is_named(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_smoke_test_names_what_it_may_not_delete(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     only(monkeypatch, "upload")
     bucket, user = cloud.settings.backups.bucket_name, f"chi-{uuid.uuid4().hex[:8]}"
     reader = user_of(cloud, user, ["s3:GetObject"])
@@ -199,7 +195,7 @@ def test_what_may_not_be_taken_away_is_named(cloud: Cloud, monkeypatch: pytest.M
     real("s3").delete_object(Bucket=bucket, Key=f"students-backup-smoke-{run['id']}.json")
 
 
-def test_an_alarm_is_told_of_unless_it_waits_for_a_first_success(cloud: Cloud) -> None:
+def test_a_raised_alarm_fails_unless_it_waits_for_a_first_success(cloud: Cloud) -> None:
     cloudwatch = cloud.client("cloudwatch")
     topic = cloud.client("sns").create_topic(Name=cloud.settings.alerts.topic_name)["TopicArn"]
     names = ("smoke-test-broken", "smoke-test-waits")

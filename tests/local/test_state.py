@@ -49,7 +49,7 @@ def shown() -> dict[str, Any]:
     return dict(row)
 
 
-def test_the_bucket_is_made_once_and_mended(settings: Settings, local: Local) -> None:
+def test_the_bucket_is_created_once_and_corrected(settings: Settings, local: Local) -> None:
     s3, bucket = local.cloud.client("s3"), settings.state.bucket
     declined = CliRunner().invoke(state.app, ["bootstrap", "local"], input="n\n")
     assert declined.exit_code == 1

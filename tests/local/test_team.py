@@ -130,7 +130,7 @@ def shown() -> dict[str, Any]:
     return dict(row)
 
 
-def test_what_was_made_by_hand_is_found_and_said_what_becomes_of_it(by_hand: dict[str, Any]) -> None:
+def test_adopt_finds_resources_made_by_hand_and_shows_their_changes(by_hand: dict[str, Any]) -> None:
     assert by_hand["isApplied"] is False
     assert {address.partition(".")[0] for address in by_hand["found"]} >= {
         "aws_api_gateway_api_key",
@@ -153,7 +153,7 @@ def test_what_was_made_by_hand_is_found_and_said_what_becomes_of_it(by_hand: dic
     assert {finding["rule"] for finding in by_hand["plan"]["findings"]} == {"keep-retention"}
 
 
-def test_what_stays_behind_is_told(by_hand: dict[str, Any]) -> None:
+def test_adopt_lists_what_stays_unmanaged(by_hand: dict[str, Any]) -> None:
     assert {left["what"] for left in by_hand["leftovers"]} == {
         "path /hello of the API",
         "permission console-backup-POST of BackupDynamoDBAndSendEmail",
@@ -168,9 +168,7 @@ def test_what_stays_behind_is_told(by_hand: dict[str, Any]) -> None:
     }
 
 
-def test_what_was_made_by_hand_is_taken_over_with_all_its_data(
-    school: School, by_hand: dict[str, Any], taken_over: dict[str, Any]
-) -> None:
+def test_adopted_resources_keep_their_data(school: School, by_hand: dict[str, Any], taken_over: dict[str, Any]) -> None:
     assert taken_over["isApplied"] is True
     assert taken_over["plan"]["changes"] == []
     dynamodb = school.client("dynamodb")
@@ -188,7 +186,7 @@ def test_what_was_made_by_hand_is_taken_over_with_all_its_data(
     assert "no changes" in again.stdout
 
 
-def test_two_of_a_name_have_to_be_told_apart(school: School, taken_over: dict[str, Any]) -> None:
+def test_two_resources_with_one_name_need_an_id(school: School, taken_over: dict[str, Any]) -> None:
     gateway = school.client("apigateway")
     second = gateway.create_rest_api(name="student")["id"]
     try:
@@ -201,7 +199,7 @@ def test_two_of_a_name_have_to_be_told_apart(school: School, taken_over: dict[st
         gateway.delete_rest_api(restApiId=second)
 
 
-def test_a_second_person_sees_it_and_nobody_applies_beside_another(
+def test_the_lock_prevents_two_applies(
     school: School, taken_over: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     second = tmp_path / "cdktf.out" / "stacks" / ENV
@@ -248,7 +246,7 @@ def _keep_logs_for(days: int) -> Callable[[dict[str, Any]], None]:
     return edit
 
 
-def test_only_what_was_reviewed_is_deployed(school: School, taken_over: dict[str, Any], tmp_path: Path) -> None:
+def test_only_the_reviewed_plan_is_deployed(school: School, taken_over: dict[str, Any], tmp_path: Path) -> None:
     try:
         with school.edited(_keep_logs_for(60)):
             planned = school.ops("plan", "--out", str(tmp_path))

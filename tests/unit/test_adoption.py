@@ -1,4 +1,4 @@
-"""Adoption without an account: what a plan says of imports, what is searched for, and what a review holds."""
+"""Adoption without an account: imports in a plan, the search, and the review."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def change(address: str, actions: list[str], before: Any, after: Any, **more: An
     }
 
 
-def test_an_import_is_adopted_as_it_is_or_changed() -> None:
+def test_an_import_is_adopted_unchanged_or_changed() -> None:
     same = {"name": "a"}
     found = parse(
         plan(
@@ -56,7 +56,7 @@ def test_an_import_is_adopted_as_it_is_or_changed() -> None:
 
 
 @pytest.mark.parametrize(("bucket", "stopped"), [("backups-by-hand", 2), (None, 0)])
-def test_a_lifecycle_that_begins_to_delete_what_is_there_has_to_be_meant(bucket: str | None, stopped: int) -> None:
+def test_a_new_lifecycle_that_deletes_existing_objects_is_a_finding(bucket: str | None, stopped: int) -> None:
     rule = {
         "id": "backups",
         "expiration": [{"days": 365}],
@@ -69,7 +69,7 @@ def test_a_lifecycle_that_begins_to_delete_what_is_there_has_to_be_meant(bucket:
     assert all(finding.rule == "keep-retention" and "backups-by-hand" in finding.what for finding in findings)
 
 
-def test_an_adopted_keys_window_is_no_shorter_retention() -> None:
+def test_the_unknown_window_of_an_adopted_key_is_not_a_finding() -> None:
     before, after = {"deletion_window_in_days": None}, {"deletion_window_in_days": 30}
     found = parse(plan(change("aws_kms_key.k", ["update"], before, after, importing={"id": "k"})))
     assert guard.check(found, [], date(2026, 1, 1)) == []
@@ -109,7 +109,7 @@ def test_a_search_follows_references_and_regions() -> None:
     }
 
 
-def test_what_cannot_be_searched_for_is_refused() -> None:
+def test_a_type_without_a_finder_is_refused() -> None:
     with pytest.raises(AdoptionError, match="there is no finder for aws_thing"):
         Search({"provider": {"aws": []}, "resource": {"aws_thing": {"t": {}}}}, ACCOUNT, boto3.client)
     with pytest.raises(AdoptionError, match=r"the stack has no aws_sqs_queue\.other"):
@@ -119,7 +119,7 @@ def test_what_cannot_be_searched_for_is_refused() -> None:
     assert "write ADDRESS=ID" in said.stderr
 
 
-def test_what_is_chosen_is_not_looked_for_and_is_referred_to() -> None:
+def test_a_chosen_id_is_used_without_a_search() -> None:
     api, resource = "aws_api_gateway_rest_api.api", "aws_api_gateway_resource.students"
     of_api = {"rest_api_id": f"${{{api}.id}}"}
     stack = {
@@ -144,7 +144,7 @@ def test_what_is_chosen_is_not_looked_for_and_is_referred_to() -> None:
 
 
 @mock_aws
-def test_what_may_not_be_looked_at_ends_the_search_with_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_permission_ends_the_search_and_names_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
     queues = boto3.client("sqs", REGION)
     refused = {"Error": {"Code": "AccessDenied", "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": 403}}
 
@@ -163,7 +163,7 @@ def reviewed(*changes: dict[str, Any], serial: int = 3, **more: Any) -> review.R
     return review.of(json.dumps(document).encode(), "production", ("lineage", serial), stack)
 
 
-def test_a_review_knows_its_plan_and_its_state() -> None:
+def test_a_review_detects_another_plan_and_another_state() -> None:
     first = change("aws_sqs_queue.a", ["update"], {"x": 1}, {"x": 2})
     second = change("aws_sqs_queue.b", ["create"], None, {"x": 1})
     quiet = change("aws_sqs_queue.c", ["no-op"], {"x": 1}, {"x": 1})
@@ -191,7 +191,7 @@ def test_a_review_knows_its_plan_and_its_state() -> None:
     ],
     ids=["a program that an apply runs", "where a provider connects to", "a policy that is not known yet", "an output"],
 )
-def test_a_review_covers_what_an_apply_does_beside_its_changes(more: dict[str, Any]) -> None:
+def test_a_review_covers_provisioners_providers_and_outputs(more: dict[str, Any]) -> None:
     first = change("aws_sqs_queue.a", ["update"], {"x": 1}, {"x": 2})
     assert reviewed(first).differences(reviewed(first, **more)) == ["the plan differs from the reviewed one"]
 
@@ -208,7 +208,7 @@ def test_a_review_covers_a_move_that_changes_nothing_else() -> None:
     assert reviewed(quiet).differences(reviewed(moved)) == ["the plan differs from the reviewed one"]
 
 
-def test_of_a_provider_that_crashed_only_the_place_is_told() -> None:
+def test_a_crash_of_the_provider_is_shortened_to_its_place() -> None:
     said = (
         "Error: Plugin did not respond\n\nStack trace:\n\npanic: nil pointer\n[signal]\n\ngoroutine 1:\n"
         "github.com/x.f()\n\tgithub.com/hashicorp/terraform-provider-aws/internal/service/s3/b.go:16 +0x1\n"
@@ -218,7 +218,7 @@ def test_of_a_provider_that_crashed_only_the_place_is_told() -> None:
     assert terraform._reason("Error: no\n") == "Error: no"
 
 
-def test_a_buckets_notifications_are_found_whoever_they_tell() -> None:
+def test_notifications_of_a_bucket_are_found_for_every_target() -> None:
     """A bucket has one configuration, and PutBucketNotificationConfiguration replaces it (S3 API reference)."""
     with mock_aws():
         s3, topic = boto3.client("s3"), boto3.client("sns").create_topic(Name="a")["TopicArn"]

@@ -126,7 +126,7 @@ def test_a_command_line_is_one_of_the_real_commands(place: str, line: str) -> No
     assert not (wrong := fault(words(line), needs_environment=in_an_incident)), f"{place}: {line!r}: {wrong}"
 
 
-def test_no_text_names_a_command_without_what_starts_it() -> None:
+def test_no_text_abbreviates_a_command() -> None:
     short = [f"{text.place}: {match[0]}" for text in texts() for match in _SHORT.finditer(text.text)]
     assert short == [], "write `rollbook …`, which works"
 
@@ -165,7 +165,7 @@ def test_a_make_line_is_a_target(place: str, line: str) -> None:
     assert re.search(rf"^{line}:", (ROOT / "Makefile").read_text(), re.MULTILINE), f"{place}: make {line}"
 
 
-def test_an_incident_line_without_its_environment_is_found() -> None:
+def test_an_incident_line_needs_its_environment() -> None:
     for line in ("events dead", "backups create --json", "report"):
         assert "embedded AWS" in fault(line.split(), needs_environment=True)
         assert not fault([*line.split(), "--env", "production"], needs_environment=True)
@@ -181,5 +181,5 @@ def test_an_incident_line_without_its_environment_is_found() -> None:
         ("report KEY", "too many"),
     ],
 )
-def test_a_line_that_does_not_work_is_found(line: str, reason: str) -> None:
+def test_a_wrong_line_is_found(line: str, reason: str) -> None:
     assert reason in fault(line.split(), needs_environment=False)

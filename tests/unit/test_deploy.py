@@ -1,4 +1,4 @@
-"""`rollbook deploy` applies the plan that it makes and checks, and no file that lies beside the review.
+"""`rollbook deploy` applies the plan that it made and checked, and no file next to the review.
 
 Real Terraform, on resources that it has built in, so that no provider and no AWS is needed.
 """
@@ -45,7 +45,7 @@ def honest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return stack
 
 
-def test_a_foreign_plan_beside_an_honest_review_is_not_applied(honest: Path, tmp_path: Path) -> None:
+def test_a_plan_file_next_to_the_review_is_not_applied(honest: Path, tmp_path: Path) -> None:
     foreign = Terraform(write_stack(tmp_path / "foreign", f"touch {tmp_path / 'foreign.ran'}"))
     foreign.init()
     foreign.plan_json(tmp_path / "review" / "plan.bin")
@@ -64,7 +64,7 @@ def test_no_plan_file_is_left_for_others_to_read_or_replace(honest: Path, tmp_pa
     assert list(tmp_path.rglob("plan.bin")) == []
 
 
-def test_a_changed_stack_is_refused_and_nothing_is_done(honest: Path, tmp_path: Path) -> None:
+def test_a_changed_stack_is_refused(honest: Path, tmp_path: Path) -> None:
     document = json.loads((honest / "cdk.tf.json").read_text())
     document["resource"]["terraform_data"]["resource"]["input"] = "another"
     (honest / "cdk.tf.json").write_text(json.dumps(document))
@@ -74,7 +74,7 @@ def test_a_changed_stack_is_refused_and_nothing_is_done(honest: Path, tmp_path: 
     assert not (tmp_path / "honest.ran").exists()
 
 
-def test_what_a_plan_does_not_know_yet_is_reviewed_too(honest: Path, tmp_path: Path) -> None:
+def test_a_value_known_after_the_apply_is_reviewed_too(honest: Path, tmp_path: Path) -> None:
     """A text with a reference is unknown until the apply, so the plans are equal and the stacks are not."""
     path = honest / "cdk.tf.json"
     document = json.loads(path.read_text())
@@ -89,7 +89,7 @@ def test_what_a_plan_does_not_know_yet_is_reviewed_too(honest: Path, tmp_path: P
     assert not (tmp_path / "honest.ran").exists()
 
 
-def test_a_recorded_plan_leaves_no_review_of_another(honest: Path, tmp_path: Path) -> None:
+def test_a_recorded_plan_removes_an_old_review(honest: Path, tmp_path: Path) -> None:
     review = tmp_path / "review"
     (tmp_path / "benign.json").write_bytes((review / "plan.json").read_bytes())
     shown = CliRunner().invoke(
@@ -101,7 +101,7 @@ def test_a_recorded_plan_leaves_no_review_of_another(honest: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize("text", [b"\xff\xfe", b"[" * 200_000, b'{"digest": 1}'], ids=["no UTF-8", "deep", "a number"])
-def test_a_review_that_is_none_is_one_message(honest: Path, tmp_path: Path, text: bytes) -> None:
+def test_a_file_that_is_not_a_review_is_one_message(honest: Path, tmp_path: Path, text: bytes) -> None:
     (tmp_path / "review" / "review.json").write_bytes(text)
     done = CliRunner().invoke(app, ["deploy", "--env", "workshop", "--reviewed", str(tmp_path / "review")])
     assert done.exit_code == 1

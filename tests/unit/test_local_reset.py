@@ -1,4 +1,4 @@
-"""A reset forgets the embedded AWS, and nothing of a real account."""
+"""A reset deletes the embedded AWS, and no record of a real account."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The summary of ten recorded plans, as files that a reviewer can read; `ACCEPT=1 pytest` writes them anew."""
+"""The summary of ten recorded plans, as files that a reviewer can read; `ACCEPT=1 pytest` rewrites them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_plan_that_failed_is_refused() -> None:
 
 
 @pytest.mark.parametrize("raw", ["", "[]", "{}", '{"resource_changes": 5}'])
-def test_what_is_no_plan_is_refused(raw: str) -> None:
+def test_a_document_that_is_not_a_plan_is_refused(raw: str) -> None:
     with pytest.raises(PlanError, match="this is not a plan"):
         parse(raw)
 
@@ -79,7 +79,7 @@ def many(kind: str, action: str, count: int) -> Plan:
     return parse(json.dumps({"format_version": "1.2", "resource_changes": changes}))
 
 
-def test_a_comment_is_folded_and_no_destroy_is_dropped() -> None:
+def test_a_long_comment_is_shortened_but_keeps_every_destroy() -> None:
     destroyed, added = many("aws_sqs_queue", "delete", 300), many("aws_iam_role", "create", 2000)
     whole = Plan(destroyed.changes + added.changes, ())
     text = summary.markdown(whole, context(whole))
@@ -89,7 +89,7 @@ def test_a_comment_is_folded_and_no_destroy_is_dropped() -> None:
     assert "2,000" in text
 
 
-def test_so_much_is_lost_that_each_keeps_its_address_alone() -> None:
+def test_a_very_long_comment_keeps_the_address_of_each_destroyed_resource() -> None:
     plan = many("aws_sqs_queue", "delete", 1000)
     text = summary.markdown(plan, context(plan))
     assert len(text) <= summary.LONGEST
@@ -99,7 +99,7 @@ def test_so_much_is_lost_that_each_keeps_its_address_alone() -> None:
         summary.markdown(too_many, context(too_many))
 
 
-def test_values_that_are_sensitive_are_not_shown() -> None:
+def test_sensitive_values_are_not_shown() -> None:
     change = {
         "actions": ["update"],
         "before": {"secret": "old-value", "nested": [{"token": "old-token", "name": "a"}]},
@@ -115,7 +115,7 @@ def test_values_that_are_sensitive_are_not_shown() -> None:
         assert "nested[0].name: a" in shown
 
 
-def test_a_zips_changes_are_told_by_file() -> None:
+def test_changes_of_a_zip_are_listed_by_file() -> None:
     def packed(**files: str) -> bytes:
         raw = io.BytesIO()
         with zipfile.ZipFile(raw, "w") as archive:
@@ -156,7 +156,7 @@ FORBIDDEN = {
 
 
 @pytest.mark.parametrize("rule", guard.RULES)
-def test_each_rule_stops_its_plan_and_an_exception_lets_it_pass_until_its_day(rule: str) -> None:
+def test_each_rule_stops_its_plan_until_an_exception_allows_it(rule: str) -> None:
     plan = FORBIDDEN[rule]
     [finding] = guard.check(plan, [], TODAY)
     assert (finding.rule, finding.is_allowed) == (rule, False)
@@ -180,11 +180,11 @@ def test_each_rule_stops_its_plan_and_an_exception_lets_it_pass_until_its_day(ru
         many("aws_s3_bucket", "create", 1),
     ],
 )
-def test_what_does_no_harm_passes(plan: Plan) -> None:
+def test_a_harmless_plan_has_no_findings(plan: Plan) -> None:
     assert guard.check(plan, [], TODAY) == []
 
 
-def test_a_buckets_refusals_stay() -> None:
+def test_removing_a_deny_statement_is_a_finding() -> None:
     [finding] = guard.check(changed("b", "aws_s3_bucket_policy", policy=(policy(TLS), policy(READ))), [], TODAY)
     assert finding.what == "removes the Deny statement TlsOnly from the bucket policy"
 
@@ -202,7 +202,7 @@ def test_a_buckets_refusals_stay() -> None:
         ("[[exception", "exceptions.toml"),
     ],
 )
-def test_an_exception_that_is_not_whole_is_refused(tmp_path: Path, text: str, fault: str) -> None:
+def test_an_incomplete_exception_is_refused(tmp_path: Path, text: str, fault: str) -> None:
     path = tmp_path / "exceptions.toml"
     path.write_text(text)
     with pytest.raises(guard.ExceptionsError) as refused:
@@ -210,7 +210,7 @@ def test_an_exception_that_is_not_whole_is_refused(tmp_path: Path, text: str, fa
     assert fault in str(refused.value)
 
 
-def test_the_commands_end_with_codes_that_mean_something(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plan_and_guard_end_with_their_exit_codes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     exceptions = tmp_path / "exceptions.toml"
     monkeypatch.setattr(command, "EXCEPTIONS", exceptions)
 
@@ -246,7 +246,7 @@ def test_the_commands_end_with_codes_that_mean_something(tmp_path: Path, monkeyp
     assert "allowed until" in " ".join(allowed.stdout.split())
 
 
-def test_what_is_lost_is_told_first() -> None:
+def test_losses_come_first() -> None:
     plan = recorded("replace")
     actions = [change.action for change in plan.changes]
     assert actions == sorted(actions, key=list(Action).index)
@@ -254,7 +254,7 @@ def test_what_is_lost_is_told_first() -> None:
     assert text.index("Replaced") < text.index("Changed")
 
 
-def test_drift_is_of_what_is_configured() -> None:
+def test_only_configured_attributes_drift() -> None:
     change = {"actions": ["update"], "before": {"policy": "", "name": "a"}, "after": {"policy": "x", "name": "b"}}
     resource = {"address": "aws_x.y", "mode": "managed", "type": "aws_x", "name": "y", "change": change}
     gone = resource | {"address": "aws_x.z", "change": {"actions": ["delete"], "before": {"name": "z"}, "after": None}}
@@ -275,7 +275,7 @@ def test_drift_is_of_what_is_configured() -> None:
         ({"error_code": 404, "response_code": 200, "response_page_path": "/"}, True),
     ],
 )
-def test_what_the_provider_reads_as_nothing_is_no_drift(after: dict[str, object], is_drift: bool) -> None:
+def test_an_empty_value_from_the_provider_is_not_drift(after: dict[str, object], is_drift: bool) -> None:
     address = "aws_cloudfront_distribution.d"
     row = {"error_code": 404, "response_code": None, "response_page_path": None}
     change = {

@@ -11,7 +11,7 @@ from ops.cloud import Cloud
 _MAILED = {"status": {"S": "completed"}, "source": {"S": "schedule"}, "mailedAt": {"S": "2026-01-01T00:00:00Z"}}
 
 
-def test_a_backup_of_another_table_in_the_same_minute_is_not_the_schedules_own(aws: None) -> None:
+def test_a_backup_of_another_table_in_the_same_minute_does_not_count(aws: None) -> None:
     settings = load(ENVIRONMENTS / "local.toml")
     dynamodb = boto3.client("dynamodb")
     for table in ("studentData", "welcomed-users"):

@@ -1,4 +1,4 @@
-"""The smoke test: what it leaves behind, and what it does not hide."""
+"""The smoke test: its clean-up, and the alarms that it reports."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def succeed(days_ago: int) -> None:
     boto3.client("cloudwatch").put_metric_data(Namespace="Rollbook", MetricData=[point])
 
 
-def test_an_alarm_that_the_runs_own_backup_ended_is_told(test_run: smoke.Smoke) -> None:
+def test_an_alarm_that_the_backup_of_this_run_cleared_is_reported(test_run: smoke.Smoke) -> None:
     put_alarm()
     raise_alarm()
     succeed(days_ago=3)
@@ -71,7 +71,7 @@ def test_an_alarm_that_the_runs_own_backup_ended_is_told(test_run: smoke.Smoke) 
         test_run.alarms()
 
 
-def test_a_backup_that_died_long_ago_waits_for_no_first_success(test_run: smoke.Smoke) -> None:
+def test_an_alarm_with_earlier_data_does_not_wait_for_a_first_success(test_run: smoke.Smoke) -> None:
     put_alarm()
     raise_alarm()
     assert "raised until their first success" in test_run.alarms()
@@ -80,15 +80,13 @@ def test_a_backup_that_died_long_ago_waits_for_no_first_success(test_run: smoke.
         test_run.alarms()
 
 
-def test_an_alarm_whose_actions_are_off_is_told(test_run: smoke.Smoke) -> None:
+def test_an_alarm_with_disabled_actions_is_reported(test_run: smoke.Smoke) -> None:
     put_alarm(ActionsEnabled=False)
     with pytest.raises(StepFailed, match="disabled: studentData-no-backup"):
         test_run.alarms()
 
 
-def test_the_record_is_gone_before_the_backup_and_is_not_left(
-    test_run: smoke.Smoke, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_record_is_deleted_before_the_backup(test_run: smoke.Smoke, monkeypatch: pytest.MonkeyPatch) -> None:
     table, key = SETTINGS.records.table_name, {"studentid": {"S": test_run.studentid}}
     dynamodb = boto3.client("dynamodb")
     dynamodb.put_item(TableName=table, Item=key)

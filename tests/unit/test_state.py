@@ -1,4 +1,4 @@
-"""`rollbook state bootstrap` refuses what is not its own."""
+"""`rollbook state bootstrap` refuses a bucket of another account or Region."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def test_a_bucket_in_another_region_is_refused(settings: None) -> None:
     assert "is in eu-west-1, not in us-east-1; set state.region" in " ".join(refused.stderr.split())
 
 
-def test_an_environment_without_a_bucket_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_environment_without_a_bucket_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     refused = CliRunner().invoke(state.app, ["bootstrap", "--env", "workshop"])
     assert refused.exit_code == 1
     assert "names no bucket; add [state]" in " ".join(refused.stderr.split())
 
 
-def test_all_of_it_is_made_and_found(settings: None) -> None:
+def test_a_configured_bucket_is_recognized(settings: None) -> None:
     made = bootstrap()
     assert made.exit_code == 0, made.output
     assert "is configured correctly" in bootstrap().stdout

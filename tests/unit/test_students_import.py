@@ -1,4 +1,4 @@
-"""`rollbook students`: from a CSV file through an API that is not always well."""
+"""`rollbook students`: from a CSV file through an API that sometimes fails."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def read(path: Path, id_template: str | None = None, **defaults: str) -> list[cs
     return list(read_rows(path, id_template=id_template, defaults=defaults))
 
 
-def test_columns_are_attributes_and_the_id_may_be_composed(tmp_path: Path) -> None:
+def test_columns_become_attributes_and_the_id_follows_a_template(tmp_path: Path) -> None:
     path = write(tmp_path, '\ufeff"school","G1"\n"GP",5\n\n"MS",\n')
     rows = read(path, "{school}-{row:04}", name="Student {row}", G1="none")
     assert [(row.line, dict(row.record)) for row in rows] == [
@@ -77,18 +77,18 @@ def test_columns_are_attributes_and_the_id_may_be_composed(tmp_path: Path) -> No
         ('a,b\n"1,2\n', "cannot be read"),
     ],
 )
-def test_a_file_that_is_no_table_is_refused(tmp_path: Path, text: str, fault: str) -> None:
+def test_a_file_that_is_not_a_table_is_refused(tmp_path: Path, text: str, fault: str) -> None:
     with pytest.raises(OperatorError, match=fault):
         read(write(tmp_path, text))
 
 
 @pytest.mark.parametrize("template", ["{nothing}", "{row.__class__}", "{0}", "{row", "{row:%}x{"])
-def test_a_template_takes_columns_and_the_row_and_nothing_else(tmp_path: Path, template: str) -> None:
+def test_a_template_accepts_only_columns_and_the_row(tmp_path: Path, template: str) -> None:
     with pytest.raises(OperatorError):
         read(write(tmp_path, "a\n1\n"), template)
 
 
-def test_all_rows_go_in_and_come_back_in_order(api: Api) -> None:
+def test_outcomes_are_in_the_order_of_the_rows(api: Api) -> None:
     rows = [csv_import.Row(line, record) for line, record in enumerate(sample.students(60), start=2)]
     outcomes = list(Importer(api.url, "key").send(rows))
     assert [outcome.row for outcome in outcomes] == rows
@@ -99,7 +99,7 @@ def test_all_rows_go_in_and_come_back_in_order(api: Api) -> None:
     assert "/students" in api.paths
 
 
-def test_a_rejected_row_is_reported_with_its_line_and_reason_and_the_others_go_in(api: Api) -> None:
+def test_a_rejected_row_is_reported_and_the_others_are_saved(api: Api) -> None:
     api.answers["B"] = [(400, {"message": "no", "errors": {"email": "is missing", "name": "is missing"}})]
     rows = [csv_import.Row(2, {"studentid": "A"}), csv_import.Row(3, {"studentid": "B"})]
     rows += [csv_import.Row(4, {}, "has 3 values for 2 columns"), csv_import.Row(5, {"studentid": "C"})]
@@ -113,19 +113,19 @@ def test_a_rejected_row_is_reported_with_its_line_and_reason_and_the_others_go_i
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
-def test_throttling_and_passing_faults_are_waited_out(api: Api, status: int) -> None:
+def test_throttling_and_temporary_faults_are_retried(api: Api, status: int) -> None:
     api.answers["A"] = [(status, {"message": "later"})] * 4
     [outcome] = Importer(api.url, "key", pause=0.001).send([csv_import.Row(2, {"studentid": "A"})])
     assert (outcome.what, list(api.saved)) == ("created", ["A"])
 
 
-def test_what_never_passes_is_rejected_with_the_last_answer(api: Api) -> None:
+def test_a_permanent_fault_is_rejected_with_the_last_answer(api: Api) -> None:
     api.answers["A"] = [(503, {"message": "The service is away."})] * 100
     [outcome] = Importer(api.url, "key", pause=0.001).send([csv_import.Row(2, {"studentid": "A"})])
     assert (outcome.what, outcome.reason) == ("rejected", "The service is away.")
 
 
-def test_an_api_that_is_not_there_rejects_and_says_so() -> None:
+def test_an_unreachable_api_rejects_every_row() -> None:
     importer = Importer(closed_address(), "key", pause=0.001)
     [outcome] = importer.send([csv_import.Row(2, {"studentid": "A"})])
     assert (outcome.what, "does not answer" in outcome.reason) == ("rejected", True)

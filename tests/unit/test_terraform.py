@@ -1,4 +1,4 @@
-"""Finding, fetching and configuring Terraform; the fetching against a server on the loopback interface."""
+"""Find, download and configure Terraform; the server of the download is on the loopback interface."""
 
 from __future__ import annotations
 
@@ -69,13 +69,13 @@ def test_a_good_archive_becomes_a_program(releases: Releases, tmp_path: Path) ->
     assert releases.asked == [f"/terraform/{terraform.VERSION}/{name}"]
 
 
-def test_other_bytes_than_expected_are_thrown_away(releases: Releases, tmp_path: Path) -> None:
+def test_an_archive_with_a_wrong_digest_is_deleted(releases: Releases, tmp_path: Path) -> None:
     with pytest.raises(OperatorError, match=r"has the SHA-256 .*, not 0000.* Install Terraform 1\.11 or newer"):
         terraform.fetch(tmp_path, releases=releases.url, sha256={terraform.this_platform(): "0000"})
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_archive_that_is_cut_short_is_thrown_away(releases: Releases, tmp_path: Path) -> None:
+def test_a_truncated_archive_is_deleted(releases: Releases, tmp_path: Path) -> None:
     releases.length = len(releases.body)
     releases.body = releases.body[:-20]
     with pytest.raises(OperatorError, match=r"cannot be downloaded .* Install Terraform"):
@@ -83,7 +83,7 @@ def test_an_archive_that_is_cut_short_is_thrown_away(releases: Releases, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_server_out_of_reach_is_one_sentence(tmp_path: Path) -> None:
+def test_an_unreachable_server_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(OperatorError) as refused:
         terraform.fetch(tmp_path, releases=closed_address(), sha256=pins())
     assert "cannot be downloaded" in str(refused.value)
@@ -91,7 +91,7 @@ def test_a_server_out_of_reach_is_one_sentence(tmp_path: Path) -> None:
     assert "\n" not in str(refused.value)
 
 
-def test_a_machine_without_a_pinned_archive_is_told_what_to_install(tmp_path: Path) -> None:
+def test_a_platform_without_an_archive_names_what_to_install(tmp_path: Path) -> None:
     with pytest.raises(OperatorError, match=r"no pinned archive for .* Install Terraform"):
         terraform.fetch(tmp_path, sha256={})
 
@@ -104,13 +104,13 @@ def fake(folder: Path, version: str) -> Path:
     return program
 
 
-def test_a_new_enough_terraform_on_the_path_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_terraform_on_the_path_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = fake(tmp_path / "bin", "1.12.1")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     assert terraform.find() == program
 
 
-def test_one_that_is_too_old_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_old_terraform_on_the_path_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake(tmp_path / "bin", "1.10.5")
     cached = fake(tmp_path / "cache" / terraform.VERSION, terraform.VERSION)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
@@ -118,7 +118,7 @@ def test_one_that_is_too_old_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert terraform.find() == cached
 
 
-def test_the_provider_comes_from_a_mirror_where_there_is_one(tmp_path: Path) -> None:
+def test_the_provider_comes_from_a_mirror_if_there_is_one(tmp_path: Path) -> None:
     mirror = tmp_path / "mirror"
     (mirror / terraform.PROVIDER / "5.100.0").mkdir(parents=True)
     written = terraform.cli_configuration(tmp_path / "a", iter([tmp_path / "none", mirror])).read_text()
@@ -128,7 +128,7 @@ def test_the_provider_comes_from_a_mirror_where_there_is_one(tmp_path: Path) -> 
     assert "filesystem_mirror" not in without
 
 
-def test_the_provider_is_kept_once_and_is_a_mirror_from_then_on(tmp_path: Path) -> None:
+def test_the_installed_provider_becomes_a_mirror(tmp_path: Path) -> None:
     kept, stack = tmp_path / "kept", tmp_path / "stack"
     assert terraform.keep_provider(kept, candidates=iter([tmp_path])) is True
     mirror = kept / ".terraform" / "providers"
@@ -152,7 +152,7 @@ def test_the_provider_is_kept_once_and_is_a_mirror_from_then_on(tmp_path: Path) 
     assert (stack / ".terraform.lock.hcl").read_bytes() == terraform.LOCK.read_bytes()
 
 
-def test_the_users_own_configuration_is_kept_if_it_exists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_existing_configuration_of_the_user_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own, ours = tmp_path / "own.rc", tmp_path / "ours.rc"
     monkeypatch.setenv("TF_CLI_CONFIG_FILE", str(own))
     assert terraform.environment(ours)["TF_CLI_CONFIG_FILE"] == str(ours)
