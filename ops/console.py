@@ -42,12 +42,12 @@ def marked(mark: str, style: str, text: object) -> None:
 
 
 def done(text: object) -> None:
-    """Print what was done or is good."""
+    """Print a success."""
     marked("✓", "green", text)
 
 
 def note(text: object, style: str = "") -> None:
-    """Print on stderr what is not the result."""
+    """Print a note on stderr."""
     err.print(Text(printable(text), style=style))
 
 

@@ -62,7 +62,7 @@ class Refused(OperatorError):
 
 
 class StateMoved(OperatorError):
-    """What would be applied is not what was reviewed; nothing was changed."""
+    """The plan differs from the review, or the state moved; nothing was changed."""
 
     code = Exit.MOVED
 

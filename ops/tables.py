@@ -29,7 +29,7 @@ class Row:
 
 
 def show(columns: Sequence[str], rows: Sequence[Row], *, numbers: Collection[str] = ()) -> None:
-    """Print rows. No value is cut or broken; what is not a terminal always gets columns.
+    """Print rows without cutting a value. A pipe or a file always gets columns.
 
     Arguments:
         numbers: the columns that are aligned to the right.

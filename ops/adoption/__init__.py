@@ -1,1 +1,1 @@
-"""Adoption: what is in the account already is found by its names, and imported instead of made again."""
+"""Find existing resources by name, and import them instead of creating new ones."""

@@ -195,7 +195,7 @@ FINDERS: Mapping[str, Finder] = {
     "aws_sqs_queue_policy": special.queue_policy,
 }
 
-# What is never adopted but made again, and why.
+# Types that are never adopted, and why.
 NEVER: Mapping[str, str] = {
     "aws_api_gateway_deployment": "a deployment is a snapshot of the API; the apply makes a new one",
 }

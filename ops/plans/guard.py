@@ -43,7 +43,7 @@ class Exemption(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     rule: str
-    address: str = Field(min_length=1, description="Address; `*` stands for any characters.")
+    address: str = Field(min_length=1, description="Address; `*` matches any characters.")
     reason: Annotated[str, Field(min_length=10)]
     approved_by: Annotated[str, Field(min_length=2)]
     expires: date

@@ -63,7 +63,7 @@ def of(plan: bytes, environment: str, state: tuple[str, int], stack: bytes) -> R
         for each in document.get("resource_changes", [])
         if each["mode"] == "managed" and _is_something(each)
     ]
-    told = json.dumps(
+    compared = json.dumps(
         [
             sorted(changes, key=lambda each: str(each["address"])),
             document.get("output_changes", {}),
@@ -71,7 +71,7 @@ def of(plan: bytes, environment: str, state: tuple[str, int], stack: bytes) -> R
         ],
         sort_keys=True,
     )
-    return Review(environment, *state, hashlib.sha256(told.encode()).hexdigest())
+    return Review(environment, *state, hashlib.sha256(compared.encode()).hexdigest())
 
 
 def _is_something(change: dict[str, Any]) -> bool:

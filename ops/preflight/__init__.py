@@ -1,1 +1,1 @@
-"""`rollbook preflight`: reads an account and says of each point whether the stack can be applied and will work."""
+"""`rollbook preflight`: read an account and check whether the stack can be applied to it."""
