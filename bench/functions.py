@@ -10,7 +10,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 from bench import measure
-from handlers import environment
+from rollbook.contract import environment
 from infra import zips
 
 _ENTRIES = (
@@ -19,7 +19,7 @@ _ENTRIES = (
     "handlers.users.welcome.handler",
     "handlers.audit.alert.handler",
     "handlers.snapshots.copy.handler",
-    "handlers.reports.weekly.handler",
+    "handlers.weekly_report.handler",
     *(
         f"handlers.backups.functions.{name}.handler"
         for name in ("backup", "finish", "verify", "restore", "drill", "validate")

@@ -27,9 +27,9 @@ from constructs import Construct
 from infra.emulator.platform import EmulatedAws
 from infra.platform import Aws
 from infra.settings import Settings
-from infra.shapes import policy
-from infra.shapes.accepted import accept
-from infra.shapes.policy import Statement
+from infra.constructs import policy
+from infra.constructs.accepted import accept
+from infra.constructs.policy import Statement
 
 for _kind in ("aws_iam_policy", "aws_iam_role_policy"):
     accept(_kind, {"CKV_AWS_355": "what the provider reads of a configuration is named by ids that no policy knows"})

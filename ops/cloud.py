@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from handlers.backups import wire
+from rollbook.engine.dynamodb import raw
 from infra.settings import Settings
 from ops import terraform
 from ops.environment import settings_of, stack_of
@@ -90,8 +90,8 @@ class Cloud:
     def items(self) -> Any:
         """Return a DynamoDB client that reads items as bytes."""
         if self._port is not None:
-            return wire.client(**aws.options(self._port, self.settings.region))
-        return wire.client(region_name=self.settings.region)
+            return raw.client(**aws.options(self._port, self.settings.region))
+        return raw.client(region_name=self.settings.region)
 
     def api_key(self) -> str:
         """Return the value of the API key, read from API Gateway.

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from handlers.backups import verify
+from rollbook.engine import verify
 from infra.settings import ENVIRONMENTS, load
 from ops import console, sample, schedule
 from ops.backups.function import make_drill

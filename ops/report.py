@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 import msgspec
 import typer
 
-from handlers.reports import ask, page
-from handlers.reports.report import Report, TableReport
-from infra import reported
+from rollbook.reports import ask, page
+from rollbook.reports.assessment import Report, TableReport
+from infra.observability import report_settings
 from ops import console, tables
 from ops.cloud import Cloud
 from ops.commands import command
@@ -43,7 +43,7 @@ def report(
         raise OperatorError("--json and --html exclude each other; give one")
     cloud = Cloud.of(env)
     period = timedelta(hours=hours) if hours else timedelta(days=days or 7)
-    variables, reported_tables = reported.variables(cloud.settings), cloud.settings.reported_tables
+    variables, reported_tables = report_settings.variables(cloud.settings), cloud.settings.reported_tables
     found = ask.ask(variables, reported_tables, cloud.client, now=datetime.now(UTC), period=period)
     zone = ZoneInfo(cloud.settings.time_zone)
     if as_json:

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from handlers import schedules
+from rollbook.contract import schedules
 from ops import console, tables
 from ops.cloud import Cloud
 from ops.commands import command, group

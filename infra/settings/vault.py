@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from handlers import schedules
+from rollbook.contract import schedules
 from infra.settings.fields import FunctionName, QueueName, Region, RoleName, ScheduleExpression, Section, TimeZone
 
 _FREQUENCIES = {

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
-from handlers.backups import difference, stored
-from handlers.backups.compare import Comparison
-from handlers.backups.verify import Corrupted
+from rollbook.engine import compare, stored
+from rollbook.engine.comparison import Comparison
+from rollbook.engine.verify import Corrupted
 from ops import console, tables
 from ops.backups.reading import explained
 from ops.cloud import Cloud
@@ -82,12 +82,12 @@ def diff(
                 yield item
                 bar.advance(task)
 
-        names = difference.keys(dynamodb, s3, bucket, first, second)
+        names = compare.keys(dynamodb, s3, bucket, first, second)
         with Comparison() as comparison:
-            outcome = difference.compare(comparison, names, dynamodb, s3, bucket, first, second, counted)
+            outcome = compare.compare(comparison, names, dynamodb, s3, bucket, first, second, counted)
             bar.stop()
             if as_json:
-                _say_json(comparison, difference.described(first, second, outcome))
+                _say_json(comparison, compare.described(first, second, outcome))
             elif not outcome.is_equal:
                 _show(comparison, first, second)
     if not as_json:

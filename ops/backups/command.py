@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from handlers.backups import stored
+from rollbook.engine import stored
 from ops import console, tables
 from ops.backups import checks, overview, restores
 from ops.backups.function import invoke, make_drill

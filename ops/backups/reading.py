@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import typer
 from botocore.exceptions import ClientError
 
-from handlers.backups.verify import Corrupted
+from rollbook.engine.verify import Corrupted
 from ops.cloud import Cloud
 from ops.failures import OperatorError, explain
 

@@ -13,11 +13,11 @@ from typing import Annotated, Any
 import typer
 from rich.progress import Progress, TaskID
 
-from handlers.backups import restore
-from handlers.backups.history import History
-from handlers.backups.pace import Pace
-from handlers.backups.verify import Corrupted
-from handlers.backups.write import NotWritten
+from rollbook.engine import restore
+from rollbook.engine.history import History
+from rollbook.engine.dynamodb.rate_limiter import Pace
+from rollbook.engine.verify import Corrupted
+from rollbook.engine.dynamodb.batch_write import NotWritten
 from ops import console
 from ops.backups.reading import explained
 from ops.cloud import Cloud

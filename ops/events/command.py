@@ -16,8 +16,8 @@ import typer
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.text import Text
 
-from handlers import events
-from handlers.bus import Bus, EventNotTaken, EventTooLarge
+from rollbook.contract import events
+from rollbook.messages.bus import Bus, EventNotTaken, EventTooLarge
 from ops import console
 from ops.cloud import Cloud
 from ops.commands import command, group

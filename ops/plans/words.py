@@ -11,7 +11,7 @@ from datetime import datetime
 from io import BytesIO
 from typing import Any
 
-from handlers import schedules
+from rollbook.contract import schedules
 from ops.plans.changes import Action, Attribute, Change
 
 # Types whose contents are lost with them, and what is lost.

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 
-from handlers import schedules
+from rollbook.contract import schedules
 from infra.settings import Settings
 from ops.preflight.account import Account
 from ops.preflight.point import Point, later, look, ok

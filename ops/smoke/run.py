@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from handlers.backups import stored
+from rollbook.engine import stored
 from ops.backups.function import invoke, make_drill
 from ops.cloud import Cloud, fetch
 from ops.events import bus_log
@@ -258,7 +258,7 @@ def whole(cloud: Cloud, key: str) -> str:
     """Read a backup and check every item, the counts and the digests.
 
     Raises:
-        handlers.backups.verify.Corrupted: it is damaged.
+        rollbook.engine.verify.Corrupted: it is damaged.
     """
     backup = stored.open_backup(cloud.client("s3"), cloud.settings.backups.bucket_name, key)
     found = stored.verify(backup)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from handlers.backups import verify
+from rollbook.engine import verify
 from ops import console
 from ops.cloud import Cloud
 from ops.failures import OperatorError, explain

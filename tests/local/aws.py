@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
-from handlers import schedules
+from rollbook.contract import schedules
 from ops.cloud import Cloud
 from ops.local import aws as emulated
 from tests.conftest import Local

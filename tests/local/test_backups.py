@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from handlers.backups import stored
+from rollbook.engine import stored
 from ops.backups import command
 from ops.cloud import Cloud, fetch
 from ops.exits import Exit

@@ -14,8 +14,8 @@ import pytest
 from botocore.exceptions import ClientError
 from typer.testing import CliRunner, Result
 
-from handlers import events
-from handlers.bus import Bus
+from rollbook.contract import events
+from rollbook.messages.bus import Bus
 from ops.backups.function import make_drill
 from ops.cloud import Cloud, fetch
 from ops.events import bus_log, command

@@ -13,7 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from handlers.backups import upload
+from rollbook.engine.s3 import upload
 from infra.emulator.multipart import MOST_PARTS, SMALLEST_PART_BYTES, Creation, Refusal, part_checksums
 from ops.local import aws
 from tests.unit.aws import REGION

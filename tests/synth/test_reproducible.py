@@ -97,8 +97,8 @@ def test_infra_imports_of_the_handlers_only_the_contract() -> None:
     allowed = {
         "from handlers import environment",
         "from handlers import schedules",
-        "from handlers.environment import Environment",
-        "from handlers.environment import ReportedTable",
+        "from rollbook.contract.environment import Environment",
+        "from rollbook.contract.environment import ReportedTable",
     }
     for path in (ROOT / "infra").rglob("*.py"):
         lines = [

@@ -13,11 +13,11 @@ import pytest
 from botocore.exceptions import ClientError
 from typer.testing import Result
 
-from handlers.backups import restore
-from handlers.backups.compare import Outcome
-from handlers.backups.verify import Corrupted
-from handlers.backups.write import NotWritten
-from handlers.reports import ask
+from rollbook.engine import restore
+from rollbook.engine.comparison import Outcome
+from rollbook.engine.verify import Corrupted
+from rollbook.engine.dynamodb.batch_write import NotWritten
+from rollbook.reports import ask
 from infra.settings import SettingsError
 from ops import adopt, cdktf, csv_import, demo, deploy, environment, plan, schedule, state, students, synth, terraform
 from ops import report as reports

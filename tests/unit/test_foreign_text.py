@@ -12,8 +12,8 @@ import pytest
 from rich.text import Text
 from typer.testing import Result
 
-from handlers.backups.compare import Outcome
-from handlers.backups.verify import Corrupted
+from rollbook.engine.comparison import Outcome
+from rollbook.engine.verify import Corrupted
 from ops import adopt, csv_import, demo, schedule, state, students, synth
 from ops.adoption.leftovers import Leftover
 from ops.backups import checks, overview, restores

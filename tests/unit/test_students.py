@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from moto import mock_aws
 
-from handlers.bus import EventNotTaken
+from rollbook.messages.bus import EventNotTaken
 from handlers.students import record
 from tests.conftest import Stacks
 from tests.unit.aws import Context, create_bus, create_tables, proxy_event

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from handlers import environment
+from rollbook.contract import environment
 from infra import zips
 from infra.zips import ROOT, Target
 
@@ -24,7 +24,7 @@ ENTRIES = [
     "handlers.users.welcome.handler",
     "handlers.audit.alert.handler",
     "handlers.snapshots.copy.handler",
-    "handlers.reports.weekly.handler",
+    "handlers.weekly_report.handler",
     *BACKUPS,
 ]
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 
-from handlers import schedules
+from rollbook.contract import schedules
 from infra.emulator.alarms import Datapoint, evaluate, refusal
 from infra.settings import Settings
 from tests.synth.values.names import Names, functions, queues

@@ -11,7 +11,7 @@ from functools import cache
 from itertools import islice
 from typing import Any
 
-from handlers import schedules
+from rollbook.contract import schedules
 from infra.settings import Settings
 from ops.console import ROOT
 from tests.synth.values.names import Names, functions, queues, scheduled, undelivered

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.settings import Settings
-from infra.site import CONTENT_SECURITY_POLICY
+from infra.school.site import CONTENT_SECURITY_POLICY
 from ops.console import ROOT
 from tests.synth.values.names import Names
 from tests.synth.values.view import View, check, differs
