@@ -10,8 +10,8 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 from bench import measure
-from rollbook.contract import environment
 from infra import zips
+from rollbook.contract import environment
 
 _ENTRIES = (
     "handlers.students.get.handler",

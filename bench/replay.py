@@ -17,8 +17,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from bench import pages
-from rollbook.engine.formats import compression, document
 from rollbook.engine.dynamodb.scan import Page
+from rollbook.engine.formats import compression, document
 
 TABLE = "studentData"
 REGION = "ap-southeast-1"

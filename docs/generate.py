@@ -21,9 +21,9 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from docs import resources
-from rollbook.contract import events
 from handlers.users import signup
 from infra.settings import ENVIRONMENTS, Settings, load
+from rollbook.contract import events
 
 DOCS = Path(__file__).resolve().parent
 NOTE = "<!-- Written by `make docs`; change the code, not this page. -->\n\n"

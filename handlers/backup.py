@@ -14,14 +14,15 @@ from typing import Any
 from aws_lambda_powertools import Logger
 
 from handlers import http
-from rollbook.engine import backup as run, smoke
-from rollbook.engine.dynamodb import raw
-from rollbook.engine.s3 import upload
-from rollbook.engine.deadline import Deadline
-from rollbook.engine.history import COMPLETED, History, Row
-from rollbook.engine.notifier import Reporter
-from rollbook.contract.schedule_event import scheduled_time
 from rollbook.contract.environment import Backup as BackupEnvironment
+from rollbook.contract.schedule_event import scheduled_time
+from rollbook.engine import backup as run
+from rollbook.engine import smoke
+from rollbook.engine.deadline import Deadline
+from rollbook.engine.dynamodb import raw
+from rollbook.engine.history import COMPLETED, History, Row
+from rollbook.engine.notifier import Notifier
+from rollbook.engine.s3 import upload
 
 environment = BackupEnvironment.read()
 logger = Logger(service="backups")
@@ -71,7 +72,7 @@ def backup_of(event: Mapping[str, Any]) -> tuple[run.Backup, BackupEnvironment]:
         dynamodb=_aws.dynamodb,
         s3=_s3(wanted.object_tags),
         history=_history,
-        reporter=Reporter(wanted, history=_history, client=_aws.client, clock=_now),
+        notifier=Notifier(wanted, history=_history, client=_aws.client, clock=_now),
         clock=_now,
     )
     return backup, wanted

@@ -8,13 +8,13 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 
-from rollbook.engine.dynamodb import raw
+from rollbook.contract.environment import Drill as DrillEnvironment
+from rollbook.contract.schedule_event import scheduled_time
 from rollbook.engine.deadline import Deadline
 from rollbook.engine.drill import Drill
+from rollbook.engine.dynamodb import raw
 from rollbook.engine.history import History
-from rollbook.engine.notifier import Reporter
-from rollbook.contract.schedule_event import scheduled_time
-from rollbook.contract.environment import Drill as DrillEnvironment
+from rollbook.engine.notifier import Notifier
 
 environment = DrillEnvironment.read()
 logger = Logger(service="backups")
@@ -33,7 +33,7 @@ _drill = Drill(
     dynamodb=_aws.dynamodb,
     s3=_aws.client("s3"),
     history=_history,
-    reporter=Reporter(environment, history=_history, client=_aws.client, clock=_now),
+    notifier=Notifier(environment, history=_history, client=_aws.client, clock=_now),
     clock=_now,
 )
 

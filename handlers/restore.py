@@ -9,12 +9,12 @@ from typing import Any
 from aws_lambda_powertools import Logger
 
 from rollbook.contract import events
+from rollbook.contract.environment import Restore as RestoreEnvironment
 from rollbook.engine import restore
-from rollbook.engine.dynamodb import raw
 from rollbook.engine.deadline import Deadline
+from rollbook.engine.dynamodb import raw
 from rollbook.engine.history import History
 from rollbook.messages.bus import Bus
-from rollbook.contract.environment import Restore as RestoreEnvironment
 
 environment = RestoreEnvironment.read()
 logger = Logger(service="backups")

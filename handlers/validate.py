@@ -8,10 +8,10 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 
-from rollbook.engine.dynamodb import raw
-from rollbook.engine.deadline import Deadline, OutOfTime
-from rollbook.engine.validate import Restored, Validation
 from rollbook.contract.environment import Validate
+from rollbook.engine.deadline import Deadline, OutOfTime
+from rollbook.engine.dynamodb import raw
+from rollbook.engine.validate import Restored, Validation
 
 environment = Validate.read()
 logger = Logger(service="backups")

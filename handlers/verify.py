@@ -7,9 +7,9 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 
+from rollbook.contract.environment import Verify
 from rollbook.engine import compare, stored
 from rollbook.engine.dynamodb import raw
-from rollbook.contract.environment import Verify
 
 environment = Verify.read()
 logger = Logger(service="backups")

@@ -13,8 +13,8 @@ import boto3
 from aws_lambda_powertools import Logger
 
 from rollbook.contract import schedules
-from rollbook.messages import mail
 from rollbook.contract.environment import Report, ReportedTable
+from rollbook.messages import mail
 from rollbook.reports import ages, ask, page
 
 environment = Report.read()

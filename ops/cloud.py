@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from rollbook.engine.dynamodb import raw
 from infra.settings import Settings
 from ops import terraform
 from ops.environment import settings_of, stack_of
 from ops.failures import OperatorError
 from ops.local import aws, emulator
+from rollbook.engine.dynamodb import raw
 
 
 @dataclass(frozen=True)

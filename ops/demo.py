@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from rollbook.engine import verify
 from infra.settings import ENVIRONMENTS, load
 from ops import console, sample, schedule
 from ops.backups.function import make_drill
@@ -23,6 +22,7 @@ from ops.local.command import show_mail, show_stack
 from ops.local.emulator import PORT, Port
 from ops.options import Json
 from ops.smoke.run import drilled, whole
+from rollbook.engine import verify
 
 app = typer.Typer()
 _STUDENTS = 60

@@ -10,8 +10,6 @@ from zoneinfo import ZoneInfo
 import msgspec
 import typer
 
-from rollbook.reports import ask, page
-from rollbook.reports.assessment import Report, TableReport
 from infra.observability import report_settings
 from ops import console, tables
 from ops.cloud import Cloud
@@ -19,6 +17,8 @@ from ops.commands import command
 from ops.exits import Exit
 from ops.failures import OperatorError
 from ops.options import EnvOrLocal, Json
+from rollbook.reports import ask, page
+from rollbook.reports.assessment import Report, TableReport
 
 app = typer.Typer()
 

@@ -12,13 +12,13 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from rollbook.contract import schedules
 from ops import console, tables
 from ops.cloud import Cloud
 from ops.commands import command, group
 from ops.exits import Exit
 from ops.failures import OperatorError
 from ops.options import EnvOrLocal, Json
+from rollbook.contract import schedules
 
 EVERY_MINUTE = "cron(* * * * ? *)"
 # The fields that `get_schedule` returns and `update_schedule` accepts. It resets those that it is not given.

@@ -22,7 +22,9 @@ def main() -> None:
     if part == "write":
         backup = stored.open_backup(aws.client("s3"), "bucket", DOCUMENT)
         print(
-            batch_write.Writer(aws.dynamodb, TABLE, key_names=["studentid"], parallel=1).write(map(raw.put, backup.items()))
+            batch_write.Writer(aws.dynamodb, TABLE, key_names=["studentid"], parallel=1).write(
+                map(raw.put, backup.items())
+            )
         )
         return
     restorer = restore.Restore(

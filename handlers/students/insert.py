@@ -11,11 +11,11 @@ from boto3.dynamodb.types import TypeSerializer
 from botocore.exceptions import BotoCoreError, ClientError
 
 from handlers import http
-from rollbook.messages import mail
-from rollbook.messages.bus import Bus, EventNotTaken
+from handlers.students import record
 from rollbook.contract.environment import InsertStudent
 from rollbook.contract.events import StudentSaved
-from handlers.students import record
+from rollbook.messages import mail
+from rollbook.messages.bus import Bus, EventNotTaken
 
 environment = InsertStudent.read()
 logger = Logger(service="students")

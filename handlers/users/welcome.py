@@ -9,9 +9,9 @@ import boto3
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.idempotency import DynamoDBPersistenceLayer, IdempotencyConfig, idempotent
 
-from rollbook.messages import mail
-from rollbook.contract.environment import Welcome
 from handlers.users import signup, welcome_mail
+from rollbook.contract.environment import Welcome
+from rollbook.messages import mail
 
 environment = Welcome.read()
 logger = Logger(service="users")

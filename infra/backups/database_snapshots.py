@@ -6,14 +6,14 @@ from cdktf_cdktf_provider_aws.kms_alias import KmsAlias
 from cdktf_cdktf_provider_aws.kms_key import KmsKey
 from constructs import Construct
 
-from rollbook.contract import environment
-from infra.observability.alerts import Alerts
-from infra.platform import Aws
-from infra.settings import Settings
 from infra.constructs.accepted import accept
 from infra.constructs.function import Function, Limits
 from infra.constructs.queue import DeadLetterQueue
 from infra.constructs.rule import Rule
+from infra.observability.alerts import Alerts
+from infra.platform import Aws
+from infra.settings import Settings
+from rollbook.contract import environment
 
 accept(
     "aws_cloudwatch_log_group",

@@ -14,15 +14,15 @@ from cdktf_cdktf_provider_aws.scheduler_schedule_group import SchedulerScheduleG
 from cdktf_cdktf_provider_aws.sns_topic_policy import SnsTopicPolicy
 from constructs import Construct
 
-from rollbook.contract import environment
-from infra.observability.alerts import Alerts
-from infra.platform import Aws
 from infra.backups.notifications import Reporting
-from infra.settings import Settings
-from infra.settings.backups import TablePlan
 from infra.constructs.function import Function, Limits
 from infra.constructs.queue import DeadLetterQueue
 from infra.constructs.schedule import InvokeSchedule, Timing
+from infra.observability.alerts import Alerts
+from infra.platform import Aws
+from infra.settings import Settings
+from infra.settings.backups import TablePlan
+from rollbook.contract import environment
 
 # What S3 tells of a copy that is late, failed or no longer followed, and of a late one that arrived (S3 User Guide,
 # "Receiving replication failure events with Amazon S3 Event Notifications"). The metric ReplicationLatency is published

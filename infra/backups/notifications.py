@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from infra.backups.store import BackupStore
+from infra.constructs.function import Function
 from infra.observability.events import Events
 from infra.school.mail import Mail
 from infra.school.records import Records
 from infra.settings import Settings
-from infra.constructs.function import Function
-from infra.backups.store import BackupStore
 
 
 @dataclass(frozen=True)

@@ -23,12 +23,12 @@ from cdktf_cdktf_provider_aws.lambda_function_event_invoke_config import (
 )
 from constructs import Construct
 
-from rollbook.contract.environment import Environment
 from infra import zips
-from infra.platform import Aws
 from infra.constructs import policy
 from infra.constructs.accepted import accept
 from infra.constructs.queue import DeadLetterQueue
+from infra.platform import Aws
+from rollbook.contract.environment import Environment
 
 accept(
     "aws_lambda_function",

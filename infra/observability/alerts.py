@@ -7,11 +7,11 @@ from cdktf_cdktf_provider_aws.sns_topic_policy import SnsTopicPolicy
 from cdktf_cdktf_provider_aws.sns_topic_subscription import SnsTopicSubscription
 from constructs import Construct
 
-from infra.platform import Aws
-from infra.settings import Settings
 from infra.constructs import policy
 from infra.constructs.accepted import accept
 from infra.constructs.function import Function
+from infra.platform import Aws
+from infra.settings import Settings
 
 accept(
     "aws_sns_topic",

@@ -7,12 +7,12 @@ from cdktf_cdktf_provider_aws.cloudwatch_event_bus import CloudwatchEventBus
 from cdktf_cdktf_provider_aws.cloudwatch_event_bus_policy import CloudwatchEventBusPolicy
 from constructs import Construct
 
-from infra.platform import Aws
-from infra.settings.events import Events as EventSettings
 from infra.constructs import policy
 from infra.constructs.accepted import accept
 from infra.constructs.function import Function
 from infra.constructs.rule import Rule
+from infra.platform import Aws
+from infra.settings.events import Events as EventSettings
 
 accept(
     "aws_cloudwatch_log_group",

@@ -12,16 +12,16 @@ from typing import Any
 from cdktf_cdktf_provider_aws.cloudwatch_dashboard import CloudwatchDashboard
 from constructs import Construct
 
-from rollbook.contract import schedules
 from infra import prices
-from infra.observability.alerts import Alerts
-from infra.observability.weekly_report import MEASURE_HOURS
-from infra.settings import Settings
-from infra.settings.observability import LOOKS_BACK
 from infra.constructs.alarm import Alarm, Metric
 from infra.constructs.function import Function
 from infra.constructs.queue import DeadLetterQueue
 from infra.constructs.rule import Rule
+from infra.observability.alerts import Alerts
+from infra.observability.weekly_report import MEASURE_HOURS
+from infra.settings import Settings
+from infra.settings.observability import LOOKS_BACK
+from rollbook.contract import schedules
 
 # The namespace and the dimension of rollbook/messages/metrics.py.
 _NAMESPACE = "Rollbook"

@@ -6,9 +6,9 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from rollbook.contract import environment
 from infra import prices
 from infra.settings import Settings
+from rollbook.contract import environment
 
 
 def variables(settings: Settings) -> environment.Report:

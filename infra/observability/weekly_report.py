@@ -5,12 +5,12 @@ from __future__ import annotations
 from cdktf_cdktf_provider_aws.scheduler_schedule_group import SchedulerScheduleGroup
 from constructs import Construct
 
-from infra.observability import report_settings
-from infra.platform import Aws
 from infra.backups.notifications import Reporting
 from infra.constructs.function import Function, Limits
 from infra.constructs.queue import DeadLetterQueue
 from infra.constructs.schedule import InvokeSchedule, Timing
+from infra.observability import report_settings
+from infra.platform import Aws
 
 # How often the ages of backups and drills are measured.
 MEASURE_HOURS = 6

@@ -46,11 +46,11 @@ from cdktf_cdktf_provider_aws.iam_role_policy_attachment import IamRolePolicyAtt
 from cdktf_cdktf_provider_aws.lambda_permission import LambdaPermission
 from constructs import Construct
 
-from infra.platform import Aws
-from infra.settings.school import Api as ApiSettings
 from infra.constructs import policy
 from infra.constructs.accepted import accept
 from infra.constructs.function import Function
+from infra.platform import Aws
+from infra.settings.school import Api as ApiSettings
 
 accept(
     "aws_api_gateway_stage",

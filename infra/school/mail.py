@@ -5,8 +5,8 @@ from __future__ import annotations
 from cdktf_cdktf_provider_aws.sesv2_email_identity import Sesv2EmailIdentity
 from constructs import Construct
 
-from infra.settings.school import Mail as MailSettings
 from infra.constructs.function import Function
+from infra.settings.school import Mail as MailSettings
 
 
 class Mail(Construct):

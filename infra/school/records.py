@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from constructs import Construct
 
-from infra.settings.school import Records as RecordSettings
 from infra.constructs.function import Function
 from infra.constructs.table import table
+from infra.settings.school import Records as RecordSettings
 
 _PARTITION_KEY = "studentid"
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from constructs import Construct
 
-from rollbook.contract import environment
-from infra.observability.events import Events
-from infra.school.mail import Mail
-from infra.platform import Aws
-from infra.settings import Settings
 from infra.constructs.function import Function, Limits
 from infra.constructs.queue import DeadLetterQueue
 from infra.constructs.rule import Rule, Transformer
 from infra.constructs.table import table
+from infra.observability.events import Events
+from infra.platform import Aws
+from infra.school.mail import Mail
+from infra.settings import Settings
+from rollbook.contract import environment
 
 
 class SignUps(Construct):

@@ -41,12 +41,12 @@ from cdktf_cdktf_provider_aws.cloudfront_response_headers_policy import (
 from cdktf_cdktf_provider_aws.s3_object import S3Object
 from constructs import Construct
 
-from infra.school.api import Api
-from infra.platform import Aws
-from infra.settings import Settings
 from infra.constructs import policy
 from infra.constructs.accepted import accept
 from infra.constructs.bucket import PrivateBucket
+from infra.platform import Aws
+from infra.school.api import Api
+from infra.settings import Settings
 
 accept(
     "aws_cloudfront_distribution",

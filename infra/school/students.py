@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from constructs import Construct
 
-from rollbook.contract import environment
-from infra.observability.events import Events
-from infra.school.mail import Mail
-from infra.platform import Aws
-from infra.school.records import Records
-from infra.settings import Settings
 from infra.constructs.accepted import accept
 from infra.constructs.function import Function, Limits
+from infra.observability.events import Events
+from infra.platform import Aws
+from infra.school.mail import Mail
+from infra.school.records import Records
+from infra.settings import Settings
+from rollbook.contract import environment
 
 accept(
     "aws_lambda_function",

@@ -10,9 +10,6 @@ from typing import Annotated, Any
 
 import typer
 
-from rollbook.engine import compare, stored
-from rollbook.engine.comparison import Comparison
-from rollbook.engine.verify import Corrupted
 from ops import console, tables
 from ops.backups.reading import explained
 from ops.cloud import Cloud
@@ -20,6 +17,9 @@ from ops.commands import command
 from ops.exits import Exit
 from ops.failures import SomethingFound
 from ops.options import EnvOrLocal, Json
+from rollbook.engine import compare, stored
+from rollbook.engine.comparison import Comparison
+from rollbook.engine.verify import Corrupted
 
 _SHOWN = 20
 _STYLES = {"added": "green", "removed": "red", "changed": "yellow"}

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 import typer
 
-from rollbook.engine import stored
 from ops import console, tables
 from ops.backups import checks, overview, restores
 from ops.backups.function import invoke, make_drill
@@ -16,6 +15,7 @@ from ops.commands import command, group
 from ops.exits import Exit
 from ops.failures import OperatorError
 from ops.options import EnvOrLocal, Json
+from rollbook.engine import stored
 
 app = group("Backups: list, show, create, verify, diff, restore, drill.")
 Key = Annotated[str, typer.Argument(help="Key of the backup, from `list` or the mail.")]

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 import typer
 from botocore.exceptions import ClientError
 
-from rollbook.engine.verify import Corrupted
 from ops.cloud import Cloud
 from ops.failures import OperatorError, explain
+from rollbook.engine.verify import Corrupted
 
 _ABSENT = {"404", "NoSuchKey"}
 _DENIED = {"403", "AccessDenied"}

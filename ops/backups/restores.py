@@ -13,11 +13,6 @@ from typing import Annotated, Any
 import typer
 from rich.progress import Progress, TaskID
 
-from rollbook.engine import restore
-from rollbook.engine.history import History
-from rollbook.engine.dynamodb.rate_limiter import Pace
-from rollbook.engine.verify import Corrupted
-from rollbook.engine.dynamodb.batch_write import NotWritten
 from ops import console
 from ops.backups.reading import explained
 from ops.cloud import Cloud
@@ -25,6 +20,11 @@ from ops.commands import command
 from ops.exits import Exit
 from ops.failures import OperatorError, Refused, SomethingFound
 from ops.options import EnvOrLocal, Json
+from rollbook.engine import restore
+from rollbook.engine.dynamodb.batch_write import NotWritten
+from rollbook.engine.dynamodb.rate_limiter import RateLimiter
+from rollbook.engine.history import History
+from rollbook.engine.verify import Corrupted
 
 _EFFECTS = {
     "all": "every item of the backup replaces the item with its key",
@@ -144,7 +144,7 @@ def _outcomes(key: str, steps: _Steps) -> Iterator[None]:
         raise Refused(str(error)) from None
     except (restore.NotEqual, NotWritten) as error:
         raise SomethingFound(str(error)) from None
-    except restore.AtWork as error:
+    except restore.AlreadyRunning as error:
         raise OperatorError(f"{error}; wait until it ends, and run this again") from None
 
 
@@ -169,7 +169,7 @@ def _restorer(cloud: Cloud, steps: _Steps, parallel: int, write_units: float) ->
         clock=lambda: datetime.now(UTC),
         progress=restore.Progress(steps.begin, steps.advance),
         parallel=parallel,
-        pace=Pace(write_units or None),
+        limiter=RateLimiter(write_units or None),
     )
 
 
@@ -178,7 +178,7 @@ def _run(restorer: restore.Restore, request: restore.Request) -> dict[str, Any]:
     holder = f"{socket.gethostname()} {os.getpid()}"
     try:
         return restorer.run(request, holder=holder)
-    except restore.AtWork as other:
+    except restore.AlreadyRunning as other:
         seconds = max(other.until - time.time(), 0) + 1
         console.note(f"{other}. Waiting {seconds:.0f} s for its lease to expire.")
         time.sleep(seconds)

@@ -16,8 +16,6 @@ import typer
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.text import Text
 
-from rollbook.contract import events
-from rollbook.messages.bus import Bus, EventNotTaken, EventTooLarge
 from ops import console
 from ops.cloud import Cloud
 from ops.commands import command, group
@@ -26,6 +24,8 @@ from ops.events import bus_log, dead_letters
 from ops.exits import Exit
 from ops.failures import OperatorError, Refused, explain
 from ops.options import EnvOrLocal, Json
+from rollbook.contract import events
+from rollbook.messages.bus import Bus, EventNotTaken, EventTooLarge
 
 app = group("The event bus: tail, put, replay, dead, redrive.")
 _AGO = re.compile(r"(\d+)([smhd])")

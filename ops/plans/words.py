@@ -11,8 +11,8 @@ from datetime import datetime
 from io import BytesIO
 from typing import Any
 
-from rollbook.contract import schedules
 from ops.plans.changes import Action, Attribute, Change
+from rollbook.contract import schedules
 
 # Types whose contents are lost with them, and what is lost.
 KEEPS = {

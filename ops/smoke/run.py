@@ -13,7 +13,6 @@ from uuid import uuid4
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from rollbook.engine import stored
 from ops.backups.function import invoke, make_drill
 from ops.cloud import Cloud, fetch
 from ops.events import bus_log
@@ -21,6 +20,7 @@ from ops.failures import explain
 from ops.local import aws
 from ops.smoke import alarms
 from ops.smoke.failure import StepFailed
+from rollbook.engine import stored
 
 _POLL_SECONDS = 1.0
 # Longest waits. EventBridge and SES take seconds, CloudWatch takes minutes to read metrics from a log, and CloudTrail

@@ -10,12 +10,12 @@ from typing import Any, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from rollbook.engine import verify
 from ops import console
 from ops.cloud import Cloud
 from ops.failures import OperatorError, explain
 from ops.smoke.failure import StepFailed
 from ops.smoke.run import Smoke
+from rollbook.engine import verify
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from rollbook.engine import fingerprints, restore, stored
-from rollbook.engine.dynamodb import tables
 from rollbook.engine.comparison import Comparison, Outcome
+from rollbook.engine.dynamodb import tables
 from rollbook.engine.fingerprints import Fingerprint
 
 Counter = Callable[[Iterator[bytes]], Iterator[bytes]]

@@ -17,8 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from rollbook.engine.formats import incremental
 from rollbook.engine.fingerprints import DIGEST_BYTES, Fingerprint
+from rollbook.engine.formats import incremental
 
 _FILES = 64
 # A record takes about five times its bytes once it is in a dictionary.

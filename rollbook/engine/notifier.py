@@ -6,16 +6,16 @@ from collections.abc import Callable
 from typing import Any
 
 from rollbook.contract import events
-from rollbook.messages import mail, metrics
+from rollbook.contract.environment import Reporting
 from rollbook.engine.deadline import Clock
 from rollbook.engine.history import History, Row, latest
+from rollbook.messages import mail, metrics
 from rollbook.messages.bus import Bus
-from rollbook.contract.environment import Reporting
 
 _REMEMBERED = ("key", "engine", "items", "bytes", "exportedUntil", "scanRate")
 
 
-class Reporter:
+class Notifier:
     """Reports the executions of one table.
 
     Arguments:

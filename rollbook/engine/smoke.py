@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
+from rollbook.engine.dynamodb.scan import Page
 from rollbook.engine.formats import document
 from rollbook.engine.s3 import upload
-from rollbook.engine.dynamodb.scan import Page
 
 # More than one part of an upload, which has 5 MiB (S3 User Guide, "Amazon S3 multipart upload limits").
 BYTES = 6 * 1024 * 1024

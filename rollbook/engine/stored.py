@@ -16,9 +16,9 @@ from typing import Any, Protocol
 import msgspec
 from botocore.exceptions import ClientError
 
+from rollbook.engine import verify as documents
 from rollbook.engine.formats import compression, export_layout, incremental
 from rollbook.engine.s3 import download, upload
-from rollbook.engine import verify as documents
 from rollbook.engine.verify import Corrupted, Verified
 
 EXPORT_FORMAT = "rollbook-export/1"

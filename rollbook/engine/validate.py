@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from rollbook.engine import fingerprints, restore, stored
-from rollbook.engine.dynamodb import tables
 from rollbook.engine.comparison import Comparison
 from rollbook.engine.deadline import Deadline
+from rollbook.engine.dynamodb import tables
 from rollbook.engine.fingerprints import Fingerprint
 
 # What of a table's definition a restore has to bring back; billing, tags and stream AWS Backup leaves to others.

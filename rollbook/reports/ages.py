@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from rollbook.messages import metrics
 from rollbook.contract.environment import ReportedTable
-from rollbook.reports.facts import Execution, Facts, Unknown
+from rollbook.messages import metrics
 from rollbook.reports.assessment import is_seen
+from rollbook.reports.facts import Execution, Facts, Unknown
 
 
 def measure(facts: Facts, tables: Sequence[ReportedTable], now: datetime) -> dict[str, dict[str, float]]:

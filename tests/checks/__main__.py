@@ -18,8 +18,8 @@ from typing import Any
 
 from bench import tools
 from infra import app
-from infra.settings import ENVIRONMENTS, load
 from infra.constructs.accepted import ACCEPTED, Accepted
+from infra.settings import ENVIRONMENTS, load
 from ops.console import ROOT, err, out
 from ops.local.emulator import Emulator
 from ops.terraform import Terraform

@@ -11,9 +11,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
-from rollbook.contract import schedules
 from ops.cloud import Cloud
 from ops.local import aws as emulated
+from rollbook.contract import schedules
 from tests.conftest import Local
 
 T = TypeVar("T")

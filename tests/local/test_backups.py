@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from rollbook.engine import stored
 from ops.backups import command
 from ops.cloud import Cloud, fetch
 from ops.exits import Exit
+from rollbook.engine import stored
 from tests.conftest import Local
 from tests.local.aws import mails, scheduled_in_a_moment, table, wait_for
 

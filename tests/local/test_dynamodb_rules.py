@@ -18,11 +18,11 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from infra.settings import ENVIRONMENTS, load
+from ops.local import aws
 from rollbook.engine import history, restore, stored
 from rollbook.engine.dynamodb import exports, raw, scan, tables
 from rollbook.engine.formats import document
-from infra.settings import ENVIRONMENTS, load
-from ops.local import aws
 from tests.conftest import Stacks
 from tests.unit.aws import REGION
 

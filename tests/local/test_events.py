@@ -14,13 +14,13 @@ import pytest
 from botocore.exceptions import ClientError
 from typer.testing import CliRunner, Result
 
-from rollbook.contract import events
-from rollbook.messages.bus import Bus
 from ops.backups.function import make_drill
 from ops.cloud import Cloud, fetch
 from ops.events import bus_log, command
 from ops.exits import Exit
 from ops.local import aws as emulated
+from rollbook.contract import events
+from rollbook.messages.bus import Bus
 from tests.conftest import Local
 from tests.local.aws import mails, wait_for
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 import os
 
+from rollbook.contract.environment import Backup as BackupEnvironment
 from rollbook.engine import restore
 from rollbook.engine.dynamodb import raw
 from rollbook.engine.s3 import upload
-from rollbook.contract.environment import Backup as BackupEnvironment
 from tests.unit.aws import REGION
 from tests.unit.engine import Clock, backup_of, restorer, scheduled, soon
 

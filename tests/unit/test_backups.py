@@ -20,8 +20,10 @@ from dateutil import tz
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rollbook.engine import backup as run, history
-from rollbook.engine.dynamodb import raw as wire, scan, tables
+from rollbook.engine import backup as run
+from rollbook.engine import history
+from rollbook.engine.dynamodb import raw as wire
+from rollbook.engine.dynamodb import scan, tables
 from rollbook.engine.formats import document
 from rollbook.engine.s3 import upload
 from tests.conftest import Stacks
@@ -124,7 +126,7 @@ def test_an_invocation_that_was_overtaken_does_not_complete_and_sends_no_mail(
         yield from pages(*arguments, **options)
 
     monkeypatch.setattr(scan, "pages", slow)
-    with pytest.raises(history.Overtaken, match="is b's by now, not a's"):
+    with pytest.raises(history.LeaseLost, match="is b's by now, not a's"):
         backup.run(scheduled(), holder="a", deadline=soon())
     [row] = executions()
     assert (row["status"], row["holder"], mail.sent) == ({"S": "running"}, {"S": "b"}, [])

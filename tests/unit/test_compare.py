@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollbook.engine import comparison as compare, fingerprints
+from rollbook.engine import comparison as compare
+from rollbook.engine import fingerprints
 
 
 def encoded(value: Any) -> bytes:

@@ -13,11 +13,6 @@ import pytest
 from botocore.exceptions import ClientError
 from typer.testing import Result
 
-from rollbook.engine import restore
-from rollbook.engine.comparison import Outcome
-from rollbook.engine.verify import Corrupted
-from rollbook.engine.dynamodb.batch_write import NotWritten
-from rollbook.reports import ask
 from infra.settings import SettingsError
 from ops import adopt, cdktf, csv_import, demo, deploy, environment, plan, schedule, state, students, synth, terraform
 from ops import report as reports
@@ -35,6 +30,11 @@ from ops.preflight import record
 from ops.preflight.point import look, ok
 from ops.smoke import steps
 from ops.smoke.steps import Outcome as StepOutcome
+from rollbook.engine import restore
+from rollbook.engine.comparison import Outcome
+from rollbook.engine.dynamodb.batch_write import NotWritten
+from rollbook.engine.verify import Corrupted
+from rollbook.reports import ask
 from tests.unit.commands import COMMANDS, LOCAL, Commands, codes_of, giving, raising, run
 
 PLANS = Path(__file__).parent / "plans"

@@ -18,10 +18,10 @@ import pytest
 from botocore import retryhandler
 from botocore.exceptions import BotoCoreError, ClientError
 
-from rollbook.engine import restore, stored
-from rollbook.engine.dynamodb import batch_write, rate_limiter, raw
-from rollbook.engine.s3 import upload
 from rollbook.contract.environment import Backup as BackupEnvironment
+from rollbook.engine import restore, stored
+from rollbook.engine.dynamodb import batch_write, raw
+from rollbook.engine.s3 import upload
 from tests.unit import child, gateway
 from tests.unit.engine import (
     ENVIRONMENT,
@@ -263,7 +263,7 @@ def test_two_restores_at_once_are_one_restore(remote: raw.Aws, clock: Clock) -> 
         if call.operation == "BatchWriteItem" and not inside.is_set():
             inside.set()
             Gateway.fault = well
-            with pytest.raises(restore.AtWork) as caught:
+            with pytest.raises(restore.AlreadyRunning) as caught:
                 restorer(clock, remote).run(request, holder="b")
             refused.append(str(caught.value))
         return well

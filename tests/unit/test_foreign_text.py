@@ -12,8 +12,6 @@ import pytest
 from rich.text import Text
 from typer.testing import Result
 
-from rollbook.engine.comparison import Outcome
-from rollbook.engine.verify import Corrupted
 from ops import adopt, csv_import, demo, schedule, state, students, synth
 from ops.adoption.leftovers import Leftover
 from ops.backups import checks, overview, restores
@@ -31,6 +29,8 @@ from ops.preflight import record
 from ops.preflight.point import look
 from ops.smoke import steps
 from ops.smoke.steps import Outcome as StepOutcome
+from rollbook.engine.comparison import Outcome
+from rollbook.engine.verify import Corrupted
 from tests.unit.commands import COMMANDS, LOCAL, Commands, cloud, giving, raising, run
 
 # A closing tag without an opening one, a style, a link, an escaped bracket, and an emoji.

@@ -14,18 +14,20 @@ import msgspec
 import pytest
 from botocore.exceptions import ClientError
 
-from rollbook.engine import backup as run
-from rollbook.contract.environment import ReportedTable
-from rollbook.reports import ages, ask, assessment, facts, page
-from rollbook.reports.assessment import Report
 from infra.observability import report_settings
 from infra.settings import ENVIRONMENTS, load
+from rollbook.contract.environment import ReportedTable
+from rollbook.engine import backup as run
+from rollbook.reports import ages, ask, assessment, facts, page
+from rollbook.reports.assessment import Report
 from tests.unit.aws import Context
 from tests.unit.engine import ENVIRONMENT, KEY, MIDNIGHT, Clock, put, scheduled, soon
 
 DAY = timedelta(days=1)
 SETTINGS = load(ENVIRONMENTS / "workshop.toml")
-ASKED = replace(report_settings.variables(SETTINGS), s3_bucket_name=ENVIRONMENT.s3_bucket_name, vault_name="", plan_name="")
+ASKED = replace(
+    report_settings.variables(SETTINGS), s3_bucket_name=ENVIRONMENT.s3_bucket_name, vault_name="", plan_name=""
+)
 
 
 @pytest.fixture

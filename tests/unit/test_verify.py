@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollbook.engine import verify
-from rollbook.engine.formats import document
 from rollbook.engine.dynamodb.scan import Page
+from rollbook.engine.formats import document
 
 NOW = datetime(2025, 7, 8, tzinfo=UTC)
 

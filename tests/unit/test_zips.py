@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from rollbook.contract import environment
 from infra import zips
 from infra.zips import ROOT, Target
+from rollbook.contract import environment
 
 LAMBDA = Target("python3.13", "arm64")
 _OF_BACKUPS = ("backup", "finish", "verify", "restore", "drill", "validate")

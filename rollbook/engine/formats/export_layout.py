@@ -20,9 +20,9 @@ from typing import Any
 
 import msgspec
 
+from rollbook.engine.dynamodb.scan import Page
 from rollbook.engine.formats import compression
 from rollbook.engine.s3 import upload
-from rollbook.engine.dynamodb.scan import Page
 
 _VERSION = "2020-06-30"
 # Uncompressed. ImportTable takes 5,000 objects, which are 320 GB of these.
