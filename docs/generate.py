@@ -21,9 +21,9 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from docs import resources
-from handlers import events
 from handlers.users import signup
 from infra.settings import ENVIRONMENTS, Settings, load
+from rollbook.contract import events
 
 DOCS = Path(__file__).resolve().parent
 NOTE = "<!-- Written by `make docs`; change the code, not this page. -->\n\n"
@@ -162,7 +162,7 @@ def events_page() -> str:
     )
     head = (
         "# Events\n\nEverything that happens is put on the bus `student-events`, typed and checked "
-        "(`handlers/events.py`). It is in the log group `/aws/events/student-events` for a week and in the archive for "
+        "(`rollbook/contract/events.py`). It is in the log group `/aws/events/student-events` for a week, in the archive for "
         "a month. `python -m ops events tail` shows them as they come, `python -m ops events put FILE` puts a checked "
         "one there, `python -m ops events replay --from 2h` puts past ones on the bus again. Without `--env` these act "
         "on the embedded AWS.\n\n| event | source | when |\n"

@@ -9,7 +9,7 @@ import boto3
 from aws_lambda_powertools import Logger
 
 from handlers.audit import record
-from handlers.environment import Audit
+from rollbook.contract.environment import Audit
 
 environment = Audit.read()
 logger = Logger(service="audit")

@@ -7,9 +7,9 @@ from collections.abc import Generator
 import pytest
 from botocore.exceptions import ClientError
 
-from handlers.backups.deadline import Deadline, OutOfTime
-from handlers.backups.pace import Pace
-from handlers.backups.scan import Page
+from rollbook.engine.deadline import Deadline, OutOfTime
+from rollbook.engine.dynamodb.rate_limiter import Pace
+from rollbook.engine.dynamodb.scan import Page
 
 
 class Time:
