@@ -21,7 +21,7 @@ from rollbook.engine import smoke
 from rollbook.engine.deadline import Deadline
 from rollbook.engine.dynamodb import raw
 from rollbook.engine.history import COMPLETED, History, Row
-from rollbook.engine.notifier import Reporter
+from rollbook.engine.notifier import Notifier
 from rollbook.engine.s3 import upload
 
 environment = BackupEnvironment.read()
@@ -72,7 +72,7 @@ def backup_of(event: Mapping[str, Any]) -> tuple[run.Backup, BackupEnvironment]:
         dynamodb=_aws.dynamodb,
         s3=_s3(wanted.object_tags),
         history=_history,
-        reporter=Reporter(wanted, history=_history, client=_aws.client, clock=_now),
+        notifier=Notifier(wanted, history=_history, client=_aws.client, clock=_now),
         clock=_now,
     )
     return backup, wanted

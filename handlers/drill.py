@@ -14,7 +14,7 @@ from rollbook.engine.deadline import Deadline
 from rollbook.engine.drill import Drill
 from rollbook.engine.dynamodb import raw
 from rollbook.engine.history import History
-from rollbook.engine.notifier import Reporter
+from rollbook.engine.notifier import Notifier
 
 environment = DrillEnvironment.read()
 logger = Logger(service="backups")
@@ -33,7 +33,7 @@ _drill = Drill(
     dynamodb=_aws.dynamodb,
     s3=_aws.client("s3"),
     history=_history,
-    reporter=Reporter(environment, history=_history, client=_aws.client, clock=_now),
+    notifier=Notifier(environment, history=_history, client=_aws.client, clock=_now),
     clock=_now,
 )
 

@@ -14,7 +14,7 @@ from rollbook.engine import finish_export
 from rollbook.engine.deadline import Deadline
 from rollbook.engine.dynamodb import raw
 from rollbook.engine.history import History
-from rollbook.engine.notifier import Reporter
+from rollbook.engine.notifier import Notifier
 
 environment = FinishExport.read()
 logger = Logger(service="backups")
@@ -27,7 +27,7 @@ def _now() -> datetime:
 _aws = raw.Aws()
 _s3 = _aws.client("s3")
 _history = History(_aws.dynamodb, environment.history_table_name, int(environment.history_days))
-_reporter = Reporter(environment, history=_history, client=_aws.client, clock=_now)
+_notifier = Notifier(environment, history=_history, client=_aws.client, clock=_now)
 
 
 @logger.inject_lambda_context
@@ -43,7 +43,7 @@ def handler(event: Mapping[str, Any], context: Any) -> None:
             s3=_s3,
             bucket=environment.s3_bucket_name,
             history=_history,
-            reporter=_reporter,
+            notifier=_notifier,
             clock=_now,
             holder=context.aws_request_id,
             deadline=Deadline.after(context.get_remaining_time_in_millis() / 1000),

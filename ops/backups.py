@@ -23,7 +23,7 @@ from ops.cloud import Cloud
 from ops.console import OperatorError, command, err, out
 from rollbook.engine import compare, restore, stored
 from rollbook.engine.comparison import Comparison
-from rollbook.engine.dynamodb.rate_limiter import Pace
+from rollbook.engine.dynamodb.rate_limiter import RateLimiter
 from rollbook.engine.history import History
 from rollbook.engine.verify import Corrupted
 
@@ -275,7 +275,7 @@ def _restorer(cloud: Cloud, bar: Progress, parallel: int, write_units: float) ->
         clock=lambda: datetime.now(UTC),
         progress=restore.Progress(step, lambda count: bar.advance(tasks[-1], count)),
         parallel=parallel,
-        pace=Pace(write_units or None),
+        limiter=RateLimiter(write_units or None),
     )
 
 
@@ -284,7 +284,7 @@ def _patiently(restorer: restore.Restore, request: restore.Request) -> dict[str,
     holder = f"{socket.gethostname()} {os.getpid()}"
     try:
         return restorer.run(request, holder=holder)
-    except restore.AtWork as other:
+    except restore.AlreadyRunning as other:
         err.print(
             f"{other}; if it says nothing for {restore.LEASE.seconds} s, this takes it up.",
             highlight=False,

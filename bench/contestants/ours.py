@@ -11,7 +11,7 @@ from rollbook.contract import environment
 from rollbook.engine import backup as run
 from rollbook.engine.deadline import Deadline
 from rollbook.engine.dynamodb import raw
-from rollbook.engine.notifier import Reporter
+from rollbook.engine.notifier import Notifier
 
 
 def main() -> None:
@@ -29,13 +29,13 @@ def main() -> None:
     }
     settings = environment.Backup(**values)
     history = Rows()
-    reporter = Reporter(settings, history=history, client=aws.client, clock=lambda: datetime.now(UTC))
+    notifier = Notifier(settings, history=history, client=aws.client, clock=lambda: datetime.now(UTC))
     backup = run.Backup(
         settings,
         dynamodb=aws.dynamodb,
         s3=aws.client("s3"),
         history=history,
-        reporter=reporter,
+        notifier=notifier,
         clock=lambda: datetime.now(UTC),
     )
     now = datetime.now(UTC)

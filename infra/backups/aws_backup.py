@@ -47,7 +47,7 @@ from infra.constructs import policy
 from infra.constructs.accepted import accept
 from infra.constructs.bucket import PrivateBucket
 from infra.constructs.function import Function, Limits
-from infra.constructs.lifecycle import Ageing, expire
+from infra.constructs.lifecycle import LifecycleRule, expire
 from infra.constructs.queue import DeadLetterQueue
 from infra.constructs.rule import Rule
 from infra.observability.alerts import Alerts
@@ -242,10 +242,10 @@ class Vault(Construct):
             ),
         )
         bucket = PrivateBucket(self, "reports", name=settings.reports_bucket_name, force_destroy=settings.force_destroy)
-        expire(self, "reports-lifecycle", bucket, [Ageing("reports", "", expire_days=365, noncurrent_days=30)])
+        expire(self, "reports-lifecycle", bucket, [LifecycleRule("reports", "", expire_days=365, noncurrent_days=30)])
         # S3 refuses a principal that does not exist. `python -m ops preflight --env ENV` finds the role or says how to
         # make it; a policy for everybody with this role as its condition might count as public.
-        reporter = (
+        notifier = (
             f"arn:aws:iam::{platform.account_id}:role/aws-service-role/reports.backup.amazonaws.com/"
             "AWSServiceRoleForBackupReports"
         )
@@ -255,7 +255,7 @@ class Vault(Construct):
                     "BackupReports",
                     ["s3:PutObject"],
                     [f"{bucket.arn}/*"],
-                    principals={"AWS": [reporter]},
+                    principals={"AWS": [notifier]},
                     conditions={"StringEquals": {"s3:x-amz-acl": "bucket-owner-full-control"}},
                 )
             ]

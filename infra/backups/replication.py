@@ -17,7 +17,7 @@ from cdktf_cdktf_provider_aws.s3_bucket_replication_configuration import (
 )
 from constructs import Construct
 
-from infra.backups.store import BackupStore, ageing_of
+from infra.backups.store import BackupStore, lifecycle_rule_of
 from infra.constructs import policy
 from infra.constructs.accepted import accept
 from infra.constructs.bucket import PrivateBucket
@@ -115,12 +115,12 @@ class Replicas(Construct):
             provider=platform.provider_of(region),
         )
         bucket.restrict([])
-        ageings = [ageing_of(plan, settings.backups.noncurrent_expire_days) for plan in plans]
+        rules = [lifecycle_rule_of(plan, settings.backups.noncurrent_expire_days) for plan in plans]
         expire(
             self,
             f"lifecycle-{region}",
             bucket,
-            ageings,
+            rules,
             provider=platform.provider_of(region),
             moves_small=settings.backups.move_small_backups,
         )

@@ -7,7 +7,7 @@ from constructs import Construct
 from infra.constructs import policy
 from infra.constructs.bucket import PrivateBucket
 from infra.constructs.function import Function
-from infra.constructs.lifecycle import Ageing, expire
+from infra.constructs.lifecycle import LifecycleRule, expire
 from infra.constructs.table import table
 from infra.settings import Settings
 from infra.settings.backups import TablePlan
@@ -38,8 +38,8 @@ class BackupStore(Construct):
         self.bucket_id = self._bucket.id
         self.history_table_name = self._history.name
         self.versioning = self._bucket.versioning
-        ageings = [ageing_of(plan, backups.noncurrent_expire_days) for plan in settings.backed_up_tables]
-        expire(self, "lifecycle", self._bucket, ageings, moves_small=backups.move_small_backups)
+        rules = [lifecycle_rule_of(plan, backups.noncurrent_expire_days) for plan in settings.backed_up_tables]
+        expire(self, "lifecycle", self._bucket, rules, moves_small=backups.move_small_backups)
 
     def grant_write(self, function: Function) -> None:
         """Let a function write backups; `restrict` keeps everybody else from it."""
@@ -94,8 +94,10 @@ class BackupStore(Construct):
         self._bucket.restrict([only_the_backup])
 
 
-def ageing_of(plan: TablePlan, noncurrent_days: int) -> Ageing:
+def lifecycle_rule_of(plan: TablePlan, noncurrent_days: int) -> LifecycleRule:
     """Return how a table's backups age."""
     steps = {"STANDARD_IA": plan.how.infrequent_access_after_days, "GLACIER": plan.how.glacier_after_days}
     classes = {name: days for name, days in steps.items() if days is not None}
-    return Ageing(f"backups-{plan.table_name}", plan.key_prefix, plan.how.expire_after_days, noncurrent_days, classes)
+    return LifecycleRule(
+        f"backups-{plan.table_name}", plan.key_prefix, plan.how.expire_after_days, noncurrent_days, classes
+    )

@@ -27,7 +27,7 @@ accept(
 
 
 @dataclass(frozen=True)
-class Ageing:
+class LifecycleRule:
     """What happens to the objects under a prefix, in days after they were written.
 
     Arguments:
@@ -47,7 +47,7 @@ def expire(
     scope: Construct,
     id_: str,
     bucket: PrivateBucket,
-    ageings: Sequence[Ageing],
+    rules: Sequence[LifecycleRule],
     provider: TerraformProvider | None = None,
     *,
     moves_small: bool = False,
@@ -61,25 +61,25 @@ def expire(
         scope,
         id_,
         bucket=bucket.id,
-        rule=[_rule(ageing) for ageing in ageings],
+        rule=[_rule(rule) for rule in rules],
         transition_default_minimum_object_size="varies_by_storage_class" if moves_small else "all_storage_classes_128K",
         depends_on=[bucket.versioning],
         provider=provider,
     )
 
 
-def _rule(ageing: Ageing) -> S3BucketLifecycleConfigurationRule:
+def _rule(rule: LifecycleRule) -> S3BucketLifecycleConfigurationRule:
     return S3BucketLifecycleConfigurationRule(
-        id=ageing.id,
+        id=rule.id,
         status="Enabled",
-        filter=[S3BucketLifecycleConfigurationRuleFilter(prefix=ageing.prefix)],
+        filter=[S3BucketLifecycleConfigurationRuleFilter(prefix=rule.prefix)],
         transition=[
             S3BucketLifecycleConfigurationRuleTransition(days=days, storage_class=storage_class)
-            for storage_class, days in ageing.classes.items()
+            for storage_class, days in rule.classes.items()
         ],
-        expiration=[S3BucketLifecycleConfigurationRuleExpiration(days=ageing.expire_days)],
+        expiration=[S3BucketLifecycleConfigurationRuleExpiration(days=rule.expire_days)],
         noncurrent_version_expiration=[
-            S3BucketLifecycleConfigurationRuleNoncurrentVersionExpiration(noncurrent_days=ageing.noncurrent_days)
+            S3BucketLifecycleConfigurationRuleNoncurrentVersionExpiration(noncurrent_days=rule.noncurrent_days)
         ],
         # A part of an upload that died costs as much as an object, and nobody sees it.
         abort_incomplete_multipart_upload=[

@@ -14,7 +14,7 @@ from infra.constructs import policy
 from infra.constructs.accepted import accept
 from infra.constructs.bucket import PrivateBucket
 from infra.constructs.function import Function, Limits
-from infra.constructs.lifecycle import Ageing, expire
+from infra.constructs.lifecycle import LifecycleRule, expire
 from infra.constructs.queue import DeadLetterQueue
 from infra.constructs.rule import Rule
 from infra.observability.alerts import Alerts
@@ -119,7 +119,12 @@ class Audit(Construct):
                 ),
             ]
         )
-        expire(self, "lifecycle", bucket, [Ageing("records", "AWSLogs/", audit.expire_after_days, noncurrent_days=30)])
+        expire(
+            self,
+            "lifecycle",
+            bucket,
+            [LifecycleRule("records", "AWSLogs/", audit.expire_after_days, noncurrent_days=30)],
+        )
 
         def equal(name: str, value: str) -> CloudtrailAdvancedEventSelectorFieldSelector:
             return CloudtrailAdvancedEventSelectorFieldSelector(field=name, equal_to=[value])

@@ -14,10 +14,10 @@ from rollbook.contract.environment import Backup as BackupEnvironment
 from rollbook.engine import stored
 from rollbook.engine.deadline import Clock, Deadline, OutOfTime
 from rollbook.engine.dynamodb import exports, scan, tables
-from rollbook.engine.dynamodb.rate_limiter import Pace
+from rollbook.engine.dynamodb.rate_limiter import RateLimiter
 from rollbook.engine.formats import compression, document, export_layout
 from rollbook.engine.history import COMPLETED, EXPORTING, History, Row, exported_by, latest
-from rollbook.engine.notifier import Reporter
+from rollbook.engine.notifier import Notifier
 from rollbook.engine.s3 import upload
 
 # What is assumed of a table that was not scanned yet: half of what 128 MB of memory were measured to do
@@ -80,7 +80,7 @@ class Backup:
         dynamodb: Any,
         s3: Any,
         history: History,
-        reporter: Reporter,
+        notifier: Notifier,
         clock: Clock,
     ) -> None:
         self._environment = environment
@@ -88,7 +88,7 @@ class Backup:
         self._s3 = s3
         self._clock = clock
         self._history = history
-        self._reporter = reporter
+        self._notifier = notifier
         self._method = cast(compression.Method, environment.compression)
 
     def key(self, request: Request) -> str:
@@ -132,7 +132,7 @@ class Backup:
         elif row.get("status") != COMPLETED:
             return None
         if row["status"] == COMPLETED:
-            self._reporter.completed(row)
+            self._notifier.completed(row)
         return row
 
     def _guarded(self, request: Request, holder: str, deadline: Deadline) -> Row:
@@ -141,7 +141,7 @@ class Backup:
         except BaseException as error:
             self._history.fail(request.id, holder=holder, now=self._clock(), error=error)
             try:
-                self._reporter.event(
+                self._notifier.event(
                     events.BackupFailed(
                         correlation_id=request.id,
                         table=self._environment.table_name,
@@ -193,13 +193,16 @@ class Backup:
         return "export", f"{expected}, and there are {time}"
 
     def _scan(self, request: Request, described: tables.Described, started: datetime, deadline: Deadline) -> Row:
-        pace = Pace(
+        limiter = RateLimiter(
             float(self._environment.read_units_per_second or 0) or None,
             check=lambda: deadline.check(f"{self._environment.table_name} throttled the scan"),
         )
         pages = deadline.watch(
             scan.pages(
-                self._dynamodb, self._environment.table_name, segments=int(self._environment.segments), pace=pace
+                self._dynamodb,
+                self._environment.table_name,
+                segments=int(self._environment.segments),
+                limiter=limiter,
             ),
             described.size_bytes,
         )

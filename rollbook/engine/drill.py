@@ -9,7 +9,7 @@ from rollbook.engine import restore, stored
 from rollbook.engine.deadline import Clock, Deadline
 from rollbook.engine.dynamodb import tables
 from rollbook.engine.history import COMPLETED, History, Row, latest, scratch_of
-from rollbook.engine.notifier import Reporter
+from rollbook.engine.notifier import Notifier
 
 
 class DrillFailed(RuntimeError):
@@ -35,7 +35,7 @@ class Drill:
         dynamodb: Any,
         s3: Any,
         history: History,
-        reporter: Reporter,
+        notifier: Notifier,
         clock: Clock,
     ) -> None:
         self._table_name = table_name
@@ -44,7 +44,7 @@ class Drill:
         self._dynamodb = dynamodb
         self._s3 = s3
         self._history = history
-        self._reporter = reporter
+        self._notifier = notifier
         self._clock = clock
 
     def run(self, execution_id: str, *, holder: str, deadline: Deadline) -> Row | None:
@@ -84,7 +84,7 @@ class Drill:
                 raise failure from error
             raise
         row = self._history.complete(execution_id, holder=holder, now=self._clock(), values=result)
-        self._reporter.event(
+        self._notifier.event(
             events.DrillPassed(
                 correlation_id=execution_id,
                 table=self._table_name,
@@ -154,4 +154,4 @@ class Drill:
             key=key,
             error=str(failure)[:2000],
         )
-        self._reporter.drill_failed(event, body)
+        self._notifier.drill_failed(event, body)

@@ -9,7 +9,7 @@ from typing import Any
 from rollbook.engine import stored
 from rollbook.engine.deadline import Clock, Deadline
 from rollbook.engine.history import COMPLETED, History, Row, exported_by
-from rollbook.engine.notifier import Reporter
+from rollbook.engine.notifier import Notifier
 
 
 def finish(
@@ -18,7 +18,7 @@ def finish(
     s3: Any,
     bucket: str,
     history: History,
-    reporter: Reporter,
+    notifier: Notifier,
     clock: Clock,
     holder: str,
     deadline: Deadline,
@@ -43,7 +43,7 @@ def finish(
         return None
     export = stored.Export(s3, bucket, manifest, manifest)
     if row.get("status") == COMPLETED:
-        reporter.completed(row)
+        notifier.completed(row)
         return row
     if row.get("exportArn") != export.summary.export_arn:
         if row.get("status") == "running":
@@ -74,5 +74,5 @@ def finish(
         "seconds": f"{(now - started_at).total_seconds():.1f}",
     }
     completed = history.complete(str(row["id"]), holder=holder, now=clock(), values=values)
-    reporter.completed(completed)
+    notifier.completed(completed)
     return completed

@@ -26,7 +26,7 @@ class Claim:
     granted: bool
 
 
-class Overtaken(RuntimeError):
+class LeaseLost(RuntimeError):
     """The invocation held its execution beyond its time, and another has taken it."""
 
 
@@ -76,7 +76,7 @@ class History:
         """Write how far an execution has come, and that it is still at work.
 
         Raises:
-            Overtaken: another invocation has taken it meanwhile.
+            LeaseLost: another invocation has taken it meanwhile.
         """
         row = values | {"leaseUntil": int(until.timestamp())}
         self._hold(self._update(execution_id, row, "holder = :holder", {":holder": holder}), execution_id, holder)
@@ -85,7 +85,7 @@ class History:
         """Write that an execution is AWS's export by now.
 
         Raises:
-            Overtaken: another invocation has taken it meanwhile.
+            LeaseLost: another invocation has taken it meanwhile.
         """
         claim = self._end(execution_id, holder, values | {"status": EXPORTING})
         return self._hold(claim, execution_id, holder)
@@ -121,7 +121,7 @@ class History:
         """Write that an execution is done, and return the row.
 
         Raises:
-            Overtaken: another invocation has taken the execution meanwhile.
+            LeaseLost: another invocation has taken the execution meanwhile.
         """
         claim = self._end(execution_id, holder, values | {"status": COMPLETED, "endedAt": _text(now)})
         return self._hold(claim, execution_id, holder)
@@ -151,7 +151,7 @@ class History:
 
     def _hold(self, claim: Claim, execution_id: str, holder: str) -> Row:
         if not claim.granted:
-            raise Overtaken(
+            raise LeaseLost(
                 f"{execution_id} is {claim.row.get('holder')}'s by now, not {holder}'s; it will complete it"
             )
         return claim.row

@@ -15,7 +15,7 @@ from rollbook.messages.bus import Bus
 _REMEMBERED = ("key", "engine", "items", "bytes", "exportedUntil", "scanRate")
 
 
-class Reporter:
+class Notifier:
     """Reports the executions of one table.
 
     Arguments:

@@ -14,7 +14,7 @@ from rollbook.engine import fingerprints, stored
 from rollbook.engine.comparison import Comparison, Difference, Outcome
 from rollbook.engine.deadline import Clock, Deadline
 from rollbook.engine.dynamodb import batch_write, raw, scan, tables
-from rollbook.engine.dynamodb.rate_limiter import Pace
+from rollbook.engine.dynamodb.rate_limiter import RateLimiter
 from rollbook.engine.formats import incremental
 from rollbook.engine.history import History, Row
 
@@ -37,7 +37,7 @@ class NotEqual(RuntimeError):
     """The table is not equal to the backup after the restore; the message names keys."""
 
 
-class AtWork(RuntimeError):
+class AlreadyRunning(RuntimeError):
     """The same restore is at work already.
 
     Arguments:
@@ -119,7 +119,7 @@ class Restore:
         clock: Clock,
         progress: Progress | None = None,
         parallel: int = 4,
-        pace: Pace | None = None,
+        limiter: RateLimiter | None = None,
         lease: timedelta = LEASE,
     ) -> None:
         self._dynamodb = dynamodb
@@ -129,7 +129,7 @@ class Restore:
         self._clock = clock
         self._progress = progress or Progress()
         self._parallel = parallel
-        self._pace = pace or Pace()
+        self._limiter = limiter or RateLimiter()
         self._lease = lease
 
     def plan(self, request: Request) -> Plan:
@@ -160,7 +160,7 @@ class Restore:
         Raises:
             Corrupted: the backup is damaged; nothing was changed.
             RestoreRefused: the target is there, or is not, or has another key schema; nothing was changed.
-            AtWork: the same restore is at work elsewhere.
+            AlreadyRunning: the same restore is at work elsewhere.
             NotWritten: DynamoDB refused items, which are named.
             NotEqual: the table is not what the backup is, and by which keys.
             OutOfTime: the invocation's time is over; the next one goes on from there.
@@ -176,7 +176,7 @@ class Restore:
             check()
             row = self._claim(request, holder)
             try:
-                work.heart = _Heart(self._history, request.id, holder, self._clock, self._lease, check)
+                work.renewer = _LeaseRenewer(self._history, request.id, holder, self._clock, self._lease, check)
                 result = work.run(row)
                 ended = self._clock()
                 result["seconds"] = f"{(ended - datetime.fromisoformat(str(row['startedAt']))).total_seconds():.1f}"
@@ -193,7 +193,7 @@ class Restore:
         )
         if not claim.granted:
             until = int(claim.row.get("leaseUntil", 0))
-            raise AtWork(f"{request.id} is at work as {claim.row.get('holder')}", until)
+            raise AlreadyRunning(f"{request.id} is at work as {claim.row.get('holder')}", until)
         return claim.row
 
     def _open(self, request: Request, comparison: Comparison) -> _Work:
@@ -213,7 +213,15 @@ class Restore:
             raise RestoreRefused("the engine import makes a new table (--to) of a backup in the export layout")
         names = self._keys(request, backup.table)
         return _Work(
-            request, backup, names, comparison, self._dynamodb, self._bucket, self._progress, self._parallel, self._pace
+            request,
+            backup,
+            names,
+            comparison,
+            self._dynamodb,
+            self._bucket,
+            self._progress,
+            self._parallel,
+            self._limiter,
         )
 
     def _keys(self, request: Request, definition: tables.Definition | None) -> list[str]:
@@ -232,7 +240,7 @@ class Restore:
         return names
 
 
-class _Heart:
+class _LeaseRenewer:
     """Says in the history that a restore lives, now and then."""
 
     def __init__(
@@ -249,17 +257,17 @@ class _Heart:
         self._holder = holder
         self._clock = clock
         self._lease = lease
-        self._beaten_at = time.monotonic()
+        self._renewed_at = time.monotonic()
         self.check = check
 
-    def beat(self, values: Row) -> None:
+    def renew(self, values: Row) -> None:
         self._history.extend(self._execution, holder=self._holder, until=self._clock() + self._lease, values=values)
-        self._beaten_at = time.monotonic()
+        self._renewed_at = time.monotonic()
 
-    def beat_if_due(self, values: Row) -> None:
+    def renew_if_due(self, values: Row) -> None:
         self.check()
-        if time.monotonic() - self._beaten_at > min(_HEARTBEAT_SECONDS, self._lease.total_seconds() / 3):
-            self.beat(values)
+        if time.monotonic() - self._renewed_at > min(_HEARTBEAT_SECONDS, self._lease.total_seconds() / 3):
+            self.renew(values)
 
 
 @dataclass
@@ -269,7 +277,7 @@ class _Work:
     Arguments:
         names: the key attributes.
         comparison: has the backup, once `read` was called.
-        heart: beaten once there is a row of the history.
+        renewer: beaten once there is a row of the history.
     """
 
     request: Request
@@ -280,8 +288,8 @@ class _Work:
     bucket: str
     progress: Progress
     parallel: int
-    pace: Pace
-    heart: _Heart | None = None
+    limiter: RateLimiter
+    renewer: _LeaseRenewer | None = None
     total: int = 0
 
     def read(self) -> int:
@@ -304,7 +312,7 @@ class _Work:
         is_resumed = bool(row.get("hasBegun"))
         if self.request.is_new and not is_resumed:
             self.refuse_if_there()
-        self._beat({"hasBegun": True})
+        self._renew({"hasBegun": True})
         if self.request.engine == "import" and not is_resumed:
             self._import()
             written = self.total
@@ -344,23 +352,23 @@ class _Work:
             self._definition(),
             self.request.table_name,
             scratch=self.request.scratch,
-            waiting=self._beat_if_due,
+            waiting=self._renew_if_due,
         )
 
-    def _beat(self, values: Row) -> None:
-        if self.heart:
-            self.heart.beat(values)
+    def _renew(self, values: Row) -> None:
+        if self.renewer:
+            self.renewer.renew(values)
 
-    def _beat_if_due(self) -> None:
-        if self.heart:
-            self.heart.beat_if_due({})
+    def _renew_if_due(self) -> None:
+        if self.renewer:
+            self.renewer.renew_if_due({})
 
     def _counted(self, side: Iterator[bytes]) -> Iterator[bytes]:
         for number, found in enumerate(side, start=1):
             yield found
             if number % _COUNTED == 0:
                 self.progress.advance(_COUNTED)
-                self._beat_if_due()
+                self._renew_if_due()
 
     def _write(self, *, is_resumed: bool) -> int:
         wanted: bytearray | None = None
@@ -376,16 +384,16 @@ class _Work:
             nonlocal reached
             self.progress.advance(written - reached)
             reached = written
-            if self.heart:
-                self.heart.beat_if_due({"written": written})
+            if self.renewer:
+                self.renewer.renew_if_due({"written": written})
 
         writer = batch_write.Writer(
             self.dynamodb,
             self.request.table_name,
             key_names=self.names,
             parallel=self.parallel,
-            pace=self.pace,
-            check=self.heart.check if self.heart else lambda: None,
+            limiter=self.limiter,
+            check=self.renewer.check if self.renewer else lambda: None,
             progress=progress,
         )
         request_of = _change_request if self.backup.change_of else raw.put
@@ -413,7 +421,7 @@ class _Work:
             found = self.dynamodb.describe_import(ImportArn=started["ImportArn"])["ImportTableDescription"]
             if found["ImportStatus"] not in {"IN_PROGRESS", "CANCELLING"}:
                 break
-            self._beat_if_due()
+            self._renew_if_due()
             time.sleep(_POLL_SECONDS)
         if found["ImportStatus"] != "COMPLETED":
             raise RestoreRefused(
@@ -445,14 +453,19 @@ def _change_request(line: bytes) -> bytes:
 
 
 def items_of(
-    dynamodb: Any, table_name: str, *, segments: int = 1, pace: Pace | None = None, is_consistent: bool = False
+    dynamodb: Any,
+    table_name: str,
+    *,
+    segments: int = 1,
+    limiter: RateLimiter | None = None,
+    is_consistent: bool = False,
 ) -> Iterator[bytes]:
     """Yield the items of a table as bytes.
 
     Arguments:
         is_consistent: every write that was answered before is seen, for twice the read units.
     """
-    for page in scan.pages(dynamodb, table_name, segments=segments, pace=pace, is_consistent=is_consistent):
+    for page in scan.pages(dynamodb, table_name, segments=segments, limiter=limiter, is_consistent=is_consistent):
         for found in page.items:
             yield bytes(found)
 

@@ -50,7 +50,7 @@ def ask(
     """
     since = now - period
     gathered = gather(environment, tables, client, since=since)
-    wanted = assessment.Wanted(
+    wanted = assessment.Objectives(
         tables=tables,
         rpo=timedelta(hours=float(environment.rpo_hours)),
         rto=timedelta(minutes=float(environment.rto_minutes)),

@@ -111,7 +111,7 @@ class Report(msgspec.Struct, frozen=True, rename="camel"):
     prices_region: str
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class Objectives(msgspec.Struct, frozen=True):
     """What the settings want and say: objectives, grace, prices."""
 
     tables: Sequence[ReportedTable]
@@ -123,7 +123,7 @@ class Wanted(msgspec.Struct, frozen=True):
     uses_vault: bool
 
 
-def build(facts: Facts, wanted: Wanted, *, now: datetime, since: datetime) -> Report:
+def build(facts: Facts, wanted: Objectives, *, now: datetime, since: datetime) -> Report:
     """Judge the facts.
 
     Arguments:
@@ -151,7 +151,7 @@ def _is_good(table: TableReport) -> bool:
     return table.is_late is False and not (table.executions or {}).get("failed") and table.rpo.is_met is not False
 
 
-def _table(table: ReportedTable, facts: Facts, wanted: Wanted, now: datetime, since: datetime) -> TableReport:
+def _table(table: ReportedTable, facts: Facts, wanted: Objectives, now: datetime, since: datetime) -> TableReport:
     name = table.table_name
     schedule = facts.schedules.get(name, Unknown("there is no schedule"))
     if isinstance(facts.executions, Unknown):
@@ -275,9 +275,9 @@ def _runs_a_month(table: ReportedTable, schedule: Schedule | Unknown) -> float:
 
 
 def _costs(
-    table: ReportedTable, schedule: Schedule | Unknown, seen: Sequence[Execution], facts: Facts, wanted: Wanted
+    table: ReportedTable, schedule: Schedule | Unknown, seen: Sequence[Execution], facts: Facts, wanted: Objectives
 ) -> Iterator[Cost]:
-    """Estimate a month at the size and the pace of what was seen, once the lifecycle is full."""
+    """Estimate a month at the size and the frequency of what was seen, once the lifecycle is full."""
     if not seen:
         return
     prices, runs = wanted.prices, _runs_a_month(table, schedule)
@@ -349,7 +349,7 @@ def _days_in_classes(table: ReportedTable, size: float) -> dict[str, int]:
 
 
 def _advice(
-    table: ReportedTable, schedule: Schedule | Unknown, seen: Sequence[Execution], facts: Facts, wanted: Wanted
+    table: ReportedTable, schedule: Schedule | Unknown, seen: Sequence[Execution], facts: Facts, wanted: Objectives
 ) -> Iterator[str]:
     if not seen:
         return
@@ -379,7 +379,7 @@ def _advice(
         yield f"A backup every {span(interval)} is {times} times as often as an RPO of {span(wanted.rpo)} asks for."
 
 
-def _vault(facts: Facts, wanted: Wanted, now: datetime) -> VaultReport:
+def _vault(facts: Facts, wanted: Objectives, now: datetime) -> VaultReport:
     jobs = None if isinstance(facts.jobs, Unknown) else Counter(f"{job.kind} {job.state}" for job in facts.jobs)
     points = None if isinstance(facts.recovery_points, Unknown) else facts.recovery_points
     next_runs = None
@@ -406,7 +406,7 @@ def _vault(facts: Facts, wanted: Wanted, now: datetime) -> VaultReport:
     )
 
 
-def _unknown(facts: Facts, wanted: Wanted) -> Iterator[str]:
+def _unknown(facts: Facts, wanted: Objectives) -> Iterator[str]:
     for what, value in (("the history", facts.executions), ("the bucket", facts.objects)):
         if isinstance(value, Unknown):
             yield f"{what} could not be read: {value.reason}"

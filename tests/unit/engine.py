@@ -14,7 +14,7 @@ from rollbook.contract.environment import Backup as BackupEnvironment
 from rollbook.engine import backup, fingerprints, history, restore
 from rollbook.engine.deadline import Deadline
 from rollbook.engine.dynamodb import raw
-from rollbook.engine.notifier import Reporter
+from rollbook.engine.notifier import Notifier
 
 ENVIRONMENT = BackupEnvironment(
     table_name="studentData",
@@ -83,9 +83,9 @@ def backup_of(
     def client(name: str) -> Any:
         return mail if mail and name == "sesv2" else aws.client(name)
 
-    reporter = Reporter(environment, history=kept, client=client, clock=clock)
+    notifier = Notifier(environment, history=kept, client=client, clock=clock)
     return backup.Backup(
-        environment, dynamodb=aws.dynamodb, s3=aws.client("s3"), history=kept, reporter=reporter, clock=clock
+        environment, dynamodb=aws.dynamodb, s3=aws.client("s3"), history=kept, notifier=notifier, clock=clock
     )
 
 

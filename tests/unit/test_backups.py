@@ -126,7 +126,7 @@ def test_an_invocation_that_was_overtaken_does_not_complete_and_sends_no_mail(
         yield from pages(*arguments, **options)
 
     monkeypatch.setattr(scan, "pages", slow)
-    with pytest.raises(history.Overtaken, match="is b's by now, not a's"):
+    with pytest.raises(history.LeaseLost, match="is b's by now, not a's"):
         backup.run(scheduled(), holder="a", deadline=soon())
     [row] = executions()
     assert (row["status"], row["holder"], mail.sent) == ({"S": "running"}, {"S": "b"}, [])

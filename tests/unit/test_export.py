@@ -20,7 +20,7 @@ from rollbook.engine import backup as run
 from rollbook.engine import finish_export, history, restore
 from rollbook.engine.deadline import Deadline, OutOfTime
 from rollbook.engine.dynamodb import exports
-from rollbook.engine.notifier import Reporter
+from rollbook.engine.notifier import Notifier
 from rollbook.engine.verify import Corrupted
 from tests.unit.engine import (
     ENVIRONMENT,
@@ -114,7 +114,7 @@ def complete_the_export() -> str:
 
 
 def finished(manifest: str, mail: Mail, clock: Clock) -> history.Row | None:
-    reporter = Reporter(
+    notifier = Notifier(
         EXPORT, history=kept(), client=lambda name: mail if name == "sesv2" else boto3.client(name), clock=clock
     )
     return finish_export.finish(
@@ -122,7 +122,7 @@ def finished(manifest: str, mail: Mail, clock: Clock) -> history.Row | None:
         s3=boto3.client("s3"),
         bucket=BUCKET,
         history=kept(),
-        reporter=reporter,
+        notifier=notifier,
         clock=clock,
         holder="finisher",
         deadline=soon(),

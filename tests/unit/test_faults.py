@@ -263,7 +263,7 @@ def test_two_restores_at_once_are_one_restore(remote: raw.Aws, clock: Clock) -> 
         if call.operation == "BatchWriteItem" and not inside.is_set():
             inside.set()
             Gateway.fault = well
-            with pytest.raises(restore.AtWork) as caught:
+            with pytest.raises(restore.AlreadyRunning) as caught:
                 restorer(clock, remote).run(request, holder="b")
             refused.append(str(caught.value))
         return well

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from rollbook.engine import drill, history, restore, stored
 from rollbook.engine.dynamodb import batch_write, raw, tables
 from rollbook.engine.formats import compression
-from rollbook.engine.notifier import Reporter
+from rollbook.engine.notifier import Notifier
 from rollbook.engine.verify import Corrupted
 from tests.unit.aws import REGION
 from tests.unit.engine import (
@@ -381,7 +381,7 @@ def test_two_restores_at_once_are_one(aws: None, mail: Mail, clock: Clock) -> No
     key = backed_up(mail, clock)
     kept = history.History(boto3.client("dynamodb"), "backup-executions", 400)
     kept.claim(new(key).id, holder="other", now=clock(), until=clock() + restore.LEASE, values={})
-    with pytest.raises(restore.AtWork, match="is at work as other"):
+    with pytest.raises(restore.AlreadyRunning, match="is at work as other"):
         restorer(clock).run(new(key), holder="a")
     clock.now += restore.LEASE * 2
     assert restorer(clock).run(new(key), holder="a")["status"] == "completed"
@@ -423,7 +423,7 @@ def drills(aws: None, mail: Mail, clock: Clock) -> drill.Drill:
         dynamodb=dynamodb,
         s3=boto3.client("s3"),
         history=kept,
-        reporter=Reporter(ENVIRONMENT, history=kept, client=client, clock=clock),
+        notifier=Notifier(ENVIRONMENT, history=kept, client=client, clock=clock),
         clock=clock,
     )
 

@@ -11,7 +11,7 @@ from botocore import retryhandler
 from botocore.exceptions import BotoCoreError, ClientError
 
 from rollbook.engine.dynamodb import raw, scan
-from rollbook.engine.dynamodb.rate_limiter import Pace
+from rollbook.engine.dynamodb.rate_limiter import RateLimiter
 from tests.unit.server import QuietHandler, serving
 
 PAGES = 4
@@ -98,8 +98,8 @@ def scanned(address: str, *faults: Fault, segments: int = 1) -> list[scan.Page]:
     Table.faults = list(faults)
     client = raw.client(endpoint_url=address, region_name="ap-southeast-1")
     waited = [0.0]
-    pace = Pace(sleep=lambda seconds: waited.append(waited.pop() + seconds), clock=lambda: waited[0])
-    return list(scan.pages(client, "t", segments=segments, pace=pace))
+    limiter = RateLimiter(sleep=lambda seconds: waited.append(waited.pop() + seconds), clock=lambda: waited[0])
+    return list(scan.pages(client, "t", segments=segments, limiter=limiter))
 
 
 def ids(pages: list[scan.Page]) -> list[str]:

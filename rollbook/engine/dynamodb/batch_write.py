@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from rollbook.engine import fingerprints
 from rollbook.engine.dynamodb import raw as wire
-from rollbook.engine.dynamodb.rate_limiter import Pace
+from rollbook.engine.dynamodb.rate_limiter import RateLimiter
 
 # BatchWriteItem takes 25 requests and 16 MB (API reference); less keeps the memory of several batches bounded.
 _BATCH_REQUESTS = 25
@@ -55,7 +55,7 @@ class Writer:
         dynamodb: a client of `wire.client`.
         key_names: the key attributes; to name what was not written.
         parallel: how many batches are under way at a time.
-        pace: the rate of write units to keep.
+        limiter: the rate of write units to keep.
         check: called before each batch and between retries; raises when there is no more time.
         progress: told how many requests have been carried out so far, after each batch.
     """
@@ -67,7 +67,7 @@ class Writer:
         *,
         key_names: Sequence[str],
         parallel: int = 4,
-        pace: Pace | None = None,
+        limiter: RateLimiter | None = None,
         check: Callable[[], None] = lambda: None,
         progress: Callable[[int], None] = lambda _: None,
     ) -> None:
@@ -75,7 +75,7 @@ class Writer:
         self._table_name = table_name
         self._fingerprint = fingerprints.fingerprint_of(key_names)
         self._parallel = parallel
-        self._pace = pace or Pace()
+        self._limiter = limiter or RateLimiter()
         self._check = check
         self._progress = progress
         self._lock = threading.Lock()
@@ -139,7 +139,7 @@ class Writer:
                     break
                 # What DynamoDB left over it had no capacity for; as long as some of it goes in, the pause stays short.
                 pause = _FIRST_PAUSE_SECONDS if len(left) < before else min(pause * 2, _LONGEST_PAUSE_SECONDS)
-                self._pace.slow_down()
+                self._limiter.slow_down()
                 time.sleep(pause * _chance.uniform(0.5, 1))
                 self._check()
         except ClientError as error:
@@ -152,11 +152,11 @@ class Writer:
 
     def _attempt(self, requests: Sequence[bytes]) -> list[bytes]:
         body = wire.batch(self._table_name, requests)
-        response = self._pace.patiently(lambda: self._dynamodb.batch_write_item(RequestItems=body))
+        response = self._limiter.retry_throttled(lambda: self._dynamodb.batch_write_item(RequestItems=body))
         if "Fault" in response:
             raise RuntimeError(f"DynamoDB answered the writes to {self._table_name} with {response['Fault']}")
         answer: wire.Written = response["Answer"]
-        self._pace.spend(sum(capacity.units for capacity in answer.capacity))
+        self._limiter.spend(sum(capacity.units for capacity in answer.capacity))
         return [_bytes(request) for table in answer.unprocessed.values() for request in table]
 
     def _each(self, requests: Sequence[bytes], done: int) -> _Failure | int:

@@ -23,7 +23,7 @@ _RECOVERY_PER_SECOND = 0.1
 _SLOWEST = 16.0
 
 
-class Pace:
+class RateLimiter:
     """A rate that several threads share.
 
     Arguments:
@@ -82,7 +82,7 @@ class Pace:
             self._rate = max((self._rate or reached) * _DECREASE, slowest)
             self._changed_at = now
 
-    def patiently(self, request: Callable[[], Any]) -> Any:
+    def retry_throttled(self, request: Callable[[], Any]) -> Any:
         """Make a request, and make it again while the table throttles it, for a quarter of an hour.
 
         Raises:

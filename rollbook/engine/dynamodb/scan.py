@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from rollbook.engine.dynamodb.rate_limiter import THROTTLING, Pace
+from rollbook.engine.dynamodb.rate_limiter import THROTTLING, RateLimiter
 from rollbook.engine.dynamodb.raw import Scanned
 
 _WAIT_SECONDS = 0.1
@@ -36,14 +36,19 @@ class ScanError(RuntimeError):
 
 
 def pages(
-    dynamodb: Any, table_name: str, *, segments: int = 1, pace: Pace | None = None, is_consistent: bool = False
+    dynamodb: Any,
+    table_name: str,
+    *,
+    segments: int = 1,
+    limiter: RateLimiter | None = None,
+    is_consistent: bool = False,
 ) -> Generator[Page, None, None]:
     """Yield all pages of a table that have items, in no order when there are several segments.
 
     Arguments:
         dynamodb: a client of `wire.client`.
         segments: how many parts of the table to read at a time, 1 to 1,000,000; each has a page in memory.
-        pace: the rate to keep, shared by the segments.
+        limiter: the rate to keep, shared by the segments.
         is_consistent: every write that was answered before is seen, for twice the read units (DynamoDB Developer Guide,
             "DynamoDB read consistency").
 
@@ -51,8 +56,8 @@ def pages(
         botocore.exceptions.ClientError: DynamoDB refused, after all retries.
         ScanError: the service answered with what cannot be read, its CRC being right.
     """
-    kept = pace or Pace()
-    dynamodb.meta.events.register("needs-retry.dynamodb.Scan", _slow_down(kept), unique_id=f"pace-{id(kept)}")
+    kept = limiter or RateLimiter()
+    dynamodb.meta.events.register("needs-retry.dynamodb.Scan", _slow_down(kept), unique_id=f"limiter-{id(kept)}")
     options = {"ConsistentRead": True} if is_consistent else {}
     try:
         if segments == 1:
@@ -60,28 +65,28 @@ def pages(
         else:
             yield from _merged(dynamodb, table_name, segments, options, kept)
     finally:
-        dynamodb.meta.events.unregister("needs-retry.dynamodb.Scan", unique_id=f"pace-{id(kept)}")
+        dynamodb.meta.events.unregister("needs-retry.dynamodb.Scan", unique_id=f"limiter-{id(kept)}")
 
 
-def _slow_down(pace: Pace) -> Any:
+def _slow_down(limiter: RateLimiter) -> Any:
     def look(response: Any, **_: Any) -> None:
         if response is not None and response[1].get("Error", {}).get("Code") in THROTTLING:
-            pace.slow_down()
+            limiter.slow_down()
 
     return look
 
 
-def _segment(dynamodb: Any, table_name: str, options: dict[str, Any], pace: Pace) -> Iterator[Page]:
+def _segment(dynamodb: Any, table_name: str, options: dict[str, Any], limiter: RateLimiter) -> Iterator[Page]:
     start: dict[str, Any] = {}
     while True:
-        response = pace.patiently(
+        response = limiter.retry_throttled(
             partial(dynamodb.scan, TableName=table_name, ReturnConsumedCapacity="TOTAL", **options, **start)
         )
         if "Fault" in response:
             raise ScanError(f"DynamoDB answered the scan of {table_name} with {response['Fault']}")
         answer: Scanned = response["Answer"]
         units = answer.capacity.units if answer.capacity else 0.0
-        pace.spend(units)
+        limiter.spend(units)
         items: list[Any] = answer.items
         if response["Indented"]:
             # DynamoDB sends no line breaks; where a server does, a line per item has to be made.
@@ -97,7 +102,9 @@ def _key_value(value: dict[str, str]) -> dict[str, Any]:
     return {"B": base64.b64decode(value["B"])} if "B" in value else dict(value)
 
 
-def _merged(dynamodb: Any, table_name: str, segments: int, options: dict[str, Any], pace: Pace) -> Iterator[Page]:
+def _merged(
+    dynamodb: Any, table_name: str, segments: int, options: dict[str, Any], limiter: RateLimiter
+) -> Iterator[Page]:
     """Yield the pages of all segments as they come; one is ready and one is at work in each segment, no more."""
     ready: queue.Queue[Page | BaseException | None] = queue.Queue(maxsize=1)
     stop = threading.Event()
@@ -113,7 +120,7 @@ def _merged(dynamodb: Any, table_name: str, segments: int, options: dict[str, An
     def read(number: int) -> None:
         try:
             segment = options | {"Segment": number, "TotalSegments": segments}
-            for page in _segment(dynamodb, table_name, segment, pace):
+            for page in _segment(dynamodb, table_name, segment, limiter):
                 hand_over(page)
                 if stop.is_set():
                     return
