@@ -164,7 +164,8 @@ def events_page() -> str:
         "# Events\n\nEverything that happens is put on the bus `student-events`, typed and checked "
         "(`rollbook/contract/events.py`). It is in the log group `/aws/events/student-events` for a week and "
         "archived for a month. `python -m ops events tail` shows them as they come, `python -m ops events put FILE` "
-        "puts a checked one there, `python -m ops events replay --from 2h` puts past ones on the bus again. Without `--env` these act "
+        "puts a checked one there, `python -m ops events replay --from 2h` puts past ones on the bus again. Without "
+        "`--env` these act "
         "on the embedded AWS.\n\n| event | source | when |\n"
         f"| --- | --- | --- |\n{rows}"
     )

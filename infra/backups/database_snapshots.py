@@ -45,7 +45,7 @@ class Snapshots(Construct):
                 destination_region=destination,
                 copy_prefix=snapshots.copy_prefix,
                 key_arn=key_arn,
-                retention_days=str(snapshots.retention_days),
+                retention_days=snapshots.retention_days,
                 option_group_name=snapshots.option_group_name or "",
             ),
             limits=Limits(memory_mb=128, timeout_seconds=120),

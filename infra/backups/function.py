@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from cdktf_cdktf_provider_aws.lambda_permission import LambdaPermission
 from cdktf_cdktf_provider_aws.s3_bucket_notification import (
@@ -23,6 +24,7 @@ from infra.platform import Aws
 from infra.settings import Settings
 from infra.settings.backups import TablePlan
 from rollbook.contract import environment
+from rollbook.contract.fields import to_texts
 
 # What S3 tells of a copy that is late, failed or no longer followed, and of a late one that arrived (S3 User Guide,
 # "Receiving replication failure events with Amazon S3 Event Notifications"). The metric ReplicationLatency is published
@@ -57,8 +59,8 @@ class Backups(Construct):
             name=backups.function_name,
             entry="handlers.backup.handler",
             environment=environment.Backup(
-                **reporting.variables(),
-                **{name: value for name, value in plan.message().items() if name != "table_name"},
+                notifications=reporting.environment(),
+                job=replace(plan.job, table_name=records.table_name),
                 time_zone=settings.time_zone,
                 allowed_origin=origin,
             ),
@@ -111,7 +113,7 @@ class Backups(Construct):
                 timing=Timing(
                     other.expression, other.time_zone, other.window_minutes, backups.retry_attempts, backups.retry_hours
                 ),
-                message={"table": other.message()},
+                message={"table": to_texts(other.job)},
             )
 
     def _grant_fleet(self, platform: Aws, settings: Settings, fleet: Sequence[TablePlan]) -> None:
@@ -155,7 +157,9 @@ class Backups(Construct):
             platform=platform,
             name=backups.finish_function_name,
             entry="handlers.finish_export.handler",
-            environment=environment.FinishExport(**reporting.variables()),
+            environment=environment.FinishExport(
+                notifications=reporting.environment(), table_name=reporting.records.table_name
+            ),
             limits=Limits(memory_mb=128, timeout_seconds=60),
             log_retention_days=settings.functions.log_retention_days,
             dead_letters=DeadLetterQueue.of_function(

@@ -10,6 +10,7 @@ from infra.observability.events import Events
 from infra.school.mail import Mail
 from infra.school.records import Records
 from infra.settings import Settings
+from rollbook.contract.environment import Notifications
 
 
 @dataclass(frozen=True)
@@ -22,17 +23,16 @@ class Reporting:
     events: Events
     store: BackupStore
 
-    def variables(self) -> dict[str, str]:
-        """Return the fields of `rollbook.contract.environment.Reporting`."""
-        return {
-            "table_name": self.records.table_name,
-            "s3_bucket_name": self.store.bucket_name,
-            "sender_email": self.mail.sender,
-            "recipient_email": self.mail.recipient,
-            "history_table_name": self.store.history_table_name,
-            "history_days": str(self.settings.backups.history_days),
-            "event_bus_name": self.events.bus_name,
-        }
+    def environment(self) -> Notifications:
+        """Return the variables of a function that records and announces executions."""
+        return Notifications(
+            s3_bucket_name=self.store.bucket_name,
+            sender_email=self.mail.sender,
+            recipient_email=self.mail.recipient,
+            history_table_name=self.store.history_table_name,
+            history_days=self.settings.backups.history_days,
+            event_bus_name=self.events.bus_name,
+        )
 
     def grant(self, function: Function) -> None:
         """Let a function report."""

@@ -52,7 +52,7 @@ class Restores(Construct):
                 restored_prefix=f"{settings.records.table_name}-{restores.restored_suffix}-",
                 s3_bucket_name=store.bucket_name,
                 history_table_name=store.history_table_name,
-                history_days=str(settings.backups.history_days),
+                history_days=settings.backups.history_days,
                 event_bus_name=reporting.events.bus_name,
             ),
             limits=limits,
@@ -87,7 +87,8 @@ class Drills(Construct):
             name=drills.function_name,
             entry="handlers.drill.handler",
             environment=environment.Drill(
-                **reporting.variables(),
+                notifications=reporting.environment(),
+                table_name=reporting.records.table_name,
                 scratch_prefix=f"{settings.records.table_name}-{drills.scratch_suffix}-",
             ),
             limits=Limits(drills.memory_mb, drills.timeout_seconds, ephemeral_storage_mb=drills.ephemeral_storage_mb),

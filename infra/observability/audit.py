@@ -65,7 +65,7 @@ class Audit(Construct):
                 s3_bucket_name=store.bucket_name,
                 expected_role_arns=",".join(store.role_arns),
                 topic_arn=alerts.topic_arn,
-                alert_refused="yes" if audit.alert_refused else "",
+                alert_refused=audit.alert_refused,
             ),
             limits=Limits(memory_mb=128, timeout_seconds=30),
             log_retention_days=settings.functions.log_retention_days,

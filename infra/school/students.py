@@ -58,7 +58,7 @@ class Students(Construct):
             environment=environment.InsertStudent(
                 table_name=records.table_name,
                 allowed_origin=origin,
-                max_body_bytes=str(settings.api.max_body_bytes),
+                max_body_bytes=settings.api.max_body_bytes,
                 event_bus_name=events.bus_name,
                 sender_email=mail.sender if settings.mail.on_save else "",
                 recipient_email=mail.recipient if settings.mail.on_save else "",

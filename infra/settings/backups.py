@@ -26,25 +26,24 @@ from infra.settings.fields import (
     TimeZone,
     check_window,
 )
+from rollbook.contract.jobs import BackupJob, Compression, Engine, ExportType, Format
 
 
 class TableBackups(Section):
     """How a table is backed up, and how long that is kept."""
 
-    engine: Literal["auto", "scan", "export"] = Field(
+    engine: Engine = Field(
         "auto",
         description="`scan` reads the table in the function; `export` has AWS do it, at any size and without read "
         "units, and needs point-in-time recovery; `auto` scans what it can in its time, and else exports.",
     )
-    format: Literal["json", "dynamodb-export"] = Field(
+    format: Format = Field(
         "json",
         description="What a scan writes: one JSON document, or AWS's export layout, which ImportTable, Athena and Glue "
         "read. An export always writes its own.",
     )
-    compression: Literal["none", "gzip", "zstd"] = Field(
-        "none", description="Of what a scan writes; `zstd` in the export layout only."
-    )
-    export_type: Literal["full", "incremental"] = Field(
+    compression: Compression = Field("none", description="Of what a scan writes; `zstd` in the export layout only.")
+    export_type: ExportType = Field(
         "full",
         description="What the engine `export` asks for; `incremental` has the changes since the one before, and is a "
         "full one where that is not 15 minutes to 24 hours ago (DynamoDB's limits).",
@@ -110,20 +109,21 @@ class TablePlan:
     window_minutes: int
     how: TableBackups
 
-    def message(self) -> dict[str, str]:
-        """Return what the function is told of the table, by the names of its environment."""
+    @property
+    def job(self) -> BackupJob:
+        """Return how the backup function backs up the table."""
         how = self.how
-        return {
-            "table_name": self.table_name,
-            "key_prefix": self.key_prefix,
-            "engine": how.engine,
-            "format": how.format,
-            "compression": how.compression,
-            "export_type": how.export_type,
-            "segments": str(how.segments),
-            "read_units_per_second": f"{how.read_units_per_second:g}" if how.read_units_per_second else "",
-            "object_tags": urlencode(sorted(how.tags.items())),
-        }
+        return BackupJob(
+            table_name=self.table_name,
+            key_prefix=self.key_prefix,
+            engine=how.engine,
+            format=how.format,
+            compression=how.compression,
+            export_type=how.export_type,
+            segments=how.segments,
+            read_units_per_second=how.read_units_per_second,
+            object_tags=urlencode(sorted(how.tags.items())),
+        )
 
 
 class FleetTable(TableBackups):
