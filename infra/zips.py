@@ -1,12 +1,13 @@
 """Builds the functions' zips: small, and the same bytes on every machine.
 
 A zip holds the modules that its handler can reach, found by following the imports, and nothing else: neither the other
-handlers nor the parts of a library that no import leads to. boto3 is in Lambda's runtime (docs/decisions/0003). Nothing
-is compressed, as zlib and its successors write different bytes.
+handlers nor the parts of a library that no import leads to. Our modules are without their docstrings. boto3 is in
+Lambda's runtime (docs/decisions/0003). Nothing is compressed, as zlib and its successors write different bytes.
 """
 
 from __future__ import annotations
 
+import ast
 import base64
 import hashlib
 import json
@@ -202,6 +203,18 @@ def _reachable(module: str, root: Path, packages: Path) -> dict[str, Path]:
     return files
 
 
+def _without_docstrings(source: bytes) -> bytes:
+    """Empty the docstrings of a module and keep their lines, so that tracebacks have the numbers of the source."""
+    lines = source.split(b"\n")
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) or ast.get_docstring(node) is None:
+            continue
+        first, last = node.body[0].lineno - 1, (node.body[0].end_lineno or 0) - 1
+        stand_in = lines[first][: node.body[0].col_offset] + b'""' if len(node.body) == 1 else b""
+        lines[first : last + 1] = [stand_in, *[b""] * (last - first)]
+    return b"\n".join(lines)
+
+
 def _write(path: Path, files: dict[str, Path]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
@@ -211,5 +224,7 @@ def _write(path: Path, files: dict[str, Path]) -> None:
                 member = zipfile.ZipInfo(name, _DATE)
                 member.create_system = _UNIX
                 member.external_attr = _FILE_MODE
-                archive.writestr(member, files[name].read_bytes())
+                source = files[name].read_bytes()
+                is_ours = name.startswith(tuple(f"{package}/" for package in PACKAGES))
+                archive.writestr(member, _without_docstrings(source) if is_ours else source)
         os.replace(unfinished, path)
