@@ -24,7 +24,8 @@ from infra.observability.events import Events
 from infra.observability.monitoring import Monitoring, watched_by
 from infra.observability.weekly_report import WeeklyReport
 from infra.platform import Aws
-from infra.school.api import STUDENT_SCHEMA, Api, Route
+from infra.school.api import Api, Route
+from infra.school.api_answers import STUDENT_SCHEMA
 from infra.school.mail import Mail
 from infra.school.records import Records
 from infra.school.signups import SignUps

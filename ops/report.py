@@ -15,7 +15,7 @@ from infra.observability import report_settings
 from ops.cloud import Cloud
 from ops.console import OperatorError, command, out
 from rollbook.reports import ask, page
-from rollbook.reports.assessment import Report, TableReport
+from rollbook.reports.report import Report, TableReport
 
 # The exit code when something is late, failed or unknown; 1 is for a command that could not do its work.
 NOT_GOOD = 2

@@ -10,6 +10,7 @@ from typing import Any
 from rollbook.contract.environment import Report as ReportEnvironment
 from rollbook.contract.jobs import ReportedTable
 from rollbook.reports import assessment, facts
+from rollbook.reports.report import Objectives, Report
 
 
 def gather(
@@ -40,7 +41,7 @@ def ask(
     *,
     now: datetime,
     period: timedelta,
-) -> assessment.Report:
+) -> Report:
     """Return the report of the time up to now.
 
     Arguments:
@@ -50,7 +51,7 @@ def ask(
     """
     since = now - period
     gathered = gather(environment, tables, client, since=since)
-    wanted = assessment.Objectives(
+    wanted = Objectives(
         tables=tables,
         rpo=timedelta(hours=environment.rpo_hours),
         rto=timedelta(minutes=environment.rto_minutes),

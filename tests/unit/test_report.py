@@ -18,8 +18,8 @@ from infra.observability import report_settings
 from infra.settings import ENVIRONMENTS, load
 from rollbook.contract.jobs import ReportedTable
 from rollbook.engine import backup as run
-from rollbook.reports import ages, ask, assessment, facts, page
-from rollbook.reports.assessment import Report
+from rollbook.reports import ages, ask, costs, facts, page
+from rollbook.reports.report import Report
 from tests.unit.aws import Context
 from tests.unit.engine import KEY, MIDNIGHT, PLACES, Clock, put, scheduled, soon
 
@@ -169,7 +169,7 @@ def test_the_cost_is_that_of_the_steady_state(schedule: None, backup: run.Backup
 )
 def test_only_what_s3_moves_is_reckoned_in_a_cheaper_class(size: int, moves_small: bool, days: dict[str, int]) -> None:
     [table] = load(ENVIRONMENTS / "workshop.toml").reported_tables
-    assert assessment._days_in_classes(replace(table, moves_small=moves_small), size) == days
+    assert costs.days_in_classes(replace(table, moves_small=moves_small), size) == days
 
 
 def test_an_object_in_glacier_is_billed_40_kb_more(schedule: None, backup: run.Backup, clock: Clock) -> None:
