@@ -8,19 +8,13 @@ import re
 import subprocess
 import sys
 import tempfile
-import types
-import typing
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
 
-from docs import resources
+from docs import costs, resources
+from docs import settings as settings_page
 from handlers import events
 from handlers.users import signup
 from infra.settings import ENVIRONMENTS, Settings, load
@@ -28,68 +22,6 @@ from infra.settings import ENVIRONMENTS, Settings, load
 DOCS = Path(__file__).resolve().parent
 NOTE = "<!-- Written by `make docs`; change the code, not this page. -->\n\n"
 ENVIRONMENT = "production"
-
-
-def settings_page() -> str:
-    """Return the reference of all settings, from the models that check them."""
-    intro = (
-        "# Settings\n\nAn environment is a file `environments/<name>.toml`; its name is the stack's. Everything is "
-        "checked at synth, before Terraform sees anything: a fault is named with its file, key, value and reason.\n"
-    )
-    return NOTE + intro + "".join(_section("", Settings))
-
-
-def _section(name: str, model: type[BaseModel]) -> Iterator[str]:
-    fields = model.model_fields
-    nested = {key: field.annotation for key, field in fields.items() if _is_model(field.annotation)}
-    yield f"\n## {f'`[{name}]`' if name else 'At the top'}\n\n{(model.__doc__ or '').strip()}\n\n"
-    yield "| setting | type | default | meaning |\n| --- | --- | --- | --- |\n"
-    for key, field in fields.items():
-        if key not in nested and (name or key != "name"):
-            yield f"| `{key}` | {_type(field)} | {_default(field)} | {field.description or ''} |\n"
-    for key, inner in nested.items():
-        yield from _section(f"{name}.{key}" if name else key, typing.cast(type[BaseModel], inner))
-
-
-def _is_model(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
-
-
-def _type(field: FieldInfo) -> str:
-    annotation: Any = field.annotation
-    if typing.get_origin(annotation) is types.UnionType:
-        annotation = next(part for part in typing.get_args(annotation) if part is not type(None))
-    if typing.get_origin(annotation) is typing.Literal:
-        values = [f"`{json.dumps(value)}`" for value in typing.get_args(annotation)]
-        return " or ".join(values) if len(values) < 5 else f"{', '.join(values[:5])}, … {values[-1]}"
-    name = {str: "text", int: "whole number", float: "number", bool: "`true` or `false`"}.get(
-        annotation, "table of texts"
-    )
-    bounds = []
-    for bound in field.metadata:
-        match bound:
-            case Ge(ge=low):
-                bounds.append(f"≥ {low:g}")
-            case Gt(gt=low):
-                bounds.append(f"> {low:g}")
-            case Le(le=high):
-                bounds.append(f"≤ {high:g}")
-            case Lt(lt=high):
-                bounds.append(f"< {high:g}")
-            case MinLen(min_length=low) if low > 1:
-                bounds.append(f"{low} characters or more")
-            case MaxLen(max_length=high):
-                bounds.append(f"up to {high} characters")
-    return ", ".join([name, *bounds])
-
-
-def _default(field: FieldInfo) -> str:
-    if field.is_required():
-        return "required"
-    value = field.default if field.default is not PydanticUndefined else {}
-    if value is None:
-        return "none"
-    return f"`{json.dumps(value)}`"
 
 
 def iam_page(stack: dict[str, Any]) -> str:
@@ -205,12 +137,13 @@ def pages() -> dict[Path, str]:
             [sys.executable, "main.py"], cwd=DOCS.parent, env={**os.environ, "CDKTF_OUTDIR": folder}, check=True
         )
         stack = json.loads(Path(folder, "stacks", ENVIRONMENT, "cdk.tf.json").read_text())
+    region = load(ENVIRONMENTS / f"{ENVIRONMENT}.toml").region
     return {
-        DOCS / "settings.md": settings_page(),
+        DOCS / "settings.md": NOTE + settings_page.page(costs.section(stack, ENVIRONMENT, region)),
+        ENVIRONMENTS / "schema.json": settings_page.schema(),
         DOCS / "events.md": events_page(),
         DOCS / "iam.md": iam_page(stack),
-        DOCS / "resources.md": NOTE
-        + resources.page(stack, ENVIRONMENT, load(ENVIRONMENTS / f"{ENVIRONMENT}.toml").region),
+        DOCS / "resources.md": NOTE + resources.page(stack, ENVIRONMENT, region),
     }
 
 
@@ -218,9 +151,10 @@ def main() -> None:
     """Write the pages, or with --check end with 1 if one is stale."""
     texts = pages()
     if "--check" in sys.argv:
-        stale = [path.name for path, text in texts.items() if not path.exists() or path.read_text() != text]
+        stale = [path for path, text in texts.items() if not path.exists() or path.read_text("utf-8") != text]
         if stale:
-            sys.exit(f"docs/{', docs/'.join(stale)}: stale; run make docs and commit what it writes")
+            names = ", ".join(str(path.relative_to(DOCS.parent)) for path in stale)
+            sys.exit(f"{names}: stale; run make docs and commit what it writes")
         return
     for path, text in texts.items():
         path.write_text(text)
