@@ -31,7 +31,7 @@ FOLDER = Path(__file__).with_name("pictures")
 _STUDENTS = 60
 _WIDTH = 1200
 _HEIGHT = 800
-_COLUMNS = 100
+_COLUMNS = 112
 # Where colours begin and end in the lines of a plan: by the mark at the beginning of a line.
 _COLOURS = {"STOPPED": "bold red", "+": "green", "~": "yellow", "-": "red"}
 _FONT = re.compile(r"@font-face \{.*?\}\n", re.DOTALL)
