@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from docs import costs, resources
+from docs import commands, costs, resources
 from docs import settings as settings_page
 from handlers import events
 from handlers.users import signup
@@ -141,6 +141,7 @@ def pages() -> dict[Path, str]:
     return {
         DOCS / "settings.md": NOTE + settings_page.page(costs.section(stack, ENVIRONMENT, region)),
         ENVIRONMENTS / "schema.json": settings_page.schema(),
+        DOCS / "commands.md": NOTE + commands.page(),
         DOCS / "events.md": events_page(),
         DOCS / "iam.md": iam_page(stack),
         DOCS / "resources.md": NOTE + resources.page(stack, ENVIRONMENT, region),
