@@ -25,7 +25,7 @@ _MAC = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
 
 
 def find() -> str:
-    """Return the path of an installed Chromium or Chrome, or of the one that package.json pins.
+    """Return the path of an installed Chromium or Chrome, or of the Chromium that package.json pins.
 
     Raises:
         RuntimeError: there is none.

@@ -15,6 +15,7 @@ import msgspec
 
 from docs import commands, costs, resources
 from docs import settings as settings_page
+from docs.prose import wrapped
 from handlers import events
 from handlers.users import signup
 from infra.settings import ENVIRONMENTS, Settings, load
@@ -49,14 +50,17 @@ def iam_page(stack: dict[str, Any]) -> str:
         for statement in json.loads(role["assume_role_policy"])["Statement"]
     ]
     nameless = sorted({f"{sid} of `{role}`" for role, sid, _, resources, _, _ in rows if resources == "`*`"})
+    introduction = (
+        f"The roles of the environment `{ENVIRONMENT}`. Each statement is a policy of its own, with a name that says "
+        "its purpose. No statement has a wildcard action. Statements that apply to every resource have actions for "
+        f"which AWS defines no resource: {' and '.join(nameless) or 'none'} (`tests/synth/test_stacks.py`). "
+        "`tests/local/test_iam.py` shows with IAM enforced that the permissions are enough, and what each role is "
+        "refused. `make prove-iam` shows that each action is needed, by removing it."
+    )
     return (
-        f"{NOTE}# Who may do what\n\nThe roles of the environment `{ENVIRONMENT}`: each statement is a policy by "
-        "itself, named for its purpose. No statement has a wildcard action. Statements for every resource are those "
-        f"whose actions AWS gives no resource that a policy could name: {' and '.join(nameless) or 'none'} "
-        "(`tests/synth/test_stacks.py`). That each is enough, and what each role is refused, is shown with IAM on "
-        "(`tests/local/test_iam.py`); that each action is needed, by taking it away (`make prove-iam`).\n\n"
-        "| role | for | may | on | if |\n| --- | --- | --- | --- | --- |\n" + "".join(lines) + "\n"
-        "## Who may assume them\n\n| role | service | if |\n| --- | --- | --- |\n" + "".join(sorted(trusts))
+        f"{NOTE}# Who may do what\n\n{wrapped(introduction)}\n\n"
+        "| role | statement | may | on | if |\n| --- | --- | --- | --- | --- |\n" + "".join(lines) + "\n"
+        "## Who may assume the roles\n\n| role | service | if |\n| --- | --- | --- |\n" + "".join(sorted(trusts))
     )
 
 
@@ -92,18 +96,26 @@ def events_page() -> str:
         f"| [{kind.DETAIL_TYPE}](#{kind.DETAIL_TYPE.replace(' ', '-')}) | `{kind.SOURCE}` | {kind.__doc__} |\n"
         for kind in events.CATALOGUE
     )
-    head = (
-        "# Events\n\nEverything that happens is put on the bus `student-events`, typed and checked "
-        "(`handlers/events.py`). It is in the log group `/aws/events/student-events` for a week and in the archive for "
-        "a month. `python -m ops events tail` shows them as they come, `python -m ops events put FILE` puts a checked "
-        "one there, `python -m ops events replay --from 2h` puts past ones on the bus again. Without `--env` these act "
-        "on the embedded AWS.\n\n| event | source | when |\n"
-        f"| --- | --- | --- |\n{rows}"
+    introduction = (
+        wrapped(
+            "The functions publish an event for everything that happens, on the bus `student-events`. The classes in "
+            "`rollbook/contract/events.py` define the events; an event is checked before it is sent. The log group "
+            "`/aws/events/student-events` keeps events for a week, the archive for a month."
+        )
+        + "\n\n"
+        "- `rollbook events tail --env ENV` prints events as they arrive.\n"
+        "- `rollbook events put FILE --env ENV` checks the events of a file and publishes them.\n"
+        "- `rollbook events replay --from 2h --env ENV` publishes archived events again.\n"
     )
+    head = f"# Events\n\n{introduction}\n| event | source | when |\n| --- | --- | --- |\n{rows}"
     foreign = (
-        "\n# Events of others\n\nWhat Rollbook waits for on the same bus. One that is malformed ends in the "
-        "dead-letter queue, with the place that is wrong; `python -m ops events dead` lists it, and "
-        "`python -m ops events redrive ID --body FILE` hands it to its function again, mended.\n"
+        "\n# Events of other applications\n\n"
+        + wrapped(
+            "Rollbook handles these events on the same bus. A malformed event goes to the dead-letter queue, with the "
+            "place of the fault. `rollbook events dead --env ENV` lists it. `rollbook events redrive ID --body FILE "
+            "--env ENV` sends the corrected event to the function."
+        )
+        + "\n"
     )
     signups = Settings.model_fields["signups"].default
     return (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 WIDTH = 128
-# A code span stays on one line: what stands in it is copied.
+# A code span stays on one line, so that it can be copied.
 _WORD = re.compile(r"(?:`[^`]*`|\S)+")
 
 

@@ -128,7 +128,7 @@ def _message(token: str) -> str:
     text = re.sub(r"^[a-zA-Z]*(\"\"\"|'''|\"|')", "", token)
     text = re.sub(r"(\"\"\"|'''|\"|')$", "", text)
     text = _PLACEHOLDER.sub("VALUE", text).replace("\\n", "  ").replace('\\"', '"')
-    is_message = len(re.findall(r"\b[a-z]+\b", text)) >= _MESSAGE_WORDS
+    is_message = len(re.findall(r"\b[A-Za-z][a-z]*\b", text)) >= _MESSAGE_WORDS
     return text if is_message else "\n" * text.count("\n")
 
 
