@@ -57,7 +57,9 @@ def _section(command: Command, name: str) -> str:
     usage = " ".join([name, *arguments, *required])
     rows = "".join(f"| {_names(option)} | {_words(option)} |\n" for option in options)
     table = f"\n| option | |\n| --- | --- |\n{rows}" if rows else ""
-    return f"\n## {name}\n\n{_paragraphs(command.help or '')}\n\n```sh\n{usage}\n```\n{table}"
+    # The example and the exit codes, where a command has them.
+    epilog = f"\n{_paragraphs(each)}\n" if (each := getattr(command, "epilog", None)) else ""
+    return f"\n## {name}\n\n{_paragraphs(command.help or '')}\n\n```sh\n{usage}\n```\n{table}{epilog}"
 
 
 def _paragraphs(text: str) -> str:
