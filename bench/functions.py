@@ -10,8 +10,8 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 from bench import measure
-from handlers import environment
 from infra import zips
+from rollbook.contract import environment
 
 _ENTRIES = (
     "handlers.students.get.handler",
@@ -19,11 +19,8 @@ _ENTRIES = (
     "handlers.users.welcome.handler",
     "handlers.audit.alert.handler",
     "handlers.snapshots.copy.handler",
-    "handlers.reports.weekly.handler",
-    *(
-        f"handlers.backups.functions.{name}.handler"
-        for name in ("backup", "finish", "verify", "restore", "drill", "validate")
-    ),
+    "handlers.weekly_report.handler",
+    *(f"handlers.{name}.handler" for name in ("backup", "finish_export", "verify", "restore", "drill", "validate")),
 )
 _CLASSES = [found for found in vars(environment).values() if is_dataclass(found)]
 _VARIABLES = {field.name.upper(): "1" for each in _CLASSES for field in fields(each)} | {

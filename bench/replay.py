@@ -17,8 +17,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from bench import pages
-from handlers.backups import compression, document
-from handlers.backups.scan import Page
+from rollbook.engine.dynamodb.scan import Page
+from rollbook.engine.formats import compression, document
 
 TABLE = "studentData"
 REGION = "ap-southeast-1"

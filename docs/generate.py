@@ -16,9 +16,9 @@ import msgspec
 from docs import commands, costs, resources
 from docs import settings as settings_page
 from docs.prose import wrapped
-from handlers import events
 from handlers.users import signup
 from infra.settings import ENVIRONMENTS, Settings, load
+from rollbook.contract import events
 
 DOCS = Path(__file__).resolve().parent
 NOTE = "<!-- Written by `make docs`; change the code, not this page. -->\n\n"

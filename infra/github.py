@@ -24,12 +24,12 @@ from cdktf_cdktf_provider_aws.sns_topic import SnsTopic
 from cdktf_cdktf_provider_aws.sqs_queue import SqsQueue
 from constructs import Construct
 
+from infra.constructs import policy
+from infra.constructs.accepted import accept
+from infra.constructs.policy import Statement
 from infra.emulator.platform import EmulatedAws
 from infra.platform import Aws
 from infra.settings import Settings
-from infra.shapes import policy
-from infra.shapes.accepted import accept
-from infra.shapes.policy import Statement
 
 for _kind in ("aws_iam_policy", "aws_iam_role_policy"):
     accept(_kind, {"CKV_AWS_355": "what the provider reads of a configuration is named by ids that no policy knows"})

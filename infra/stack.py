@@ -6,29 +6,29 @@ from cdktf import TerraformOutput, TerraformStack
 from cdktf_cdktf_provider_aws.scheduler_schedule_group import SchedulerScheduleGroup
 from constructs import Construct
 
-from infra.alerts import Alerts
-from infra.api import STUDENT_SCHEMA, Api, Route
-from infra.audit import Audit
-from infra.backups import Backups
+from infra.backups.aws_backup import RestoreTesting, Vault
+from infra.backups.database_snapshots import Snapshots
+from infra.backups.function import Backups
+from infra.backups.notifications import Reporting
+from infra.backups.replication import Replicas
+from infra.backups.restores import Drills, Restores
+from infra.backups.store import BackupStore
+from infra.constructs.function import Function
+from infra.constructs.queue import DeadLetterQueue
 from infra.emulator.platform import EmulatedAws
-from infra.events import Events
-from infra.mail import Mail
-from infra.monitoring import Monitoring, watched_by
+from infra.observability.alerts import Alerts
+from infra.observability.audit import Audit
+from infra.observability.events import Events
+from infra.observability.monitoring import Monitoring, watched_by
+from infra.observability.weekly_report import WeeklyReport
 from infra.platform import Aws
-from infra.records import Records
-from infra.replicas import Replicas
-from infra.report import WeeklyReport
-from infra.reporting import Reporting
-from infra.restores import Drills, Restores
+from infra.school.api import STUDENT_SCHEMA, Api, Route
+from infra.school.mail import Mail
+from infra.school.records import Records
+from infra.school.signups import SignUps
+from infra.school.site import Site
+from infra.school.students import Students
 from infra.settings import Settings
-from infra.shapes.function import Function
-from infra.shapes.queue import DeadLetterQueue
-from infra.signups import SignUps
-from infra.site import Site
-from infra.snapshots import Snapshots
-from infra.store import BackupStore
-from infra.students import Students
-from infra.vault import RestoreTesting, Vault
 
 
 class RollbookStack(TerraformStack):

@@ -24,6 +24,8 @@ ROOT = Path(__file__).resolve().parent.parent
 _CACHE = ROOT / ".cache"
 _LOCK = ROOT / "Pipfile.lock"
 _SECTION = "lambda-packages"
+# The packages of ours that a zip may hold modules of.
+PACKAGES = ("handlers", "rollbook")
 # The earliest date that a zip can hold; anything later would change with the clock.
 _DATE = (1980, 1, 1, 0, 0, 0)
 _FILE_MODE = 0o100644 << 16
@@ -91,7 +93,7 @@ def build(entry: str, target: Target, root: Path = ROOT) -> Archive:
     Arguments:
         entry: `package.module.function`; the module is where the imports are followed from.
         target: what it is for.
-        root: the folder that holds the package.
+        root: the folder that holds the packages of ours.
 
     Raises:
         ZipError: a locked package has no wheel for the target, or cannot be had.
@@ -149,7 +151,7 @@ def _requirements() -> str:
 
 def _key(module: str, target: Target, root: Path) -> str:
     digest = hashlib.sha256(repr((module, target, _requirements())).encode())
-    for path in sorted((root / module.partition(".")[0]).rglob("*.py")):
+    for path in sorted(path for package in PACKAGES for path in (root / package).rglob("*.py")):
         digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     digest.update(Path(__file__).read_bytes())
     return digest.hexdigest()
@@ -190,7 +192,7 @@ def _reachable(module: str, root: Path, packages: Path) -> dict[str, Path]:
         if path is None:
             continue
         source = Path(path)
-        for base in (packages, root / module.partition(".")[0]):
+        for base in (packages, *(root / package for package in PACKAGES)):
             if source.is_relative_to(base):
                 top = packages if base == packages else root
                 files[source.relative_to(top).as_posix()] = source

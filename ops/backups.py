@@ -18,14 +18,14 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from handlers.backups import difference, restore, stored
-from handlers.backups.compare import Comparison
-from handlers.backups.history import History
-from handlers.backups.pace import Pace
-from handlers.backups.verify import Corrupted
 from ops import executions
 from ops.cloud import Cloud
 from ops.console import OperatorError, command, err, out
+from rollbook.engine import compare, restore, stored
+from rollbook.engine.comparison import Comparison
+from rollbook.engine.dynamodb.rate_limiter import RateLimiter
+from rollbook.engine.history import History
+from rollbook.engine.verify import Corrupted
 
 _SHOWN = 20
 _PLAIN: Any = {"highlight": False, "soft_wrap": True}
@@ -141,12 +141,12 @@ def diff(
                 yield item
                 bar.advance(task)
 
-        names = difference.keys(dynamodb, s3, bucket, first, second)
+        names = compare.keys(dynamodb, s3, bucket, first, second)
         with Comparison() as comparison:
-            outcome = difference.compare(comparison, names, dynamodb, s3, bucket, first, second, counted)
+            outcome = compare.compare(comparison, names, dynamodb, s3, bucket, first, second, counted)
             bar.stop()
             if as_json:
-                _print_differences(comparison, difference.described(first, second, outcome))
+                _print_differences(comparison, compare.described(first, second, outcome))
             elif not outcome.is_equal:
                 _table_of(comparison, first, second)
     if not as_json:
@@ -275,7 +275,7 @@ def _restorer(cloud: Cloud, bar: Progress, parallel: int, write_units: float) ->
         clock=lambda: datetime.now(UTC),
         progress=restore.Progress(step, lambda count: bar.advance(tasks[-1], count)),
         parallel=parallel,
-        pace=Pace(write_units or None),
+        limiter=RateLimiter(write_units or None),
     )
 
 
@@ -284,7 +284,7 @@ def _patiently(restorer: restore.Restore, request: restore.Request) -> dict[str,
     holder = f"{socket.gethostname()} {os.getpid()}"
     try:
         return restorer.run(request, holder=holder)
-    except restore.AtWork as other:
+    except restore.AlreadyRunning as other:
         err.print(
             f"{other}; if it says nothing for {restore.LEASE.seconds} s, this takes it up.",
             highlight=False,

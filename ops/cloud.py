@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from handlers.backups import wire
 from infra.settings import Settings
 from ops import local, terraform
 from ops.console import OperatorError
 from ops.environment import settings_of, stack_of
+from rollbook.engine.dynamodb import raw
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,8 @@ class Cloud:
     def items(self) -> Any:
         """Return a DynamoDB client that has items as bytes."""
         if self._port is not None:
-            return wire.client(**local.options(self._port, self.settings.region))
-        return wire.client(region_name=self.settings.region)
+            return raw.client(**local.options(self._port, self.settings.region))
+        return raw.client(region_name=self.settings.region)
 
     def api_key(self) -> str:
         """Return the API key's value, which only who may read it from API Gateway gets.

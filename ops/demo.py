@@ -9,11 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from handlers.backups import verify
 from infra.settings import ENVIRONMENTS, load
 from ops import backups, local, sample, schedule, smoke, students
 from ops.cloud import Cloud, fetch
 from ops.console import OperatorError, command, out
+from rollbook.engine import verify
 
 _STUDENTS = 60
 _FIRE_SECONDS = 150

@@ -15,11 +15,11 @@ from uuid import uuid4
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
 
-from handlers import events
-from handlers.bus import Bus, EventNotTaken, EventTooLarge
 from ops import dead_letters
 from ops.cloud import Cloud
 from ops.console import OperatorError, command, err, out
+from rollbook.contract import events
+from rollbook.messages.bus import Bus, EventNotTaken, EventTooLarge
 
 app = typer.Typer(help="The event bus: what is on it, what was, and putting something on it.", no_args_is_help=True)
 Environment = Annotated[str, typer.Option("--env", metavar="ENV", help="Environment.")]

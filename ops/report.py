@@ -11,11 +11,11 @@ import msgspec
 import typer
 from rich.table import Table
 
-from handlers.reports import ask, page
-from handlers.reports.report import Report, TableReport
-from infra import reported
+from infra.observability import report_settings
 from ops.cloud import Cloud
 from ops.console import OperatorError, command, out
+from rollbook.reports import ask, page
+from rollbook.reports.assessment import Report, TableReport
 
 # The exit code when something is late, failed or unknown; 1 is for a command that could not do its work.
 NOT_GOOD = 2
@@ -36,7 +36,7 @@ def report(
         raise OperatorError("--json prints and --html writes; give one")
     cloud = Cloud.of(env)
     period = timedelta(hours=hours) if hours else timedelta(days=days or 7)
-    variables, tables = reported.variables(cloud.settings), cloud.settings.reported_tables
+    variables, tables = report_settings.variables(cloud.settings), cloud.settings.reported_tables
     found = ask.ask(variables, tables, cloud.client, now=datetime.now(UTC), period=period)
     zone = ZoneInfo(cloud.settings.time_zone)
     if as_json:

@@ -14,9 +14,9 @@ from zoneinfo import ZoneInfo
 import typer
 from rich.table import Table
 
-from handlers import schedules
 from ops.cloud import Cloud
 from ops.console import OperatorError, command, err, out
+from rollbook.contract import schedules
 
 EVERY_MINUTE = "cron(* * * * ? *)"
 # What `update_schedule` takes of what `get_schedule` gives; what it is not told it resets.

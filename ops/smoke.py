@@ -18,10 +18,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.table import Table
 from rich.text import Text
 
-from handlers.backups import stored, verify
 from ops import backups, events, local
 from ops.cloud import Cloud, fetch
 from ops.console import OperatorError, command, err, out
+from rollbook.engine import stored, verify
 
 T = TypeVar("T")
 # The exit code when a step failed; 1 is for what could not be begun.
@@ -508,7 +508,7 @@ def whole(cloud: Cloud, key: str) -> str:
     """Read a backup again and check every item, its counts and digests.
 
     Raises:
-        handlers.backups.verify.Corrupted: it is damaged, and where.
+        rollbook.engine.verify.Corrupted: it is damaged, and where.
     """
     backup = stored.open_backup(cloud.client("s3"), cloud.settings.backups.bucket_name, key)
     found = stored.verify(backup)

@@ -15,7 +15,7 @@ from io import IOBase
 
 import msgspec
 
-from handlers.backups import compression
+from rollbook.engine.formats import compression
 
 _LAST = re.compile(rb'"LAST(\d+)"')
 _PART_BYTES = 5 * 1024 * 1024

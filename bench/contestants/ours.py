@@ -7,16 +7,17 @@ from datetime import UTC, datetime
 
 from bench.contestants.rows import Rows
 from bench.replay import REGION, TABLE
-from handlers import environment
-from handlers.backups import run, wire
-from handlers.backups.deadline import Deadline
-from handlers.backups.report import Reporter
+from rollbook.contract import environment
+from rollbook.engine import backup as run
+from rollbook.engine.deadline import Deadline
+from rollbook.engine.dynamodb import raw
+from rollbook.engine.notifier import Notifier
 
 
 def main() -> None:
     """Make one backup."""
     address, compression, segments = sys.argv[1:]
-    aws = wire.Aws(endpoint_url=address, region_name=REGION)
+    aws = raw.Aws(endpoint_url=address, region_name=REGION)
     values = dict.fromkeys(environment.Backup.__dataclass_fields__, "x") | {
         "table_name": TABLE,
         "engine": "scan",
@@ -28,13 +29,13 @@ def main() -> None:
     }
     settings = environment.Backup(**values)
     history = Rows()
-    reporter = Reporter(settings, history=history, client=aws.client, clock=lambda: datetime.now(UTC))
+    notifier = Notifier(settings, history=history, client=aws.client, clock=lambda: datetime.now(UTC))
     backup = run.Backup(
         settings,
         dynamodb=aws.dynamodb,
         s3=aws.client("s3"),
         history=history,
-        reporter=reporter,
+        notifier=notifier,
         clock=lambda: datetime.now(UTC),
     )
     now = datetime.now(UTC)

@@ -11,17 +11,20 @@ from datetime import UTC, datetime
 
 from bench.contestants.rows import Rows
 from bench.replay import DOCUMENT, REGION, TABLE
-from handlers.backups import restore, stored, wire, write
+from rollbook.engine import restore, stored
+from rollbook.engine.dynamodb import batch_write, raw
 
 
 def main() -> None:
     """Restore the recorded backup into the table."""
     address, part = sys.argv[1:]
-    aws = wire.Aws(endpoint_url=address, region_name=REGION)
+    aws = raw.Aws(endpoint_url=address, region_name=REGION)
     if part == "write":
         backup = stored.open_backup(aws.client("s3"), "bucket", DOCUMENT)
         print(
-            write.Writer(aws.dynamodb, TABLE, key_names=["studentid"], parallel=1).write(map(wire.put, backup.items()))
+            batch_write.Writer(aws.dynamodb, TABLE, key_names=["studentid"], parallel=1).write(
+                map(raw.put, backup.items())
+            )
         )
         return
     restorer = restore.Restore(

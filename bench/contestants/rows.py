@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from handlers.backups.history import Claim, History
+from rollbook.engine.history import Claim, History
 
 
 class Rows(History):

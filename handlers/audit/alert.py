@@ -9,7 +9,7 @@ import boto3
 from aws_lambda_powertools import Logger
 
 from handlers.audit import record
-from handlers.environment import Audit
+from rollbook.contract.environment import Audit
 
 environment = Audit.read()
 logger = Logger(service="audit")
@@ -21,27 +21,27 @@ _SUBJECT = 99
 
 @logger.inject_lambda_context(correlation_id_path="id")
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, bool]:
-    """Alert, or not; a failure raises, so that Lambda tries again and the dead-letter queue gets it."""
+    """Alert, or not; a failure raises, so that Lambda tries again and the dead-alert_text queue gets it."""
     access = record.parse(event.get("detail"), environment.s3_bucket_name)
     alarming = access is not None and record.is_alarming(
         access, _expected, refused_too=environment.alert_refused == "yes"
     )
     if access is not None and alarming:
-        subject, body = letter(access, environment.s3_bucket_name)
+        subject, body = alert_text(access, environment.s3_bucket_name)
         sns.publish(TopicArn=environment.topic_arn, Subject=subject, Message=body)
         logger.warning(subject, record=access.event_id)
     return {"alerted": alarming}
 
 
-def letter(access: record.Access, bucket: str) -> tuple[str, str]:
+def alert_text(access: record.Access, bucket: str) -> tuple[str, str]:
     """Return the subject and the text of an alert."""
-    deed = f"was not {access.deed}: refused" if access.refusal else f"was {access.deed}"
+    operation = f"was not {access.operation}: refused" if access.refusal else f"was {access.operation}"
     keys = ", ".join(f"s3://{bucket}/{key}" for key in access.keys) or f"s3://{bucket} (the record names no key)"
-    subject = f"A backup {deed}, by {access.who}".encode("ascii", "replace").decode()
+    subject = f"A backup {operation}, by {access.who}".encode("ascii", "replace").decode()
     rows = {
         "Who": str(access.who),
         "From": f"{access.address} ({access.agent})" if access.agent else access.address,
-        "What": f"{access.action}: {deed}",
+        "What": f"{access.action}: {operation}",
         "Backup": keys,
         "When": f"{access.time}, Region {access.region}",
         "Answer": access.refusal or "S3 did it",

@@ -105,13 +105,13 @@ class Access:
     """Somebody touched backups, or tried to.
 
     Arguments:
-        deed: `read`, `overwritten`, `deleted` or `changed`.
+        operation: `read`, `overwritten`, `deleted` or `changed`.
         keys: of the backups; empty where the record does not say, as of a deletion of many.
         refusal: S3's error code, or nothing where S3 did it.
     """
 
     who: Identity
-    deed: str
+    operation: str
     action: str
     keys: tuple[str, ...]
     time: str
@@ -146,7 +146,7 @@ def parse(detail: Any, bucket: str) -> Access | None:
         return None  # a part of an upload, as UploadPart is
     return Access(
         who=record.user_identity,
-        deed=_deed(record.event_name, is_source=copied and not written),
+        operation=_operation(record.event_name, is_source=copied and not written),
         action=record.event_name,
         keys=_keys(record, bucket, source if copied and not written else ""),
         time=record.event_time,
@@ -170,7 +170,7 @@ def is_alarming(access: Access, expected_roles: Collection[str], *, refused_too:
     return refused_too or not access.refusal
 
 
-def _deed(action: str, *, is_source: bool) -> str:
+def _operation(action: str, *, is_source: bool) -> str:
     if is_source or action.startswith(("Get", "Select")):
         return "read"
     if action.startswith("Delete") and action != "DeleteObjectTagging":

@@ -9,9 +9,9 @@ from typing import Any
 import boto3
 from aws_lambda_powertools import Logger
 
-from handlers.environment import CopySnapshot
 from handlers.snapshots import event as events
 from handlers.snapshots.copies import Copies
+from rollbook.contract.environment import CopySnapshot
 
 environment = CopySnapshot.read()
 logger = Logger(service="snapshots")

@@ -12,7 +12,7 @@ from aws_lambda_powertools import Logger
 from boto3.dynamodb.types import Binary, TypeDeserializer
 
 from handlers import http
-from handlers.environment import GetStudents
+from rollbook.contract.environment import GetStudents
 
 environment = GetStudents.read()
 logger = Logger(service="students")

@@ -10,11 +10,12 @@ from aws_lambda_powertools import Logger
 from boto3.dynamodb.types import TypeSerializer
 from botocore.exceptions import BotoCoreError, ClientError
 
-from handlers import http, mail
-from handlers.bus import Bus, EventNotTaken
-from handlers.environment import InsertStudent
-from handlers.events import StudentSaved
+from handlers import http
 from handlers.students import record
+from rollbook.contract.environment import InsertStudent
+from rollbook.contract.events import StudentSaved
+from rollbook.messages import mail
+from rollbook.messages.bus import Bus, EventNotTaken
 
 environment = InsertStudent.read()
 logger = Logger(service="students")

@@ -9,9 +9,9 @@ import boto3
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.idempotency import DynamoDBPersistenceLayer, IdempotencyConfig, idempotent
 
-from handlers import mail
-from handlers.environment import Welcome
-from handlers.users import letter, signup
+from handlers.users import signup, welcome_mail
+from rollbook.contract.environment import Welcome
+from rollbook.messages import mail
 
 environment = Welcome.read()
 logger = Logger(service="users")
@@ -28,7 +28,7 @@ _store = DynamoDBPersistenceLayer(table_name=environment.idempotency_table_name)
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, str]:
     """Send the mail; a failure raises, so that Lambda tries again and the dead-letter queue gets it with its reason."""
     signed_up = signup.parse(event)
-    found = letter.welcome(signed_up.name, environment.site_url)
+    found = welcome_mail.welcome(signed_up.name, environment.site_url)
     message_id = mail.send(
         ses,
         sender=environment.sender_email,

@@ -10,15 +10,15 @@ from typing import Any, Self
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from handlers import schedules
-from handlers.environment import ReportedTable
 from infra.settings.backups import Backups, Drills, Restores, TablePlan, days_in_classes, spread
 from infra.settings.events import Events, SignUps, Snapshots
 from infra.settings.fields import BucketName, Region, Section, TimeZone, check_window
 from infra.settings.github import GitHub
+from infra.settings.observability import LOOKS_BACK, Alerts, Audit, Monitoring, Objectives, WeeklyReport
 from infra.settings.school import Api, Functions, Mail, Records, Site
 from infra.settings.vault import Vault
-from infra.settings.watching import LOOKS_BACK, Alerts, Audit, Monitoring, Objectives, WeeklyReport
+from rollbook.contract import schedules
+from rollbook.contract.environment import ReportedTable
 
 # Of the guard of plans; it is no environment.
 EXCEPTIONS = "exceptions.toml"

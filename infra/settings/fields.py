@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from handlers import schedules
+from rollbook.contract import schedules
 
 
 def _bucket_name(name: str) -> str:

@@ -7,8 +7,8 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from handlers import schedules
 from infra.settings.fields import FunctionName, QueueName, Region, RoleName, ScheduleExpression, Section, TimeZone
+from rollbook.contract import schedules
 
 _FREQUENCIES = {
     "hourly": "cron(0 * ? * * *)",

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from infra.shapes.policy import WITHOUT_RESOURCE
+from infra.constructs.policy import WITHOUT_RESOURCE
 from ops.plans.changes import Action, Change, Plan
 from ops.plans.words import KEEPS
 

@@ -11,8 +11,8 @@ from datetime import datetime
 from io import BytesIO
 from typing import Any
 
-from handlers import schedules
 from ops.plans.changes import Action, Attribute, Change
+from rollbook.contract import schedules
 
 # What holds something that a plan cannot make again, and what of it comes back.
 KEEPS = {

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 
-from handlers import schedules
 from infra.settings import Settings
 from ops.preflight.account import Account
 from ops.preflight.point import Point, later, look, ok
+from rollbook.contract import schedules
 
 
 def addresses(account: Account) -> Iterator[Point]:

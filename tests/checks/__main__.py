@@ -18,8 +18,8 @@ from typing import Any
 
 from bench import tools
 from infra import app
+from infra.constructs.accepted import ACCEPTED, Accepted
 from infra.settings import ENVIRONMENTS, load
-from infra.shapes.accepted import ACCEPTED, Accepted
 from ops.console import ROOT, err, out
 from ops.local import Emulator, free_port
 from ops.terraform import Terraform
@@ -73,7 +73,7 @@ def _checkov(programs: Path, folder: Path) -> int:
     for accepted in stale:
         err.print(f"[red]✗[/] {accepted.check} {accepted.kind} {accepted.path}: accepted, but nothing has it any more")
     if new or stale:
-        err.print("Mend the resource, or accept the finding beside it with a reason: infra/shapes/accepted.py")
+        err.print("Mend the resource, or accept the finding beside it with a reason: infra/constructs/accepted.py")
         return 1
     out.print(f"[green]✓[/] checkov: {len(findings)} findings, each accepted beside its resource with a reason")
     return 0

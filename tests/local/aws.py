@@ -11,9 +11,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
-from handlers import schedules
 from ops import local as emulated
 from ops.cloud import Cloud
+from rollbook.contract import schedules
 from tests.conftest import Local
 
 T = TypeVar("T")

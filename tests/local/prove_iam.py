@@ -20,7 +20,7 @@ from typing import Any
 
 from rich.table import Table
 
-from infra.reported import message
+from infra.observability.report_settings import message
 from infra.settings import ENVIRONMENTS, load
 from ops.cloud import Cloud, fetch
 from ops.console import ROOT, out

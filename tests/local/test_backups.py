@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from handlers.backups import stored
 from ops import backups
 from ops.cloud import fetch
+from rollbook.engine import stored
 from tests.conftest import Local
 from tests.local.aws import mails, scheduled_in_a_moment, table, wait_for
 

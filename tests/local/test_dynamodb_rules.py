@@ -18,9 +18,11 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from handlers.backups import document, export, history, restore, scan, stored, table, wire
 from infra.settings import ENVIRONMENTS, load
 from ops import local
+from rollbook.engine import history, restore, stored
+from rollbook.engine.dynamodb import exports, raw, scan, tables
+from rollbook.engine.formats import document
 from tests.conftest import Stacks
 from tests.unit.aws import REGION
 
@@ -82,9 +84,9 @@ def role(clients: dict[str, Any], port: int, name: str, actions: list[str]) -> A
     )
 
 
-def started(dynamodb: Any, name: str, period: export.Period | None = None) -> str:
+def started(dynamodb: Any, name: str, period: exports.Period | None = None) -> str:
     table_arn = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}"
-    begun = export.start(dynamodb, table_arn=table_arn, bucket=name, prefix="p", token=name, period=period)
+    begun = exports.start(dynamodb, table_arn=table_arn, bucket=name, prefix="p", token=name, period=period)
     assert begun["ExportStatus"] == "IN_PROGRESS"
     return str(begun["ExportArn"])
 
@@ -142,7 +144,7 @@ def test_an_export_fails_without_one_of_the_callers_rights_in_s3(
     dynamodb = role(clients, bare_port, name, [action for action in EXPORTS if action != missing])
     arn = started(dynamodb, name)
     assert ended(dynamodb, arn)["ExportStatus"] == "FAILED"
-    fault = str(export.fault(dynamodb, arn))
+    fault = str(exports.fault(dynamodb, arn))
     assert fault.startswith("S3AccessDenied")
     assert f": {missing} on " in fault
     assert "Contents" not in clients["s3"].list_objects_v2(Bucket=name)
@@ -177,7 +179,7 @@ def test_an_incremental_export_has_a_line_for_each_key_that_changed(clients: dic
     clients["dynamodb"].delete_item(TableName=name, Key={"id": {"S": "gone"}})
     now = datetime.now(UTC) + timedelta(seconds=0.9)
     time.sleep(1)
-    arn = started(clients["dynamodb"], name, export.Period(now - timedelta(hours=1), now))
+    arn = started(clients["dynamodb"], name, exports.Period(now - timedelta(hours=1), now))
     done = ended(clients["dynamodb"], arn)
     lines = {line["Keys"]["id"]["S"]: line for line in lines_of(clients, name, done["ExportManifest"])}
     assert lines.keys() == {"kept", "gone"}
@@ -191,7 +193,7 @@ def test_an_incremental_export_has_a_line_for_each_key_that_changed(clients: dic
 def test_an_incremental_export_of_less_than_15_minutes_is_refused(clients: dict[str, Any], name: str) -> None:
     now = datetime.now(UTC)
     with pytest.raises(ClientError, match="InvalidExportTimeException"):
-        started(clients["dynamodb"], name, export.Period(now - timedelta(minutes=14), now))
+        started(clients["dynamodb"], name, exports.Period(now - timedelta(minutes=14), now))
 
 
 def test_an_export_of_a_time_has_the_items_of_that_time(clients: dict[str, Any], name: str) -> None:
@@ -220,7 +222,7 @@ def test_a_table_made_anew_has_none_of_the_changes_of_the_one_before(clients: di
     )
     recover(clients, name)
     now = datetime.now(UTC) + timedelta(seconds=0.5)
-    arn = started(clients["dynamodb"], name, export.Period(now - timedelta(hours=1), now))
+    arn = started(clients["dynamodb"], name, exports.Period(now - timedelta(hours=1), now))
     assert ended(clients["dynamodb"], arn)["ItemCount"] == 0
 
 
@@ -295,9 +297,9 @@ def test_a_restore_is_compared_with_what_it_just_wrote(
 ) -> None:
     """An eventually consistent comparison would find an empty table."""
     now = datetime.now(UTC)
-    dynamodb = wire.client(**local.options(bare_port, REGION))
+    dynamodb = raw.client(**local.options(bare_port, REGION))
     items = [b'{"id":{"S":"SV%03d"}}' % number for number in range(30)]
-    definition = table.describe(dynamodb, name).definition
+    definition = tables.describe(dynamodb, name).definition
     chunks = document.Writer().chunks(definition, now, [scan.Page(items, 1.0)], lambda: now)
     clients["s3"].put_object(Bucket=name, Key="backup.json", Body=b"".join(chunks))
     # The table of the fixture keeps the history: its key is the history's.

@@ -14,12 +14,12 @@ import pytest
 from botocore.exceptions import ClientError
 from typer.testing import CliRunner, Result
 
-from handlers import events
-from handlers.bus import Bus
 from ops import backups
 from ops import events as command
 from ops import local as emulated
 from ops.cloud import Cloud, fetch
+from rollbook.contract import events
+from rollbook.messages.bus import Bus
 from tests.conftest import Local
 from tests.local.aws import mails, wait_for
 

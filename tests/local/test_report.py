@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from infra.reported import message
+from infra.observability.report_settings import message
 from ops import report as command
 from ops import schedule
 from ops.__main__ import app

@@ -13,9 +13,9 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from handlers.backups import upload
 from infra.emulator.multipart import MOST_PARTS, SMALLEST_PART_BYTES, Creation, Refusal, part_checksums
 from ops import local
+from rollbook.engine.s3 import upload
 from tests.unit.aws import REGION
 from tests.unit.strict_s3 import strict_s3
 

@@ -142,7 +142,7 @@ def with_the_old_uploader(archive: bytes) -> bytes:
     with zipfile.ZipFile(io.BytesIO(archive)) as source, zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as target:
         for entry in source.infolist():
             content = source.read(entry)
-            if entry.filename == "handlers/backups/upload.py":
+            if entry.filename == "rollbook/engine/s3/upload.py":
                 content += _OLD_UPLOADER.encode()
             target.writestr(entry, content)
     return written.getvalue()

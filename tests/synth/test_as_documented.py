@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from infra.backups import REPLICATION_EVENTS
+from infra.backups.function import REPLICATION_EVENTS
 from infra.github import BACKUP_SERVICES, READS
 from infra.settings import ENVIRONMENTS, load, load_all
 from tests.conftest import Stacks, synthesize, synthesize_settings
@@ -155,7 +155,7 @@ def test_cloudfront_keeps_no_error_and_replaces_no_answer_of_the_api(stacks: Sta
     assert all("function_association" not in each for each in distribution["ordered_cache_behavior"])
 
 
-# What is changed in infra/api.py, and that a new deployment must come of it.
+# What is changed in infra/school/api.py, and that a new deployment must come of it.
 _CHANGES = {
     "header": 'api._PREFLIGHT_HEADERS["Access-Control-Max-Age"] = "601"',
     "template": "api._PREFLIGHT_TEMPLATE = '{}'",

@@ -19,6 +19,7 @@ SOURCES = (
     "Pipfile.lock",
     "environments",
     "handlers",
+    "rollbook",
     "infra",
     "site",
     "terraform.lock.hcl",
@@ -71,7 +72,7 @@ def test_the_quick_import_of_the_provider_changes_nothing(stacks: Stacks, tmp_pa
 
 def test_bad_settings_end_the_synth_with_one_message(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "environments", tmp_path / "environments")
-    for folder in ("handlers", "infra"):
+    for folder in ("handlers", "infra", "rollbook"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
     shutil.copyfile(ROOT / "main.py", tmp_path / "main.py")
     workshop = tmp_path / "environments" / "workshop.toml"
@@ -97,8 +98,8 @@ def test_infra_imports_of_the_handlers_only_the_contract() -> None:
     allowed = {
         "from handlers import environment",
         "from handlers import schedules",
-        "from handlers.environment import Environment",
-        "from handlers.environment import ReportedTable",
+        "from rollbook.contract.environment import Environment",
+        "from rollbook.contract.environment import ReportedTable",
     }
     for path in (ROOT / "infra").rglob("*.py"):
         lines = [

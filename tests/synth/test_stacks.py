@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from handlers import environment
+from infra.constructs.policy import WITHOUT_RESOURCE
 from infra.emulator.platform import MISSING
 from infra.settings import load_all
-from infra.shapes.policy import WITHOUT_RESOURCE
+from rollbook.contract import environment
 from tests.conftest import Stacks
 
 ENVIRONMENTS = [settings.name for settings in load_all()]

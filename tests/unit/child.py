@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import os
 
-from handlers.backups import restore, upload, wire
-from handlers.environment import Backup as BackupEnvironment
+from rollbook.contract.environment import Backup as BackupEnvironment
+from rollbook.engine import restore
+from rollbook.engine.dynamodb import raw
+from rollbook.engine.s3 import upload
 from tests.unit.aws import REGION
 from tests.unit.engine import Clock, backup_of, restorer, scheduled, soon
 
@@ -16,8 +18,8 @@ PART_BYTES = 5 * 1024
 
 
 @functools.cache
-def remote_of(address: str) -> wire.Aws:
-    return wire.Aws(endpoint_url=address, region_name=REGION)
+def remote_of(address: str) -> raw.Aws:
+    return raw.Aws(endpoint_url=address, region_name=REGION)
 
 
 def back_up(address: str, environment: BackupEnvironment) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from moto import mock_aws
 
-from handlers.backups import run
+from rollbook.engine import backup as run
 from tests.conftest import Stacks
 from tests.unit.aws import create_bucket, create_bus, create_tables
 from tests.unit.engine import ENVIRONMENT, Clock, Mail, backup_of

@@ -10,10 +10,11 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
-from handlers.backups import history, item, restore, run, wire
-from handlers.backups.deadline import Deadline
-from handlers.backups.report import Reporter
-from handlers.environment import Backup as BackupEnvironment
+from rollbook.contract.environment import Backup as BackupEnvironment
+from rollbook.engine import backup, fingerprints, history, restore
+from rollbook.engine.deadline import Deadline
+from rollbook.engine.dynamodb import raw
+from rollbook.engine.notifier import Notifier
 
 ENVIRONMENT = BackupEnvironment(
     table_name="studentData",
@@ -67,14 +68,14 @@ class Clock:
 
 
 @functools.cache
-def local() -> wire.Aws:
+def local() -> raw.Aws:
     """Return the clients of moto, which takes its requests from whatever client there is."""
-    return wire.Aws()
+    return raw.Aws()
 
 
 def backup_of(
-    environment: BackupEnvironment, mail: Mail | None, clock: Clock, aws: wire.Aws | None = None
-) -> run.Backup:
+    environment: BackupEnvironment, mail: Mail | None, clock: Clock, aws: raw.Aws | None = None
+) -> backup.Backup:
     """Return the backup; without a `mail` its mails go to SES."""
     aws = aws or local()
     kept = history.History(aws.dynamodb, environment.history_table_name, int(environment.history_days))
@@ -82,13 +83,13 @@ def backup_of(
     def client(name: str) -> Any:
         return mail if mail and name == "sesv2" else aws.client(name)
 
-    reporter = Reporter(environment, history=kept, client=client, clock=clock)
-    return run.Backup(
-        environment, dynamodb=aws.dynamodb, s3=aws.client("s3"), history=kept, reporter=reporter, clock=clock
+    notifier = Notifier(environment, history=kept, client=client, clock=clock)
+    return backup.Backup(
+        environment, dynamodb=aws.dynamodb, s3=aws.client("s3"), history=kept, notifier=notifier, clock=clock
     )
 
 
-def restorer(clock: Clock, aws: wire.Aws | None = None, **options: Any) -> restore.Restore:
+def restorer(clock: Clock, aws: raw.Aws | None = None, **options: Any) -> restore.Restore:
     aws = aws or local()
     kept = history.History(aws.dynamodb, ENVIRONMENT.history_table_name, 400)
     return restore.Restore(
@@ -104,7 +105,7 @@ def restorer(clock: Clock, aws: wire.Aws | None = None, **options: Any) -> resto
 def table(name: str) -> dict[str, bytes]:
     """Return a table's items by their key, in the canonical form."""
     found = list(restore.items_of(local().dynamodb, name))
-    return {json.loads(each)["studentid"]["S"]: item.canonical(each) for each in found}
+    return {json.loads(each)["studentid"]["S"]: fingerprints.canonical(each) for each in found}
 
 
 def executions() -> list[dict[str, Any]]:
@@ -127,5 +128,5 @@ def read(key: str) -> bytes:
     return body
 
 
-def scheduled() -> run.Request:
-    return run.scheduled(ENVIRONMENT, MIDNIGHT)
+def scheduled() -> backup.Request:
+    return backup.scheduled(ENVIRONMENT, MIDNIGHT)

@@ -20,7 +20,12 @@ from dateutil import tz
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from handlers.backups import document, history, run, scan, table, upload, wire
+from rollbook.engine import backup as run
+from rollbook.engine import history
+from rollbook.engine.dynamodb import raw as wire
+from rollbook.engine.dynamodb import scan, tables
+from rollbook.engine.formats import document
+from rollbook.engine.s3 import upload
 from tests.conftest import Stacks
 from tests.unit.aws import Context, create_tables, proxy_event
 from tests.unit.engine import (
@@ -121,7 +126,7 @@ def test_an_invocation_that_was_overtaken_does_not_complete_and_sends_no_mail(
         yield from pages(*arguments, **options)
 
     monkeypatch.setattr(scan, "pages", slow)
-    with pytest.raises(history.Overtaken, match="is b's by now, not a's"):
+    with pytest.raises(history.LeaseLost, match="is b's by now, not a's"):
         backup.run(scheduled(), holder="a", deadline=soon())
     [row] = executions()
     assert (row["status"], row["holder"], mail.sent) == ({"S": "running"}, {"S": "b"}, [])
@@ -406,7 +411,7 @@ def test_a_table_is_described_as_a_restore_needs_it(aws: None) -> None:
     dynamodb.update_time_to_live(
         TableName="rich", TimeToLiveSpecification={"Enabled": True, "AttributeName": "expiresAt"}
     )
-    described = table.describe(local().dynamodb, "rich").definition
+    described = tables.describe(local().dynamodb, "rich").definition
     assert described["provisionedThroughput"] == {"ReadCapacityUnits": 3, "WriteCapacityUnits": 4}
     assert [index["IndexName"] for index in described["globalSecondaryIndexes"]] == ["by-g"]
     assert described["globalSecondaryIndexes"][0]["ProvisionedThroughput"]["WriteCapacityUnits"] == 2
@@ -421,7 +426,7 @@ def function(aws: None, monkeypatch: pytest.MonkeyPatch) -> Any:
     for name, value in ENVIRONMENT.variables().items():
         monkeypatch.setenv(name, value)
     boto3.client("sesv2").create_email_identity(EmailIdentity="no-reply@school.example")
-    return importlib.reload(importlib.import_module("handlers.backups.functions.backup"))
+    return importlib.reload(importlib.import_module("handlers.backup"))
 
 
 def test_the_function_answers_and_logs_what_it_did(function: Any, caplog: pytest.LogCaptureFixture) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from handlers import events
-from handlers.bus import Bus, EventNotTaken, EventTooLarge
+from rollbook.contract import events
+from rollbook.messages.bus import Bus, EventNotTaken, EventTooLarge
 
 PASSING = {"ErrorCode": "InternalFailure", "ErrorMessage": "later"}
 

@@ -124,7 +124,7 @@ def fault(arguments: list[str], *, needs_environment: bool) -> str:
 @pytest.mark.parametrize(("place", "line"), sorted(set(found(_OURS))))
 def test_a_command_line_is_one_of_the_real_commands(place: str, line: str) -> None:
     # Who is called by an alarm or a function's mail is at production.
-    in_an_incident = place.startswith(("docs/runbook.md", "handlers/", "infra/"))
+    in_an_incident = place.startswith(("docs/runbook.md", "rollbook/", "handlers/", "infra/"))
     assert not (wrong := fault(words(line), needs_environment=in_an_incident)), f"{place}: {line!r}: {wrong}"
 
 

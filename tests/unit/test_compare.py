@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers.backups import compare, item
+from rollbook.engine import comparison as compare
+from rollbook.engine import fingerprints
 
 
 def encoded(value: Any) -> bytes:
@@ -29,7 +30,7 @@ def encoded(value: Any) -> bytes:
     ],
 )
 def test_an_item_is_the_same_however_it_is_written(one: Any, other: Any) -> None:
-    assert item.digest(encoded(one)) == item.digest(encoded(other))
+    assert fingerprints.digest(encoded(one)) == fingerprints.digest(encoded(other))
 
 
 @pytest.mark.parametrize(
@@ -44,14 +45,14 @@ def test_an_item_is_the_same_however_it_is_written(one: Any, other: Any) -> None
     ],
 )
 def test_another_item_is_another(one: Any, other: Any) -> None:
-    assert item.digest(encoded(one)) != item.digest(encoded(other))
+    assert fingerprints.digest(encoded(one)) != fingerprints.digest(encoded(other))
 
 
 def test_an_item_that_is_none_or_has_no_key_is_an_error() -> None:
     with pytest.raises(ValueError, match="it is no item"):
-        item.digest(b'{"a":{"X":"1"}}')
+        fingerprints.digest(b'{"a":{"X":"1"}}')
     with pytest.raises(ValueError, match="it has no key of id"):
-        item.fingerprint_of(["id"])(b'{"a":{"S":"1"}}')
+        fingerprints.fingerprint_of(["id"])(b'{"a":{"S":"1"}}')
 
 
 tables = st.dictionaries(st.integers(0, 40), st.integers(0, 2), max_size=40)
@@ -64,7 +65,7 @@ def items(table: dict[int, int]) -> list[bytes]:
 
 
 def run(comparison: compare.Comparison, first: list[bytes], second: list[bytes]) -> compare.Outcome:
-    fingerprint = item.fingerprint_of(["id"])
+    fingerprint = fingerprints.fingerprint_of(["id"])
     comparison.read(map(fingerprint, first))
     return comparison.compare(map(fingerprint, second))
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from handlers.environment import GetStudents, InsertStudent
+from rollbook.contract.environment import GetStudents, InsertStudent
 
 
 def test_an_environment_reads_what_it_set() -> None:

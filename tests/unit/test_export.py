@@ -16,10 +16,12 @@ import pytest
 from botocore.exceptions import ClientError
 from moto.dynamodb.models.table import Table
 
-from handlers.backups import export, finish, history, restore, run
-from handlers.backups.deadline import Deadline, OutOfTime
-from handlers.backups.report import Reporter
-from handlers.backups.verify import Corrupted
+from rollbook.engine import backup as run
+from rollbook.engine import finish_export, history, restore
+from rollbook.engine.deadline import Deadline, OutOfTime
+from rollbook.engine.dynamodb import exports
+from rollbook.engine.notifier import Notifier
+from rollbook.engine.verify import Corrupted
 from tests.unit.engine import (
     ENVIRONMENT,
     Clock,
@@ -112,15 +114,15 @@ def complete_the_export() -> str:
 
 
 def finished(manifest: str, mail: Mail, clock: Clock) -> history.Row | None:
-    reporter = Reporter(
+    notifier = Notifier(
         EXPORT, history=kept(), client=lambda name: mail if name == "sesv2" else boto3.client(name), clock=clock
     )
-    return finish.finish(
+    return finish_export.finish(
         manifest,
         s3=boto3.client("s3"),
         bucket=BUCKET,
         history=kept(),
-        reporter=reporter,
+        notifier=notifier,
         clock=clock,
         holder="finisher",
         deadline=soon(),
@@ -187,7 +189,7 @@ def test_an_export_that_fails_is_an_error_and_the_next_try_begins_a_new_one(
     arn = str(begun(mail, clock, environment)["exportArn"])
     while boto3.client("dynamodb").describe_export(ExportArn=arn)["ExportDescription"]["ExportStatus"] != "FAILED":
         time.sleep(0.01)
-    with pytest.raises(export.ExportFailed, match="S3NoSuchBucket"):
+    with pytest.raises(exports.ExportFailed, match="S3NoSuchBucket"):
         begun(mail, clock, environment)
     [row] = executions()
     assert row["status"]["S"] == "failed"

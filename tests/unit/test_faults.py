@@ -18,8 +18,10 @@ import pytest
 from botocore import retryhandler
 from botocore.exceptions import BotoCoreError, ClientError
 
-from handlers.backups import pace, restore, stored, upload, wire, write
-from handlers.environment import Backup as BackupEnvironment
+from rollbook.contract.environment import Backup as BackupEnvironment
+from rollbook.engine import restore, stored
+from rollbook.engine.dynamodb import batch_write, rate_limiter, raw
+from rollbook.engine.s3 import upload
 from tests.unit import child, gateway
 from tests.unit.engine import (
     ENVIRONMENT,
@@ -63,13 +65,13 @@ def address() -> Iterator[str]:
 
 
 @pytest.fixture
-def remote(aws: None, address: str, monkeypatch: pytest.MonkeyPatch) -> wire.Aws:
+def remote(aws: None, address: str, monkeypatch: pytest.MonkeyPatch) -> raw.Aws:
     monkeypatch.setattr("moto.dynamodb.models.table.RESULT_SIZE_LIMIT", PAGE_BYTES)
     monkeypatch.setattr("moto.s3.models.S3_UPLOAD_PART_MIN_SIZE", child.PART_BYTES)
     monkeypatch.setattr(upload, "_PART_BYTES", child.PART_BYTES)
     monkeypatch.setattr(retryhandler, "delay_exponential", lambda **_: 0.0)
-    monkeypatch.setattr(write, "_FIRST_PAUSE_SECONDS", 0.001)
-    monkeypatch.setattr(pace.time, "sleep", lambda _: None)
+    monkeypatch.setattr(batch_write, "_FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(rate_limiter.time, "sleep", lambda _: None)
     Gateway.fault, Gateway.puts = well, 0
     chance = random.Random(0)
     put(**{f"SV{number:03}": {"text": {"S": chance.randbytes(150).hex()}} for number in range(ITEMS)})
@@ -104,7 +106,7 @@ def until_done(work: Work, after_each: Callable[[], None] = lambda: None) -> Any
     raise AssertionError("it never ended well")
 
 
-def of_backup(environment: BackupEnvironment, remote: wire.Aws, clock: Clock, holder: str = "a") -> Work:
+def of_backup(environment: BackupEnvironment, remote: raw.Aws, clock: Clock, holder: str = "a") -> Work:
     return lambda: backup_of(environment, None, clock, remote).run(scheduled(), holder=holder, deadline=soon())
 
 
@@ -133,7 +135,7 @@ def expect_none_or_whole() -> None:
 @pytest.mark.parametrize("environment", ENVIRONMENTS.values(), ids=ENVIRONMENTS)
 @pytest.mark.parametrize("seed", range(6))
 def test_a_backup_among_faults_is_whole_or_not_there(
-    remote: wire.Aws, clock: Clock, seed: int, environment: BackupEnvironment
+    remote: raw.Aws, clock: Clock, seed: int, environment: BackupEnvironment
 ) -> None:
     at_random(seed, 0.3)
 
@@ -148,7 +150,7 @@ def test_a_backup_among_faults_is_whole_or_not_there(
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_a_restore_among_faults_brings_every_item_back(remote: wire.Aws, clock: Clock, seed: int) -> None:
+def test_a_restore_among_faults_brings_every_item_back(remote: raw.Aws, clock: Clock, seed: int) -> None:
     of_backup(ENVIRONMENT, remote, clock)()
     request = restore.Request(backups()[0], "restored", is_new=True)
     at_random(seed, 0.2)
@@ -164,7 +166,7 @@ def test_a_restore_among_faults_brings_every_item_back(remote: wire.Aws, clock: 
 @pytest.mark.parametrize("environment", ENVIRONMENTS.values(), ids=ENVIRONMENTS)
 @pytest.mark.parametrize("fault", [gateway.denied, gateway.broken, gateway.reset, gateway.throttled])
 def test_a_part_that_cannot_be_uploaded_leaves_nothing_and_the_next_run_makes_the_backup(
-    remote: wire.Aws, clock: Clock, fault: Fault, environment: BackupEnvironment
+    remote: raw.Aws, clock: Clock, fault: Fault, environment: BackupEnvironment
 ) -> None:
     disturb(lambda call: fault if call.command == "PUT" and "partNumber=2" in call.path else well)
     part = replace(environment, compression="none", segments="1")
@@ -181,7 +183,7 @@ def test_a_part_that_cannot_be_uploaded_leaves_nothing_and_the_next_run_makes_th
 
 @pytest.mark.parametrize("operation", ["Scan", "POST", "PUT"])
 def test_a_permission_that_is_lost_midway_is_an_error_and_leaves_nothing(
-    remote: wire.Aws, clock: Clock, operation: str
+    remote: raw.Aws, clock: Clock, operation: str
 ) -> None:
     seen: Counter[str] = Counter()
 
@@ -197,7 +199,7 @@ def test_a_permission_that_is_lost_midway_is_an_error_and_leaves_nothing(
     assert "AccessDenied" in row["error"]["S"]
 
 
-def test_a_table_that_vanishes_midway_is_an_error_and_leaves_nothing(remote: wire.Aws, clock: Clock) -> None:
+def test_a_table_that_vanishes_midway_is_an_error_and_leaves_nothing(remote: raw.Aws, clock: Clock) -> None:
     seen: Counter[str] = Counter()
 
     def vanish(call: Gateway) -> Fault:
@@ -213,7 +215,7 @@ def test_a_table_that_vanishes_midway_is_an_error_and_leaves_nothing(remote: wir
 
 
 def test_a_table_that_changes_midway_loses_and_doubles_nothing_that_was_left_alone(
-    remote: wire.Aws, clock: Clock
+    remote: raw.Aws, clock: Clock
 ) -> None:
     before = set(restore.items_of(local().dynamodb, "studentData"))
     dynamodb = boto3.client("dynamodb")
@@ -236,7 +238,7 @@ def test_a_table_that_changes_midway_loses_and_doubles_nothing_that_was_left_alo
     assert before & after <= set(found) <= before | after
 
 
-def test_two_runs_at_once_make_one_backup_and_one_mail(remote: wire.Aws, clock: Clock) -> None:
+def test_two_runs_at_once_make_one_backup_and_one_mail(remote: raw.Aws, clock: Clock) -> None:
     results: list[Any] = []
     threads = [
         threading.Thread(target=lambda holder=holder: results.append(of_backup(ENVIRONMENT, remote, clock, holder)()))
@@ -251,7 +253,7 @@ def test_two_runs_at_once_make_one_backup_and_one_mail(remote: wire.Aws, clock: 
     assert boto3.client("ses").get_send_quota()["SentLast24Hours"] == 1
 
 
-def test_two_restores_at_once_are_one_restore(remote: wire.Aws, clock: Clock) -> None:
+def test_two_restores_at_once_are_one_restore(remote: raw.Aws, clock: Clock) -> None:
     of_backup(ENVIRONMENT, remote, clock)()
     request = restore.Request(backups()[0], "restored", is_new=True)
     inside = threading.Event()
@@ -261,7 +263,7 @@ def test_two_restores_at_once_are_one_restore(remote: wire.Aws, clock: Clock) ->
         if call.operation == "BatchWriteItem" and not inside.is_set():
             inside.set()
             Gateway.fault = well
-            with pytest.raises(restore.AtWork) as caught:
+            with pytest.raises(restore.AlreadyRunning) as caught:
                 restorer(clock, remote).run(request, holder="b")
             refused.append(str(caught.value))
         return well
@@ -273,7 +275,7 @@ def test_two_restores_at_once_are_one_restore(remote: wire.Aws, clock: Clock) ->
 
 
 @pytest.mark.parametrize("jump", [timedelta(days=1), timedelta(days=-1)], ids=["ahead", "back"])
-def test_a_clock_that_jumps_changes_nothing_of_what_is_saved(remote: wire.Aws, clock: Clock, jump: timedelta) -> None:
+def test_a_clock_that_jumps_changes_nothing_of_what_is_saved(remote: raw.Aws, clock: Clock, jump: timedelta) -> None:
     seen: Counter[str] = Counter()
 
     def leap(call: Gateway) -> Fault:
@@ -331,7 +333,7 @@ def killed_at_random(seed: int, of: int, target: Callable[..., None], *arguments
 
 @pytest.mark.parametrize("seed", range(50))
 def test_a_backup_that_is_killed_is_whole_or_not_there_and_the_next_try_makes_it(
-    remote: wire.Aws, address: str, clock: Clock, seed: int
+    remote: raw.Aws, address: str, clock: Clock, seed: int
 ) -> None:
     name = list(ENVIRONMENTS)[seed % 2]
     environment = ENVIRONMENTS[name]
@@ -343,7 +345,7 @@ def test_a_backup_that_is_killed_is_whole_or_not_there_and_the_next_try_makes_it
 
 @pytest.mark.parametrize("seed", range(50))
 def test_a_restore_that_is_killed_goes_on_and_writes_every_item_once(
-    remote: wire.Aws, address: str, clock: Clock, seed: int
+    remote: raw.Aws, address: str, clock: Clock, seed: int
 ) -> None:
     of_backup(ENVIRONMENT, remote, clock)()
     killed_at_random(seed, REQUESTS["restore"], child.bring_back, address, backups()[0])

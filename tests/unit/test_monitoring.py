@@ -9,7 +9,7 @@ from typing import Any
 import boto3
 import pytest
 
-from handlers.backups import run
+from rollbook.engine import backup as run
 from tests.conftest import Stacks
 from tests.unit.engine import ENVIRONMENT, MIDNIGHT, Clock, Mail, backup_of, put, soon
 

@@ -7,9 +7,9 @@ from collections.abc import Generator
 import pytest
 from botocore.exceptions import ClientError
 
-from handlers.backups.deadline import Deadline, OutOfTime
-from handlers.backups.pace import Pace
-from handlers.backups.scan import Page
+from rollbook.engine.deadline import Deadline, OutOfTime
+from rollbook.engine.dynamodb.rate_limiter import RateLimiter
+from rollbook.engine.dynamodb.scan import Page
 
 
 class Time:
@@ -28,36 +28,36 @@ def clock() -> Time:
     return Time()
 
 
-def seconds_for(pace: Pace, clock: Time, pages: int, units: float = 100.0) -> float:
+def seconds_for(limiter: RateLimiter, clock: Time, pages: int, units: float = 100.0) -> float:
     began = clock.now
     for _ in range(pages):
-        pace.wait()
-        pace.spend(units)
-    pace.wait()
+        limiter.wait()
+        limiter.spend(units)
+    limiter.wait()
     return clock.now - began
 
 
 def test_without_a_ceiling_nothing_waits(clock: Time) -> None:
-    assert seconds_for(Pace(sleep=clock.sleep, clock=clock), clock, 100) == 0
+    assert seconds_for(RateLimiter(sleep=clock.sleep, clock=clock), clock, 100) == 0
 
 
 def test_a_ceiling_is_kept(clock: Time) -> None:
-    assert seconds_for(Pace(50.0, sleep=clock.sleep, clock=clock), clock, 10) == pytest.approx(1000 / 50)
+    assert seconds_for(RateLimiter(50.0, sleep=clock.sleep, clock=clock), clock, 10) == pytest.approx(1000 / 50)
 
 
 def test_throttling_halves_the_rate_which_then_grows_back_to_the_ceiling(clock: Time) -> None:
-    pace = Pace(100.0, sleep=clock.sleep, clock=clock)
-    pace.slow_down()
-    first = seconds_for(pace, clock, 1)
+    limiter = RateLimiter(100.0, sleep=clock.sleep, clock=clock)
+    limiter.slow_down()
+    first = seconds_for(limiter, clock, 1)
     assert first == pytest.approx(2.0)
     clock.now += 60
-    assert seconds_for(pace, clock, 1) == pytest.approx(1.0)
+    assert seconds_for(limiter, clock, 1) == pytest.approx(1.0)
 
 
 def test_a_throttling_before_anything_was_read_does_not_stop_the_scan(clock: Time) -> None:
-    pace = Pace(sleep=clock.sleep, clock=clock)
-    pace.slow_down()
-    assert seconds_for(pace, clock, 10, units=128.5) < 60
+    limiter = RateLimiter(sleep=clock.sleep, clock=clock)
+    limiter.slow_down()
+    assert seconds_for(limiter, clock, 10, units=128.5) < 60
 
 
 def throttle(times: list[int]) -> str:
@@ -69,14 +69,14 @@ def throttle(times: list[int]) -> str:
 
 def test_throttling_is_waited_out(clock: Time) -> None:
     left = [20]
-    assert Pace(sleep=clock.sleep, clock=clock).patiently(lambda: throttle(left)) == "answer"
+    assert RateLimiter(sleep=clock.sleep, clock=clock).retry_throttled(lambda: throttle(left)) == "answer"
     assert left == [0]
 
 
 def test_throttling_that_does_not_end_is_an_error_after_a_quarter_of_an_hour(clock: Time) -> None:
     began = clock.now
     with pytest.raises(ClientError):
-        Pace(sleep=clock.sleep, clock=clock).patiently(lambda: throttle([10_000]))
+        RateLimiter(sleep=clock.sleep, clock=clock).retry_throttled(lambda: throttle([10_000]))
     assert 900 <= clock.now - began <= 960
 
 
@@ -86,7 +86,7 @@ def test_any_other_refusal_is_an_error_at_once(clock: Time) -> None:
 
     began = clock.now
     with pytest.raises(ClientError):
-        Pace(sleep=clock.sleep, clock=clock).patiently(refuse)
+        RateLimiter(sleep=clock.sleep, clock=clock).retry_throttled(refuse)
     assert clock.now == began
 
 

@@ -35,7 +35,7 @@ def context(plan: Plan, *exemptions: guard.Exemption) -> summary.Context:
         environment="local",
         now=NOW,
         prices=prices.of("ap-southeast-1"),
-        code=lambda _: ["~ handlers/mail.py"],
+        code=lambda _: ["~ rollbook/messages/mail.py"],
         findings=guard.check(plan, exemptions, TODAY),
     )
 

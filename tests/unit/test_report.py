@@ -14,18 +14,20 @@ import msgspec
 import pytest
 from botocore.exceptions import ClientError
 
-from handlers.backups import run
-from handlers.environment import ReportedTable
-from handlers.reports import ages, ask, facts, page, report
-from handlers.reports.report import Report
-from infra import reported
+from infra.observability import report_settings
 from infra.settings import ENVIRONMENTS, load
+from rollbook.contract.environment import ReportedTable
+from rollbook.engine import backup as run
+from rollbook.reports import ages, ask, assessment, facts, page
+from rollbook.reports.assessment import Report
 from tests.unit.aws import Context
 from tests.unit.engine import ENVIRONMENT, KEY, MIDNIGHT, Clock, put, scheduled, soon
 
 DAY = timedelta(days=1)
 SETTINGS = load(ENVIRONMENTS / "workshop.toml")
-ASKED = replace(reported.variables(SETTINGS), s3_bucket_name=ENVIRONMENT.s3_bucket_name, vault_name="", plan_name="")
+ASKED = replace(
+    report_settings.variables(SETTINGS), s3_bucket_name=ENVIRONMENT.s3_bucket_name, vault_name="", plan_name=""
+)
 
 
 @pytest.fixture
@@ -169,7 +171,7 @@ def test_the_cost_is_that_of_the_steady_state(schedule: None, backup: run.Backup
 )
 def test_only_what_s3_moves_is_reckoned_in_a_cheaper_class(size: int, moves_small: bool, days: dict[str, int]) -> None:
     [table] = load(ENVIRONMENTS / "workshop.toml").reported_tables
-    assert report._days_in_classes(replace(table, moves_small=moves_small), size) == days
+    assert assessment._days_in_classes(replace(table, moves_small=moves_small), size) == days
 
 
 def test_an_object_in_glacier_is_billed_40_kb_more(schedule: None, backup: run.Backup, clock: Clock) -> None:
@@ -256,14 +258,14 @@ def test_however_many_tables_there_are_the_variables_stay_within_lambdas_four_ki
     backups = SETTINGS.backups.model_dump() | {"tables": many}
     fleet = SETTINGS.model_copy(update={"backups": type(SETTINGS.backups).model_validate(backups)})
     assert len(fleet.reported_tables) == 101
-    assert len(json.dumps(reported.variables(fleet).variables())) < 4096
-    assert len(json.dumps(reported.message(fleet))) < 256 * 1024
+    assert len(json.dumps(report_settings.variables(fleet).variables())) < 4096
+    assert len(json.dumps(report_settings.message(fleet))) < 256 * 1024
 
 
 def test_an_event_without_tables_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in ASKED.variables().items():
         monkeypatch.setenv(name, value)
-    weekly = importlib.reload(importlib.import_module("handlers.reports.weekly"))
+    weekly = importlib.reload(importlib.import_module("handlers.weekly_report"))
     with pytest.raises(ValueError, match="the event names no tables"):
         weekly.handler({}, Context())
 

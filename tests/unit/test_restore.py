@@ -14,10 +14,11 @@ from botocore.exceptions import ClientError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from handlers.backups import compression, drill, history, restore, stored, wire, write
-from handlers.backups import table as tables
-from handlers.backups.report import Reporter
-from handlers.backups.verify import Corrupted
+from rollbook.engine import drill, history, restore, stored
+from rollbook.engine.dynamodb import batch_write, raw, tables
+from rollbook.engine.formats import compression
+from rollbook.engine.notifier import Notifier
+from rollbook.engine.verify import Corrupted
 from tests.unit.aws import REGION
 from tests.unit.engine import (
     ENVIRONMENT,
@@ -215,7 +216,7 @@ def refuse_at_first(monkeypatch: pytest.MonkeyPatch, client: Any, operation: str
         return real(**request)
 
     monkeypatch.setattr(client, operation, call)
-    monkeypatch.setattr("handlers.backups.table._POLL_SECONDS", 0.001)
+    monkeypatch.setattr("rollbook.engine.dynamodb.tables._POLL_SECONDS", 0.001)
 
 
 def with_recovery() -> None:
@@ -355,20 +356,20 @@ def test_a_restore_that_was_stopped_goes_on_and_writes_nothing_twice(
 ) -> None:
     put(**{f"SV{number:03}": {"n": {"N": "1"}} for number in range(100)})
     key = backed_up(mail, clock)
-    attempt = write.Writer._attempt
+    attempt = batch_write.Writer._attempt
     batches: list[int] = []
 
-    def failing(self: write.Writer, requests: Any) -> list[bytes]:
+    def failing(self: batch_write.Writer, requests: Any) -> list[bytes]:
         if len(batches) == 2:
             raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "not any more"}}, "Batch")
         batches.append(len(requests))
         return attempt(self, requests)
 
-    monkeypatch.setattr(write.Writer, "_attempt", failing)
-    with pytest.raises(write.NotWritten, match=r"not any more.*Not written:\n  \{\"studentid\"") as fault:
+    monkeypatch.setattr(batch_write.Writer, "_attempt", failing)
+    with pytest.raises(batch_write.NotWritten, match=r"not any more.*Not written:\n  \{\"studentid\"") as fault:
         restorer(clock, parallel=1).run(new(key), holder="a")
     assert "Not written" in str(fault.value)
-    monkeypatch.setattr(write.Writer, "_attempt", attempt)
+    monkeypatch.setattr(batch_write.Writer, "_attempt", attempt)
     row = restorer(clock).run(new(key), holder="b")
     assert len(table("restored")) == 100
     assert sum(batches) + 50 == 100
@@ -380,7 +381,7 @@ def test_two_restores_at_once_are_one(aws: None, mail: Mail, clock: Clock) -> No
     key = backed_up(mail, clock)
     kept = history.History(boto3.client("dynamodb"), "backup-executions", 400)
     kept.claim(new(key).id, holder="other", now=clock(), until=clock() + restore.LEASE, values={})
-    with pytest.raises(restore.AtWork, match="is at work as other"):
+    with pytest.raises(restore.AlreadyRunning, match="is at work as other"):
         restorer(clock).run(new(key), holder="a")
     clock.now += restore.LEASE * 2
     assert restorer(clock).run(new(key), holder="a")["status"] == "completed"
@@ -389,20 +390,20 @@ def test_two_restores_at_once_are_one(aws: None, mail: Mail, clock: Clock) -> No
 def test_what_dynamodb_leaves_over_is_sent_again_until_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[bytes] = []
 
-    def leaving(self: write.Writer, requests: list[bytes]) -> list[bytes]:
+    def leaving(self: batch_write.Writer, requests: list[bytes]) -> list[bytes]:
         taken.extend(requests[:3])
         return requests[3:]
 
-    monkeypatch.setattr(write.Writer, "_attempt", leaving)
-    monkeypatch.setattr(write.time, "sleep", lambda _: None)
-    requests = [wire.put(b'{"id":{"S":"%d"}}' % number) for number in range(103)]
-    assert write.Writer(None, "t", key_names=["id"]).write(iter(requests)) == 103
+    monkeypatch.setattr(batch_write.Writer, "_attempt", leaving)
+    monkeypatch.setattr(batch_write.time, "sleep", lambda _: None)
+    requests = [raw.put(b'{"id":{"S":"%d"}}' % number) for number in range(103)]
+    assert batch_write.Writer(None, "t", key_names=["id"]).write(iter(requests)) == 103
     assert sorted(taken) == sorted(requests)
 
 
 def test_batches_are_within_the_limits() -> None:
-    small = list(write.batches([b"x" * 10] * 60))
-    large = list(write.batches([b"x" * 900_000] * 5))
+    small = list(batch_write.batches([b"x" * 10] * 60))
+    large = list(batch_write.batches([b"x" * 900_000] * 5))
     assert [len(batch) for batch in small] == [25, 25, 10]
     assert [len(batch) for batch in large] == [2, 2, 1]
 
@@ -422,7 +423,7 @@ def drills(aws: None, mail: Mail, clock: Clock) -> drill.Drill:
         dynamodb=dynamodb,
         s3=boto3.client("s3"),
         history=kept,
-        reporter=Reporter(ENVIRONMENT, history=kept, client=client, clock=clock),
+        notifier=Notifier(ENVIRONMENT, history=kept, client=client, clock=clock),
         clock=clock,
     )
 

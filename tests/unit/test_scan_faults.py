@@ -10,8 +10,8 @@ import pytest
 from botocore import retryhandler
 from botocore.exceptions import BotoCoreError, ClientError
 
-from handlers.backups import scan, wire
-from handlers.backups.pace import Pace
+from rollbook.engine.dynamodb import raw, scan
+from rollbook.engine.dynamodb.rate_limiter import RateLimiter
 from tests.unit.server import QuietHandler, serving
 
 PAGES = 4
@@ -96,10 +96,10 @@ def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 def scanned(address: str, *faults: Fault, segments: int = 1) -> list[scan.Page]:
     Table.faults = list(faults)
-    client = wire.client(endpoint_url=address, region_name="ap-southeast-1")
+    client = raw.client(endpoint_url=address, region_name="ap-southeast-1")
     waited = [0.0]
-    pace = Pace(sleep=lambda seconds: waited.append(waited.pop() + seconds), clock=lambda: waited[0])
-    return list(scan.pages(client, "t", segments=segments, pace=pace))
+    limiter = RateLimiter(sleep=lambda seconds: waited.append(waited.pop() + seconds), clock=lambda: waited[0])
+    return list(scan.pages(client, "t", segments=segments, limiter=limiter))
 
 
 def ids(pages: list[scan.Page]) -> list[str]:

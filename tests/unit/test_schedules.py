@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from handlers import schedules
+from rollbook.contract import schedules
 
 NOON = datetime(2026, 2, 10, 12, 0, tzinfo=UTC)
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import boto3
 import pytest
 
-from handlers.backups import smoke, stored
+from rollbook.engine import smoke, stored
 from tests.unit.engine import ENVIRONMENT
 
 NOW = datetime(2025, 7, 8, tzinfo=UTC)

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from moto import mock_aws
 
-from handlers.bus import EventNotTaken
 from handlers.students import record
+from rollbook.messages.bus import EventNotTaken
 from tests.conftest import Stacks
 from tests.unit.aws import Context, create_bus, create_tables, proxy_event
 

@@ -9,7 +9,7 @@ from typing import Any
 import boto3
 import pytest
 
-from handlers.backups import run
+from rollbook.engine import backup as run
 from tests.unit.aws import Context
 from tests.unit.engine import local, put, scheduled, soon
 
@@ -56,7 +56,7 @@ def restore(*left_out: str, key: str = "studentid", **changed: dict[str, Any]) -
 
 
 def answer(jobs: Jobs, monkeypatch: pytest.MonkeyPatch, context: Context | None = None) -> dict[str, Any]:
-    function = importlib.reload(importlib.import_module("handlers.backups.functions.validate"))
+    function = importlib.reload(importlib.import_module("handlers.validate"))
     monkeypatch.setattr(function, "_backup", jobs)
     monkeypatch.setattr(function._validation, "_dynamodb", local().dynamodb)
     function.handler({"detail": {"restoreJobId": "job-1"}}, context or Context())

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers.backups import document, verify
-from handlers.backups.scan import Page
+from rollbook.engine import verify
+from rollbook.engine.dynamodb.scan import Page
+from rollbook.engine.formats import document
 
 NOW = datetime(2025, 7, 8, tzinfo=UTC)
 

@@ -11,20 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from handlers import environment
 from infra import zips
 from infra.zips import ROOT, Target
+from rollbook.contract import environment
 
 LAMBDA = Target("python3.13", "arm64")
-_OF_BACKUPS = ("backup", "finish", "verify", "restore", "drill", "validate")
-BACKUPS = [f"handlers.backups.functions.{name}.handler" for name in _OF_BACKUPS]
+_OF_BACKUPS = ("backup", "finish_export", "verify", "restore", "drill", "validate")
+BACKUPS = [f"handlers.{name}.handler" for name in _OF_BACKUPS]
 ENTRIES = [
     "handlers.students.get.handler",
     "handlers.students.insert.handler",
     "handlers.users.welcome.handler",
     "handlers.audit.alert.handler",
     "handlers.snapshots.copy.handler",
-    "handlers.reports.weekly.handler",
+    "handlers.weekly_report.handler",
     *BACKUPS,
 ]
 
@@ -36,9 +36,8 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         vendored = zips.vendor(target)
         shutil.copytree(vendored, tmp_path / "cache" / "lambda-packages" / vendored.name)
     monkeypatch.setattr(zips, "_CACHE", tmp_path / "cache")
-    shutil.copytree(
-        ROOT / "handlers", tmp_path / "elsewhere" / "handlers", ignore=shutil.ignore_patterns("__pycache__")
-    )
+    for package in zips.PACKAGES:
+        shutil.copytree(ROOT / package, tmp_path / "elsewhere" / package, ignore=shutil.ignore_patterns("__pycache__"))
     return tmp_path / "elsewhere"
 
 
@@ -73,7 +72,7 @@ def test_a_zip_holds_what_its_handler_reaches_and_nothing_else(copy: Path) -> No
     names = zipfile.ZipFile(zips.build("handlers.students.get.handler", LAMBDA, copy).path).namelist()
     assert "handlers/students/get.py" in names
     assert "handlers/students/insert.py" not in names
-    assert not [name for name in names if name.startswith(("boto", "infra", "handlers/backups"))]
+    assert not [name for name in names if name.startswith(("boto", "infra", "rollbook/engine"))]
     assert not [name for name in names if "__pycache__" in name or name.endswith((".pyc", ".dist-info"))]
 
 

@@ -10,9 +10,9 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 
-from handlers import schedules
 from infra.emulator.alarms import Datapoint, evaluate, refusal
 from infra.settings import Settings
+from rollbook.contract import schedules
 from tests.synth.values.names import Names, functions, queues
 from tests.synth.values.view import View, check, differs
 

@@ -11,9 +11,9 @@ from functools import cache
 from itertools import islice
 from typing import Any
 
-from handlers import schedules
 from infra.settings import Settings
 from ops.console import ROOT
+from rollbook.contract import schedules
 from tests.synth.values.names import Names, functions, queues, scheduled, undelivered
 from tests.synth.values.requests import OTHER_ACCOUNT, Request, answer
 from tests.synth.values.view import ACCOUNT, View, check, differs

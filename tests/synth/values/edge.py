@@ -11,8 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from infra.school.site import CONTENT_SECURITY_POLICY
 from infra.settings import Settings
-from infra.site import CONTENT_SECURITY_POLICY
 from ops.console import ROOT
 from tests.synth.values.names import Names
 from tests.synth.values.view import View, check, differs

@@ -121,7 +121,7 @@ def functions(settings: Settings) -> dict[str, Function]:
         Function(
             b.function_name,
             b.role_name,
-            "handlers.backups.functions.backup.handler",
+            "handlers.backup.handler",
             b.memory_mb,
             b.timeout_seconds,
             b.dead_letter_queue_name,
@@ -135,7 +135,7 @@ def functions(settings: Settings) -> dict[str, Function]:
         Function(
             b.finish_function_name,
             f"{b.finish_function_name}Role",
-            "handlers.backups.functions.finish.handler",
+            "handlers.finish_export.handler",
             128,
             60,
             n.exports_queue,
@@ -144,7 +144,7 @@ def functions(settings: Settings) -> dict[str, Function]:
         Function(
             way_back.verify_function_name,
             f"{way_back.verify_function_name}Role",
-            "handlers.backups.functions.verify.handler",
+            "handlers.verify.handler",
             way_back.memory_mb,
             way_back.timeout_seconds,
             None,
@@ -154,7 +154,7 @@ def functions(settings: Settings) -> dict[str, Function]:
         Function(
             way_back.restore_function_name,
             f"{way_back.restore_function_name}Role",
-            "handlers.backups.functions.restore.handler",
+            "handlers.restore.handler",
             way_back.memory_mb,
             way_back.timeout_seconds,
             None,
@@ -164,7 +164,7 @@ def functions(settings: Settings) -> dict[str, Function]:
         Function(
             s.drills.function_name,
             f"{s.drills.function_name}Role",
-            "handlers.backups.functions.drill.handler",
+            "handlers.drill.handler",
             s.drills.memory_mb,
             s.drills.timeout_seconds,
             s.drills.dead_letter_queue_name,
@@ -201,7 +201,7 @@ def functions(settings: Settings) -> dict[str, Function]:
         Function(
             weekly.function_name,
             f"{weekly.function_name}Role",
-            "handlers.reports.weekly.handler",
+            "handlers.weekly_report.handler",
             weekly.memory_mb,
             120,
             weekly.dead_letter_queue_name,
@@ -242,7 +242,7 @@ def functions(settings: Settings) -> dict[str, Function]:
             Function(
                 testing.function_name,
                 f"{testing.function_name}Role",
-                "handlers.backups.functions.validate.handler",
+                "handlers.validate.handler",
                 testing.memory_mb,
                 900,
                 testing.dead_letter_queue_name,

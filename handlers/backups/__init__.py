@@ -1,1 +1,0 @@
-"""The backup engine: scan, document, upload, history."""

@@ -1,1 +1,0 @@
-"""What is known of the backups, and what it says."""

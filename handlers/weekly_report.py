@@ -1,0 +1,49 @@
+"""`SendBackupReport`: mails the report by its weekly schedule, and measures the ages of the backups by another.
+
+By hand it is invoked with the message of either schedule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import boto3
+from aws_lambda_powertools import Logger
+
+from rollbook.contract import schedules
+from rollbook.contract.environment import Report, ReportedTable
+from rollbook.messages import mail
+from rollbook.reports import ages, ask, page
+
+environment = Report.read()
+logger = Logger(service="reports")
+
+
+@logger.inject_lambda_context
+def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
+    """Send one report, or with `"measure": "ages"` put the ages of backups and drills as metrics.
+
+    What cannot be read is unknown in the report, and not measured. A mail that cannot be sent raises.
+    """
+    if not event.get("tables"):
+        raise ValueError('the event names no tables; send {"tables": […]} as the schedule of this function has it')
+    tables = [ReportedTable(**table) for table in event["tables"]]
+    now = datetime.now(UTC)
+    if event.get("measure") == "ages":
+        gathered = ask.gather(environment, tables, boto3.client, since=now)
+        return {"ages": ages.measure(gathered, tables, now)}
+    found = ask.ask(environment, tables, boto3.client, now=now, period=timedelta(days=int(environment.days)))
+    zone = schedules.zone_of(environment.time_zone)
+    verdict = page.verdict(found)
+    mail.send(
+        boto3.client("sesv2"),
+        sender=environment.sender_email,
+        recipient=environment.recipient_email,
+        subject=f"Backups: {verdict}",
+        body=page.text(found, zone),
+        html=page.page(found, zone),
+    )
+    logger.info("Report sent", verdict=verdict)
+    return {"message": verdict, "isGood": found.is_good}

@@ -1,0 +1,1 @@
+"""The backups: where they are kept, the functions, AWS Backup, copies."""

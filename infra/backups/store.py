@@ -1,0 +1,103 @@
+"""Where backups are kept and remembered: the bucket and the table of executions."""
+
+from __future__ import annotations
+
+from constructs import Construct
+
+from infra.constructs import policy
+from infra.constructs.bucket import PrivateBucket
+from infra.constructs.function import Function
+from infra.constructs.lifecycle import LifecycleRule, expire
+from infra.constructs.table import table
+from infra.settings import Settings
+from infra.settings.backups import TablePlan
+
+
+class BackupStore(Construct):
+    """The bucket, which only who was granted it can write, and the table."""
+
+    def __init__(self, scope: Construct, id_: str, *, settings: Settings) -> None:
+        super().__init__(scope, id_)
+        backups = settings.backups
+        self._bucket = PrivateBucket(self, "bucket", name=backups.bucket_name, force_destroy=settings.force_destroy)
+        self._history = table(
+            self,
+            "history",
+            name=backups.history_table_name,
+            key="id",
+            expires_by="expiresAt",
+            is_protected=settings.records.deletion_protection,
+        )
+        self._plans = settings.backed_up_tables
+        self._objects = [f"{self._bucket.arn}/{plan.key_prefix}*" for plan in settings.backed_up_tables]
+        self._tags = any(plan.how.tags for plan in settings.backed_up_tables)
+        self._writers: list[str] = []
+        self._readers: list[str] = []
+        self.bucket_name = self._bucket.name
+        self.bucket_arn = self._bucket.arn
+        self.bucket_id = self._bucket.id
+        self.history_table_name = self._history.name
+        self.versioning = self._bucket.versioning
+        rules = [lifecycle_rule_of(plan, backups.noncurrent_expire_days) for plan in settings.backed_up_tables]
+        expire(self, "lifecycle", self._bucket, rules, moves_small=backups.move_small_backups)
+
+    def grant_write(self, function: Function) -> None:
+        """Let a function write backups; `restrict` keeps everybody else from it."""
+        tagging = ["s3:PutObjectTagging"] if self._tags else []
+        function.allow("WriteBackups", ["s3:PutObject", "s3:AbortMultipartUpload", *tagging], self._objects)
+        self._writers.append(function.role.arn)
+
+    def grant_export(self, function: Function) -> None:
+        """Let a function have DynamoDB export tables to the bucket, in the function's name.
+
+        Source: DynamoDB Developer Guide, "Requesting a table export".
+        """
+        exported = [plan for plan in self._plans if plan.how.engine != "scan"]
+        objects = [f"{self._bucket.arn}/{plan.key_prefix}*" for plan in exported]
+        function.allow("OwnExports", ["s3:PutObjectAcl"], objects)
+
+    def grant_read(self, function: Function) -> None:
+        """Let a function read backups, and see which there are: without that S3 says Forbidden of a missing one."""
+        function.allow("ReadBackups", ["s3:GetObject"], self._objects)
+        function.allow("ListBackups", ["s3:ListBucket"], [self._bucket.arn])
+        self._readers.append(function.role.arn)
+
+    def grant_list(self, function: Function) -> None:
+        """Let a function see which backups there are, and read the whole history."""
+        function.allow("ListBackups", ["s3:ListBucket"], [self._bucket.arn])
+        function.allow("ScanHistory", ["dynamodb:Scan"], [self._history.arn])
+
+    def expect(self, role_arn: str) -> None:
+        """Know of a role that reads backups by a policy of its own."""
+        self._readers.append(role_arn)
+
+    @property
+    def role_arns(self) -> list[str]:
+        """Return the roles whose work it is to read or write backups."""
+        # In the order of the grants: a reference sorts by a number that any resource before it shifts.
+        return list(dict.fromkeys([*self._writers, *self._readers]))
+
+    def grant_history(self, function: Function) -> None:
+        """Let a function keep the history."""
+        function.allow("KeepHistory", ["dynamodb:GetItem", "dynamodb:UpdateItem"], [self._history.arn])
+
+    def restrict(self) -> None:
+        """Refuse writes by anybody who was not granted them, administrators too."""
+        only_the_backup = policy.Statement(
+            "OnlyTheBackupPuts",
+            ["s3:PutObject"],
+            [f"{self._bucket.arn}/*"],
+            effect="Deny",
+            principals="*",
+            conditions={"ArnNotEquals": {"aws:PrincipalArn": self._writers}},
+        )
+        self._bucket.restrict([only_the_backup])
+
+
+def lifecycle_rule_of(plan: TablePlan, noncurrent_days: int) -> LifecycleRule:
+    """Return how a table's backups age."""
+    steps = {"STANDARD_IA": plan.how.infrequent_access_after_days, "GLACIER": plan.how.glacier_after_days}
+    classes = {name: days for name, days in steps.items() if days is not None}
+    return LifecycleRule(
+        f"backups-{plan.table_name}", plan.key_prefix, plan.how.expire_after_days, noncurrent_days, classes
+    )

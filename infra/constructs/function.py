@@ -1,0 +1,152 @@
+"""A Lambda function with its role, its log group and its zip."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cdktf import AssetType, TerraformAsset
+from cdktf_cdktf_provider_aws.cloudwatch_log_group import CloudwatchLogGroup
+from cdktf_cdktf_provider_aws.iam_role import IamRole
+from cdktf_cdktf_provider_aws.iam_role_policy import IamRolePolicy
+from cdktf_cdktf_provider_aws.lambda_function import (
+    LambdaFunction,
+    LambdaFunctionDeadLetterConfig,
+    LambdaFunctionEnvironment,
+    LambdaFunctionEphemeralStorage,
+)
+from cdktf_cdktf_provider_aws.lambda_function_event_invoke_config import (
+    LambdaFunctionEventInvokeConfig,
+    LambdaFunctionEventInvokeConfigDestinationConfig,
+    LambdaFunctionEventInvokeConfigDestinationConfigOnFailure,
+)
+from constructs import Construct
+
+from infra import zips
+from infra.constructs import policy
+from infra.constructs.accepted import accept
+from infra.constructs.queue import DeadLetterQueue
+from infra.platform import Aws
+from rollbook.contract.environment import Environment
+
+accept(
+    "aws_lambda_function",
+    {
+        "CKV_AWS_117": "it calls AWS's own services only; a VPC would add endpoints to pay for and no protection",
+        "CKV_AWS_272": "the plan shows each zip's files and Terraform holds its hash; there is no second way to deploy",
+        "CKV_AWS_50": "a backup is one function; its log line has the durations that a trace would have",
+    },
+)
+accept(
+    "aws_lambda_function",
+    {"CKV_AWS_116": "it is invoked by a caller that waits for the answer; a dead letter is for what nobody waits for"},
+    path="restores/*",
+)
+accept("aws_cloudwatch_log_group", {"CKV_AWS_158": "logs have no records; CloudWatch encrypts them with its own key"})
+
+
+# Lambda's default and longest: six hours (Lambda API reference, PutFunctionEventInvokeConfig).
+_EVENT_AGE_SECONDS = 6 * 3600
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a function may use: megabytes, seconds, executions at once (-1: the account's pool)."""
+
+    memory_mb: int
+    timeout_seconds: int
+    reserved_concurrency: int = -1
+    ephemeral_storage_mb: int = 512
+
+
+class Function(Construct):
+    """A function that can write its own log and nothing else, until it is allowed more.
+
+    Arguments:
+        entry: the handler, `package.module.function`; its module decides what goes into the zip.
+        environment: its typed environment, the same class that the handler reads.
+        dead_letters: where an asynchronous event goes that failed three times.
+        failure_topic_arn: a topic that is told of it as well.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        platform: Aws,
+        name: str,
+        entry: str,
+        environment: Environment,
+        limits: Limits,
+        log_retention_days: int,
+        role_name: str | None = None,
+        dead_letters: DeadLetterQueue | None = None,
+        failure_topic_arn: str | None = None,
+    ) -> None:
+        super().__init__(scope, id_)
+        self.role = IamRole(
+            self, "role", name=role_name or f"{name}Role", assume_role_policy=policy.trust("lambda.amazonaws.com")
+        )
+        self._role_id = self.role.id  # asked once: every reference is a call into another process
+        log_group = CloudwatchLogGroup(
+            self, "log-group", name=f"/aws/lambda/{name}", retention_in_days=log_retention_days
+        )
+        write_log = self.allow("WriteLog", ["logs:CreateLogStream", "logs:PutLogEvents"], [f"{log_group.arn}:*"])
+        depends_on: list[Any] = [write_log]
+        if dead_letters:
+            depends_on.append(self.allow("SendDeadLetters", ["sqs:SendMessage"], [dead_letters.arn]))
+        if failure_topic_arn:
+            depends_on.append(self.allow("TellOfFailures", ["sns:Publish"], [failure_topic_arn]))
+        archive = zips.build(entry, platform.target)
+        asset = TerraformAsset(self, "zip", path=str(archive.path), type=AssetType.FILE, asset_hash=archive.hexadecimal)
+        self._function = LambdaFunction(
+            self,
+            "function",
+            function_name=name,
+            role=self.role.arn,
+            runtime=platform.target.runtime,
+            architectures=[platform.target.architecture],
+            handler=entry,
+            filename=asset.path,
+            source_code_hash=archive.base64,
+            memory_size=limits.memory_mb,
+            timeout=limits.timeout_seconds,
+            ephemeral_storage=LambdaFunctionEphemeralStorage(size=limits.ephemeral_storage_mb),
+            reserved_concurrent_executions=limits.reserved_concurrency,
+            environment=LambdaFunctionEnvironment(variables=environment.variables()),
+            dead_letter_config=LambdaFunctionDeadLetterConfig(target_arn=dead_letters.arn) if dead_letters else None,
+            depends_on=depends_on,
+        )
+        self.name = self._function.function_name
+        # Known at synth, where `name` is a reference.
+        self.plain_name = name
+        self.timeout_seconds = limits.timeout_seconds
+        self.memory_mb = limits.memory_mb
+        self.arn = self._function.arn
+        self.invoke_arn = self._function.invoke_arn
+        if dead_letters or failure_topic_arn:
+            LambdaFunctionEventInvokeConfig(
+                self,
+                "asynchronous",
+                function_name=self.name,
+                maximum_retry_attempts=2,
+                maximum_event_age_in_seconds=_EVENT_AGE_SECONDS,
+                destination_config=LambdaFunctionEventInvokeConfigDestinationConfig(
+                    on_failure=LambdaFunctionEventInvokeConfigDestinationConfigOnFailure(destination=failure_topic_arn)
+                )
+                if failure_topic_arn
+                else None,
+            )
+
+    def allow(
+        self,
+        sid: str,
+        actions: Sequence[str],
+        resources: Sequence[str],
+        conditions: dict[str, dict[str, Any]] | None = None,
+    ) -> IamRolePolicy:
+        """Allow the function's role some actions, as a policy of that name."""
+        statement = policy.Statement(sid, actions, resources, conditions=conditions or {})
+        return IamRolePolicy(self, sid, name=sid, role=self._role_id, policy=policy.document(statement))

@@ -1,0 +1,1 @@
+"""Alarms, the audit trail, the report, the bus."""

@@ -1,0 +1,279 @@
+"""Knowing: alarms on what goes wrong, above all on the backup that did not happen, and a dashboard."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from cdktf_cdktf_provider_aws.cloudwatch_dashboard import CloudwatchDashboard
+from constructs import Construct
+
+from infra import prices
+from infra.constructs.alarm import Alarm, Metric
+from infra.constructs.function import Function
+from infra.constructs.queue import DeadLetterQueue
+from infra.constructs.rule import Rule
+from infra.observability.alerts import Alerts
+from infra.observability.weekly_report import MEASURE_HOURS
+from infra.settings import Settings
+from infra.settings.observability import LOOKS_BACK
+from rollbook.contract import schedules
+
+# The namespace and the dimension of rollbook/messages/metrics.py.
+_NAMESPACE = "Rollbook"
+_HOUR, _DAY = 3600, 86_400
+# rollbook/reports/ages.py measures these where CloudWatch cannot look back far enough for the successes themselves.
+_AGES = {"BackupsCompleted": "BackupAgeSeconds", "DrillsPassed": "DrillAgeSeconds"}
+_LAST_GOOD = (
+    "filter `detail-type` = 'backup completed' | fields detail.table as table, toMillis(@timestamp) / 1000 as at"
+    " | stats latest(detail.endedAt) as last, (now() - max(at)) / 3600 as hours by table"
+)
+
+
+@dataclass(frozen=True)
+class Watched:
+    """Something that has to happen regularly.
+
+    Arguments:
+        table: whose backups or drills.
+        metric: of `Rollbook`, counts the successes.
+        expression, time_zone, window_minutes: when it is started.
+    """
+
+    table: str
+    metric: str
+    expression: str
+    time_zone: str
+    window_minutes: int
+
+    def silence(self, settings: Settings) -> timedelta:
+        """Return after how long without a success something must be wrong."""
+        grace = timedelta(hours=settings.monitoring.grace_hours)
+        return schedules.longest_silence(self.expression, self.time_zone, self.window_minutes, grace)
+
+
+def watched_by(settings: Settings) -> list[Watched]:
+    """Return what has to happen regularly in an environment: backups, and drills where they are on."""
+    backups = [
+        Watched(plan.table_name, "BackupsCompleted", plan.expression, plan.time_zone, plan.window_minutes)
+        for plan in settings.backed_up_tables
+    ]
+    drills = settings.drills
+    if not drills.enabled:
+        return backups
+    drill = Watched(
+        settings.records.table_name,
+        "DrillsPassed",
+        drills.schedule_expression,
+        drills.schedule_time_zone,
+        drills.flexible_window_minutes,
+    )
+    return [*backups, drill]
+
+
+class Monitoring(Construct):
+    """Alarms and the dashboard.
+
+    Arguments:
+        functions, queues: all of the stack's.
+        watched: what has a dead-man's alarm.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        settings: Settings,
+        alerts: Alerts,
+        functions: Sequence[Function],
+        queues: Sequence[DeadLetterQueue],
+        watched: Sequence[Watched],
+    ) -> None:
+        super().__init__(scope, id_)
+        self._topic_arn = alerts.topic_arn
+        self._settings = settings
+        self._alarms: list[Alarm] = []
+        for function in functions:
+            self._watch_function(function)
+        self._alarm(
+            "throttles",
+            name="functions-throttled",
+            description="Lambda refused to start functions of this account: all its concurrency is in use.",
+            metric=Metric("AWS/Lambda", "Throttles", "Sum"),
+            at_least=1,
+        )
+        for queue in queues:
+            self._watch_queue(queue)
+        self._watch_schedules()
+        for each in watched:
+            self._dead_man(each)
+        for table in sorted({each.table for each in watched if each.metric == "DrillsPassed"}):
+            self._alarm(
+                f"drill-failed-{table}",
+                name=f"{table}-drill-failed",
+                description=f'A drill of {table} failed. docs/runbook.md, "A drill failed".',
+                metric=Metric(_NAMESPACE, "DrillsFailed", "Sum", {"Table": table}),
+                at_least=1,
+            )
+        if settings.vault.enabled:
+            self._watch_vault(alerts)
+        CloudwatchDashboard(
+            self,
+            "dashboard",
+            dashboard_name=settings.monitoring.dashboard_name,
+            dashboard_body=json.dumps({"widgets": list(self._widgets(functions, watched))}),
+        )
+
+    def _alarm(self, id_: str, **values: Any) -> None:
+        self._alarms.append(Alarm(self, id_, topic_arn=self._topic_arn, **values))
+
+    def _watch_function(self, function: Function) -> None:
+        name, limit = function.plain_name, function.timeout_seconds
+        self._alarm(
+            f"errors-{name}",
+            name=f"{name}-errors",
+            description=f"{name} failed; its log group says why.",
+            metric=Metric("AWS/Lambda", "Errors", "Sum", {"FunctionName": name}),
+            at_least=1,
+        )
+        part = self._settings.monitoring.duration_percent / 100
+        self._alarm(
+            f"duration-{name}",
+            name=f"{name}-duration",
+            description=f"{name} took {part:.0%} of its {limit} s or more; more memory makes it faster.",
+            metric=Metric("AWS/Lambda", "Duration", "Maximum", {"FunctionName": name}),
+            at_least=limit * 1000 * part,
+        )
+
+    def _watch_queue(self, queue: DeadLetterQueue) -> None:
+        self._alarm(
+            f"depth-{queue.plain_name}",
+            name=f"{queue.plain_name}-depth",
+            description=f"There are dead letters in {queue.plain_name}: "
+            f"python -m ops events dead --env {self._settings.name}",
+            metric=Metric("AWS/SQS", "ApproximateNumberOfMessagesVisible", "Maximum", {"QueueName": queue.plain_name}),
+            at_least=1,
+        )
+
+    def _watch_schedules(self) -> None:
+        """Watch the schedule group: what the Scheduler could not start (EventBridge Scheduler metrics)."""
+        group = self._settings.backups.schedule_group
+        for metric, what in (
+            ("TargetErrorCount", "could not invoke its function; it tries again"),
+            ("InvocationDroppedCount", "has given up an invocation"),
+            ("InvocationsFailedToBeSentToDeadLetterCount", "could not even put an invocation into its queue"),
+        ):
+            self._alarm(
+                metric,
+                name=f"{group}-{metric}",
+                description=f'A schedule of {group} {what}. docs/runbook.md, "No backup came".',
+                metric=Metric("AWS/Scheduler", metric, "Sum", {"ScheduleGroup": group}),
+                at_least=1,
+            )
+
+    def _dead_man(self, watched: Watched) -> None:
+        """Go off when what has to happen did not, for whatever reason; no data is bad."""
+        what = "drill" if watched.metric == "DrillsPassed" else "backup"
+        silence = watched.silence(self._settings)
+        hours = math.ceil(silence / timedelta(hours=1))
+        common: dict[str, Any] = {
+            "name": f"{watched.table}-no-{what}",
+            "description": f"No {what} of {watched.table} succeeded for {hours} hours, and one should have. "
+            'docs/runbook.md, "No backup came".',
+            "missing_is_bad": True,
+        }
+        dimensions = {"Table": watched.table}
+        if silence <= LOOKS_BACK:
+            metric = Metric(_NAMESPACE, watched.metric, "Sum", dimensions)
+            self._alarm(
+                f"no-{what}-{watched.table}", metric=metric, below=1, period_seconds=_HOUR, periods=hours, **common
+            )
+            return
+        # Two measurements of the age in a row: one may be early or late in its period, so that the next has none.
+        metric = Metric(_NAMESPACE, _AGES[watched.metric], "Minimum", dimensions)
+        self._alarm(
+            f"no-{what}-{watched.table}",
+            metric=metric,
+            at_least=silence.total_seconds(),
+            period_seconds=MEASURE_HOURS * _HOUR,
+            periods=2,
+            **common,
+        )
+
+    def _watch_vault(self, alerts: Alerts) -> None:
+        """Tell of AWS Backup's failed jobs (AWS Backup Developer Guide, "Monitoring events using EventBridge")."""
+        for kind, field, states in (
+            ("Backup", "state", ["FAILED", "ABORTED", "EXPIRED"]),
+            ("Copy", "state", ["FAILED"]),
+            ("Restore", "status", ["FAILED", "ABORTED"]),
+        ):
+            rule = Rule(
+                self,
+                f"{kind.lower()}-jobs",
+                name=f"failed-{kind.lower()}-jobs",
+                description=f"AWS Backup's {kind.lower()} jobs that did not succeed",
+                pattern={
+                    "source": ["aws.backup"],
+                    "detail-type": [f"{kind} Job State Change"],
+                    "detail": {field: states},
+                },
+            )
+            rule.notify(self._topic_arn)
+        alerts.allow_rules()
+
+    def _widgets(self, functions: Sequence[Function], watched: Sequence[Watched]) -> Iterator[dict[str, Any]]:
+        tables = sorted({each.table for each in watched})
+        region = self._settings.region
+
+        def graph(title: str, metrics: Iterable[list[Any]], stat: str, **more: Any) -> dict[str, Any]:
+            known = {"title": title, "region": region, "stat": stat, "period": _DAY, "metrics": list(metrics)}
+            return {"type": "metric", "width": 8, "height": 6, "properties": known | more}
+
+        def of_tables(name: str) -> list[list[Any]]:
+            return [[_NAMESPACE, name, "Table", table] for table in tables]
+
+        def success_rate(number: int, table: str) -> Iterator[list[Any]]:
+            good, bad = f"good{number}", f"bad{number}"
+            yield [_NAMESPACE, "BackupsCompleted", "Table", table, {"id": good, "visible": False}]
+            yield [_NAMESPACE, "BackupsFailed", "Table", table, {"id": bad, "visible": False}]
+            rate = f"100 * FILL({good}, 0) / (FILL({good}, 0) + FILL({bad}, 0))"
+            yield [{"expression": rate, "label": table, "id": f"rate{number}"}]
+
+        def cost(number: int, function: Function) -> Iterator[list[Any]]:
+            name, seconds = function.plain_name, f"seconds{number}"
+            price = prices.of(region)[f"lambda_{self._settings.functions.architecture}_gb_second"]
+            yield ["AWS/Lambda", "Duration", "FunctionName", name, {"id": seconds, "visible": False}]
+            dollars = f"{seconds} / 1000 * {function.memory_mb / 1024:g} * {price:.10f}"
+            yield [{"expression": dollars, "label": name, "id": f"cost{number}"}]
+
+        yield {
+            "type": "log",
+            "width": 12,
+            "height": 6,
+            "properties": {
+                "title": "Last good backup and its age, hours",
+                "region": region,
+                "view": "table",
+                "query": f"SOURCE '/aws/events/{self._settings.events.bus_name}' | {_LAST_GOOD}",
+            },
+        }
+        yield {
+            "type": "alarm",
+            "width": 12,
+            "height": 6,
+            "properties": {"title": "Alarms", "alarms": [alarm.arn for alarm in self._alarms]},
+        }
+        yield graph("Backups made in a day", of_tables("BackupsCompleted"), "Sum", view="bar")
+        rates = (line for number, table in enumerate(tables) for line in success_rate(number, table))
+        yield graph("Success rate, %", rates, "Sum", yAxis={"left": {"min": 0, "max": 100}})
+        yield graph("Items", of_tables("BackupItems"), "Maximum")
+        yield graph("Bytes", of_tables("BackupBytes"), "Maximum")
+        yield graph("Duration, s", of_tables("BackupSeconds"), "Maximum")
+        yield graph("Time that a drill took to bring it back (RTO), s", of_tables("DrillRtoSeconds"), "Maximum")
+        costs = (line for number, function in enumerate(functions) for line in cost(number, function))
+        yield graph("Lambda, dollars a day", costs, "Sum", view="timeSeries", stacked=True)

@@ -1,0 +1,1 @@
+"""The school's records, its API, its site and its mail."""

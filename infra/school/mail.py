@@ -1,0 +1,39 @@
+"""Mail: the SES identities and who may send."""
+
+from __future__ import annotations
+
+from cdktf_cdktf_provider_aws.sesv2_email_identity import Sesv2EmailIdentity
+from constructs import Construct
+
+from infra.constructs.function import Function
+from infra.settings.school import Mail as MailSettings
+
+
+class Mail(Construct):
+    """The two addresses. SES mails each a link by which its owner confirms it."""
+
+    def __init__(self, scope: Construct, id_: str, mail: MailSettings) -> None:
+        super().__init__(scope, id_)
+        self.sender = mail.sender
+        self.recipient = mail.recipient
+        sender = Sesv2EmailIdentity(self, "sender", email_identity=mail.sender)
+        # In the sandbox SES asks for the permission on the recipient's identity too.
+        self._identities = [sender.arn]
+        if mail.recipient != mail.sender:
+            self._identities.append(Sesv2EmailIdentity(self, "recipient", email_identity=mail.recipient).arn)
+
+    def grant_send_to_anyone(self, function: Function) -> None:
+        """Let a function send to whatever address, from the sender's only; in the sandbox SES refuses to."""
+        self._grant(function, self._identities[:1])
+
+    def grant_send(self, function: Function) -> None:
+        """Let a function send to the office, from the sender's address only."""
+        self._grant(function, self._identities)
+
+    def _grant(self, function: Function, identities: list[str]) -> None:
+        function.allow(
+            "SendMail",
+            ["ses:SendEmail"],
+            identities,
+            conditions={"StringEquals": {"ses:FromAddress": self.sender}},
+        )

@@ -1,0 +1,72 @@
+"""The two functions of the API that read and save student records."""
+
+from __future__ import annotations
+
+from constructs import Construct
+
+from infra.constructs.accepted import accept
+from infra.constructs.function import Function, Limits
+from infra.observability.events import Events
+from infra.platform import Aws
+from infra.school.mail import Mail
+from infra.school.records import Records
+from infra.settings import Settings
+from rollbook.contract import environment
+
+accept(
+    "aws_lambda_function",
+    {"CKV_AWS_116": "the API waits for its answer; a dead letter is for what nobody waits for"},
+    path="students/*",
+)
+
+
+class Students(Construct):
+    """`GET /students` and `POST /students`, each with a role that can do just that."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        platform: Aws,
+        settings: Settings,
+        records: Records,
+        mail: Mail,
+        events: Events,
+        origin: str,
+    ) -> None:
+        super().__init__(scope, id_)
+        functions = settings.functions
+        limits = Limits(functions.memory_mb, functions.timeout_seconds, functions.reserved_concurrency)
+        self.get = Function(
+            self,
+            "get",
+            platform=platform,
+            name=functions.get_name,
+            entry="handlers.students.get.handler",
+            environment=environment.GetStudents(table_name=records.table_name, allowed_origin=origin),
+            limits=limits,
+            log_retention_days=functions.log_retention_days,
+        )
+        records.grant_scan(self.get)
+        self.insert = Function(
+            self,
+            "insert",
+            platform=platform,
+            name=functions.insert_name,
+            entry="handlers.students.insert.handler",
+            environment=environment.InsertStudent(
+                table_name=records.table_name,
+                allowed_origin=origin,
+                max_body_bytes=str(settings.api.max_body_bytes),
+                event_bus_name=events.bus_name,
+                sender_email=mail.sender if settings.mail.on_save else "",
+                recipient_email=mail.recipient if settings.mail.on_save else "",
+            ),
+            limits=limits,
+            log_retention_days=functions.log_retention_days,
+        )
+        records.grant_save(self.insert)
+        events.grant_put(self.insert)
+        if settings.mail.on_save:
+            mail.grant_send(self.insert)

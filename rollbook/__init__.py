@@ -1,0 +1,1 @@
+"""Rollbook itself: what it agrees with its infrastructure, the backup engine, the reports."""

@@ -1,0 +1,1 @@
+"""What the infrastructure and the functions agree on. It imports nothing of ours."""

@@ -1,0 +1,1 @@
+"""The backup engine: one module a job."""

@@ -1,0 +1,104 @@
+"""The difference of a backup and a table, or of two backups."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from rollbook.engine import fingerprints, restore, stored
+from rollbook.engine.comparison import Comparison, Outcome
+from rollbook.engine.dynamodb import tables
+from rollbook.engine.fingerprints import Fingerprint
+
+Counter = Callable[[Iterator[bytes]], Iterator[bytes]]
+_NAMED = 100
+
+
+class NotComparable(ValueError):
+    """The two have other keys, or one of them has no whole table."""
+
+
+def is_backup(name: str) -> bool:
+    """Return whether a name is a backup's key rather than a table's name."""
+    return name.endswith((".json", ".json.gz"))
+
+
+def compare(
+    comparison: Comparison,
+    names: Sequence[str],
+    dynamodb: Any,
+    s3: Any,
+    bucket: str,
+    first: str,
+    second: str,
+    counted: Counter,
+) -> Outcome:
+    """Compare a backup with a table or another backup.
+
+    Arguments:
+        names: the key attributes, as `keys` returned them.
+        counted: passes the items on; for showing progress.
+
+    Raises:
+        Corrupted: a backup is damaged.
+    """
+
+    def side(name: str) -> Iterator[Fingerprint]:
+        read = stored.open_backup(s3, bucket, name).items() if is_backup(name) else restore.items_of(dynamodb, name)
+        return map(fingerprints.fingerprint_of(names), counted(read))
+
+    comparison.read(side(first))
+    return comparison.compare(side(second))
+
+
+def keys(dynamodb: Any, s3: Any, bucket: str, first: str, second: str) -> list[str]:
+    """Return the key attributes of both.
+
+    Raises:
+        NotComparable: they are not the same, or a backup has only changes.
+    """
+    found = [_keys(dynamodb, s3, bucket, name) for name in (first, second)]
+    known = [names for names in found if names is not None]
+    if not known:
+        raise NotComparable("neither says what its keys are; compare each with the table")
+    if any(names != known[0] for names in known):
+        raise NotComparable(f"the keys of {first} are {found[0]}, those of {second} are {found[1]}")
+    return known[0]
+
+
+def _keys(dynamodb: Any, s3: Any, bucket: str, name: str) -> list[str] | None:
+    if not is_backup(name):
+        described = dynamodb.describe_table(TableName=name)["Table"]
+        return tables.key_names({"keySchema": described["KeySchema"]})
+    backup = stored.open_backup(s3, bucket, name)
+    if backup.change_of:
+        raise NotComparable(f"{name} has only what changed from {backup.change_of[0]} to {backup.change_of[1]}")
+    return tables.key_names(backup.table) if backup.table else None
+
+
+def summary(dynamodb: Any, s3: Any, bucket: str, first: str, second: str) -> dict[str, Any]:
+    """Return the difference as JSON has it, with the first hundred keys.
+
+    Raises:
+        NotComparable, Corrupted: see `keys` and `compare`.
+    """
+    names = keys(dynamodb, s3, bucket, first, second)
+    with Comparison() as comparison:
+        outcome = compare(comparison, names, dynamodb, s3, bucket, first, second, iter)
+        named = [{"kind": found.kind, "key": found.key} for found in itertools.islice(comparison.differences(), _NAMED)]
+    return described(first, second, outcome) | {"differences": named}
+
+
+def described(first: str, second: str, outcome: Outcome) -> dict[str, Any]:
+    """Return an outcome as JSON has it."""
+    return {
+        "first": first,
+        "second": second,
+        "isEqual": outcome.is_equal,
+        "firstItems": outcome.first,
+        "secondItems": outcome.second,
+        "added": outcome.added,
+        "removed": outcome.removed,
+        "changed": outcome.changed,
+    }

@@ -1,0 +1,1 @@
+"""What leaves a function: events on the bus, mails, metrics."""

@@ -1,0 +1,62 @@
+"""From the settings to a report: what is asked of AWS, and what the answers are held against."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from rollbook.contract.environment import Report as ReportEnvironment
+from rollbook.contract.environment import ReportedTable
+from rollbook.reports import assessment, facts
+
+
+def gather(
+    environment: ReportEnvironment,
+    tables: Sequence[ReportedTable],
+    client: Callable[[str], Any],
+    *,
+    since: datetime,
+) -> facts.Facts:
+    """Ask AWS what a report is made of; the arguments are those of `ask`."""
+    return facts.gather(
+        client,
+        history_table=environment.history_table_name,
+        bucket=environment.s3_bucket_name,
+        schedule_group=environment.schedule_group,
+        tables={table.table_name: table.schedule_name for table in tables},
+        default_table=tables[0].table_name,
+        since=since,
+        vault_name=environment.vault_name,
+        plan_name=environment.plan_name,
+    )
+
+
+def ask(
+    environment: ReportEnvironment,
+    tables: Sequence[ReportedTable],
+    client: Callable[[str], Any],
+    *,
+    now: datetime,
+    period: timedelta,
+) -> assessment.Report:
+    """Return the report of the time up to now.
+
+    Arguments:
+        tables: all that are backed up, the records first.
+        client: returns a boto3 client of a service.
+        now: aware.
+    """
+    since = now - period
+    gathered = gather(environment, tables, client, since=since)
+    wanted = assessment.Objectives(
+        tables=tables,
+        rpo=timedelta(hours=float(environment.rpo_hours)),
+        rto=timedelta(minutes=float(environment.rto_minutes)),
+        prices=json.loads(environment.prices),
+        prices_as_of=environment.prices_as_of,
+        prices_region=environment.prices_region,
+        uses_vault=bool(environment.vault_name),
+    )
+    return assessment.build(gathered, wanted, now=now, since=since)

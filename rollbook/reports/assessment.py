@@ -1,0 +1,440 @@
+"""What the facts say: of each table whether its backups are on time, how they went, what they cost, what to change."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+
+from rollbook.contract import schedules
+from rollbook.contract.environment import ReportedTable
+from rollbook.reports.facts import Execution, Facts, Schedule, Unknown
+
+_GB = 1e9
+_MONTH = timedelta(days=30.4)
+# Lambda's longest (Lambda quotas).
+_LONGEST_RUN = timedelta(minutes=15)
+# S3 moves no smaller object to a cheaper class unless told (S3 User Guide, "Transitioning objects using Amazon S3
+# Lifecycle").
+_SMALLEST_MOVED = 128 * 1024
+# Each object in Glacier is billed this much more, at Glacier's and at Standard's price (S3 User Guide, "Understanding
+# S3 Glacier storage classes for long-term data storage").
+_GLACIER_INDEX, _GLACIER_NAME = 32 * 1024, 8 * 1024
+# One part of an upload (rollbook/engine/s3/upload.py).
+_PART_BYTES = 5 * 1024 * 1024
+_PRICE_OF_CLASS = {
+    "STANDARD": "s3_standard_gb_month",
+    "STANDARD_IA": "s3_standard_ia_gb_month",
+    "GLACIER": "s3_glacier_gb_month",
+}
+
+
+class Point(msgspec.Struct, frozen=True, rename="camel"):
+    """One backup, for the charts."""
+
+    at: datetime
+    bytes: int
+    items: int
+    seconds: float
+
+
+class Cost(msgspec.Struct, frozen=True, rename="camel"):
+    """A component of the bill, in dollars a month."""
+
+    component: str
+    dollars: float
+    how: str
+
+
+class Objective(msgspec.Struct, frozen=True, rename="camel"):
+    """What is wanted and what was reached; None for what was not seen."""
+
+    wanted_seconds: float
+    reached_seconds: float | None
+    is_met: bool | None
+
+
+class TableReport(msgspec.Struct, frozen=True, rename="camel"):
+    """A table. `state` is `on time`, `late by …`, or `unknown` with `why`."""
+
+    table: str
+    state: str
+    why: str
+    is_late: bool | None
+    last_key: str | None
+    last_at: datetime | None
+    next_at: datetime | None
+    expression: str | None
+    is_scheduled: bool | None
+    executions: dict[str, int] | None
+    success_rate: float | None
+    items: int | None
+    bytes: int | None
+    growth_bytes: int | None
+    median_seconds: float | None
+    slowest_seconds: float | None
+    rpo: Objective
+    rto: Objective
+    last_errors: list[str]
+    points: list[Point]
+    costs: list[Cost]
+    advice: list[str]
+
+
+class VaultReport(msgspec.Struct, frozen=True, rename="camel"):
+    """AWS Backup; None is what is not known."""
+
+    jobs: dict[str, int] | None
+    recovery_points: int | None
+    newest_at: datetime | None
+    next_expiry_at: datetime | None
+    bytes: int | None
+    next_runs: dict[str, datetime | None] | None
+    costs: list[Cost]
+
+
+class Report(msgspec.Struct, frozen=True, rename="camel"):
+    """The whole. `unknown` names what could not be read."""
+
+    at: datetime
+    since: datetime
+    is_good: bool
+    tables: list[TableReport]
+    vault: VaultReport | None
+    unknown: list[str]
+    monthly_dollars: float
+    prices_as_of: str
+    prices_region: str
+
+
+class Objectives(msgspec.Struct, frozen=True):
+    """What the settings want and say: objectives, grace, prices."""
+
+    tables: Sequence[ReportedTable]
+    rpo: timedelta
+    rto: timedelta
+    prices: Mapping[str, float]
+    prices_as_of: str
+    prices_region: str
+    uses_vault: bool
+
+
+def build(facts: Facts, wanted: Objectives, *, now: datetime, since: datetime) -> Report:
+    """Judge the facts.
+
+    Arguments:
+        now, since: the end and the beginning of what is reported (aware).
+    """
+    tables = [_table(table, facts, wanted, now, since) for table in wanted.tables]
+    vault = _vault(facts, wanted, now) if wanted.uses_vault else None
+    unknown = list(_unknown(facts, wanted))
+    costs = [cost for table in tables for cost in table.costs] + (vault.costs if vault else [])
+    failed_jobs = bool(vault and vault.jobs and any("COMPLETED" not in state for state in vault.jobs))
+    return Report(
+        at=now,
+        since=since,
+        is_good=not unknown and not failed_jobs and all(map(_is_good, tables)),
+        tables=tables,
+        vault=vault,
+        unknown=unknown,
+        monthly_dollars=round(sum(cost.dollars for cost in costs), 2),
+        prices_as_of=wanted.prices_as_of,
+        prices_region=wanted.prices_region,
+    )
+
+
+def _is_good(table: TableReport) -> bool:
+    return table.is_late is False and not (table.executions or {}).get("failed") and table.rpo.is_met is not False
+
+
+def _table(table: ReportedTable, facts: Facts, wanted: Objectives, now: datetime, since: datetime) -> TableReport:
+    name = table.table_name
+    schedule = facts.schedules.get(name, Unknown("there is no schedule"))
+    if isinstance(facts.executions, Unknown):
+        of_table: list[Execution] | None = None
+    else:
+        of_table = sorted((e for e in facts.executions if e.table == name), key=lambda each: each.started_at)
+    good = None if of_table is None else [each for each in of_table if is_seen(each, facts)]
+    last = good[-1] if good else None
+    state, why, is_late = _lateness(table, schedule, last, good is None, now)
+    recent = [each for each in of_table or [] if each.started_at >= since and each.kind == "backup"]
+    recent_good = [each for each in good or [] if each.started_at >= since]
+    seconds = [each.seconds for each in recent_good if each.seconds is not None]
+    sizes = [each.bytes for each in recent_good if each.bytes is not None]
+    drills = [each for each in of_table or [] if each.kind == "drill" and each.status == "completed"]
+    ended = [each for each in recent if each.status in {"completed", "failed"}]
+    succeeded = [each for each in ended if each.status == "completed"]
+    lost = sum(1 for each in succeeded if not is_seen(each, facts) and not _is_expired(each, table, now))
+    counts = dict(Counter(each.status for each in recent)) | ({"completed, object gone": lost} if lost else {})
+    return TableReport(
+        table=name,
+        state=state,
+        why=why,
+        is_late=is_late,
+        last_key=last.key if last else None,
+        last_at=last.ended_at if last else None,
+        next_at=_next(schedule, last, now),
+        expression=None if isinstance(schedule, Unknown) else f"{schedule.expression} {schedule.time_zone}",
+        is_scheduled=None if isinstance(schedule, Unknown) else schedule.is_on,
+        executions=None if of_table is None else counts,
+        success_rate=(len(succeeded) - lost) / len(ended) if ended else None,
+        items=last.items if last else None,
+        bytes=last.bytes if last else None,
+        growth_bytes=sizes[-1] - sizes[0] if len(sizes) > 1 else None,
+        median_seconds=statistics.median(seconds) if seconds else None,
+        slowest_seconds=max(seconds, default=None),
+        rpo=_rpo(good, wanted.rpo, now, since),
+        rto=_objective(wanted.rto, drills[-1].rto_seconds if drills else None),
+        last_errors=[f"{each.started_at:%Y-%m-%d %H:%M}Z {each.kind}: {each.error}" for each in recent if each.error][
+            -3:
+        ],
+        points=[Point(each.started_at, each.bytes or 0, each.items or 0, each.seconds or 0.0) for each in recent_good],
+        costs=list(_costs(table, schedule, recent_good or (good or [])[-1:], facts, wanted)),
+        advice=list(_advice(table, schedule, (good or [])[-1:], facts, wanted)),
+    )
+
+
+def is_seen(execution: Execution, facts: Facts) -> bool:
+    """Return whether a backup is complete and its object is there; what the bucket does not show is not seen."""
+    if execution.kind != "backup" or execution.status != "completed" or isinstance(facts.objects, Unknown):
+        return False
+    return execution.key in facts.objects
+
+
+def _is_expired(execution: Execution, table: ReportedTable, now: datetime) -> bool:
+    return now - execution.started_at >= timedelta(days=sum(table.days.values()))
+
+
+def _lateness(
+    table: ReportedTable,
+    schedule: Schedule | Unknown,
+    last: Execution | None,
+    is_history_unknown: bool,
+    now: datetime,
+) -> tuple[str, str, bool | None]:
+    """Return whether the last run that was due by now is there.
+
+    What is due is what the settings say: a schedule that was switched off or slowed down by hand makes nothing on time.
+    """
+    off = "" if isinstance(schedule, Unknown) or schedule.is_on else "its schedule is switched off"
+    if is_history_unknown:
+        return "unknown", "the history could not be read", None
+    due = schedules.last_before(table.expression, table.time_zone, now, since=last.started_at if last else None)
+    if due is None:
+        return ("on time", off, False) if last else ("unknown", "no run was due yet, and there is no backup", None)
+    if last is not None and last.started_at >= due:
+        return "on time", off, False
+    if last is None:
+        return f"late by {span(now - due)}", off or "a run was due, and there is no backup at all", True
+    missed = next(schedules.parse(table.expression, table.time_zone).after(last.started_at))
+    # A run may begin anywhere in its window, and then it takes its time.
+    if now - missed <= timedelta(minutes=table.window_minutes) + _LONGEST_RUN:
+        return "on time", off or f"the run of {missed:%Y-%m-%d %H:%M}Z may still come", False
+    return f"late by {span(now - missed)}", off or "a run that was due left no backup", True
+
+
+def _next(schedule: Schedule | Unknown, last: Execution | None, now: datetime) -> datetime | None:
+    if isinstance(schedule, Unknown) or not schedule.is_on:
+        return None
+    parsed = schedules.parse(schedule.expression, schedule.time_zone)
+    if isinstance(parsed, schedules.Rate):
+        if last is None:
+            return None
+        return next(moment for moment in parsed.after(last.started_at) if moment > now)
+    return next(parsed.after(now), None)
+
+
+def _rpo(good: list[Execution] | None, wanted: timedelta, now: datetime, since: datetime) -> Objective:
+    """Return the longest time within the period whose changes no backup had."""
+    if not good:
+        return _objective(wanted, None)
+    before = [each.started_at for each in good if each.started_at < since][-1:]
+    starts = [*before, *(each.started_at for each in good if each.started_at >= since), now]
+    gaps = [
+        (later - max(earlier, since)).total_seconds() for earlier, later in itertools.pairwise(starts) if later > since
+    ]
+    return _objective(wanted, max(gaps, default=None))
+
+
+def _objective(wanted: timedelta, reached: float | None) -> Objective:
+    seconds = wanted.total_seconds()
+    return Objective(seconds, reached, None if reached is None else reached <= seconds)
+
+
+def _runs_a_month(table: ReportedTable, schedule: Schedule | Unknown) -> float:
+    expression = table.expression if isinstance(schedule, Unknown) else schedule.expression
+    zone = table.time_zone if isinstance(schedule, Unknown) else schedule.time_zone
+    if not isinstance(schedule, Unknown) and not schedule.is_on:
+        return 0.0
+    interval = schedules.mean_interval(expression, zone)
+    return _MONTH / interval if interval else 0.0
+
+
+def _costs(
+    table: ReportedTable, schedule: Schedule | Unknown, seen: Sequence[Execution], facts: Facts, wanted: Objectives
+) -> Iterator[Cost]:
+    """Estimate a month at the size and the frequency of what was seen, once the lifecycle is full."""
+    if not seen:
+        return
+    prices, runs = wanted.prices, _runs_a_month(table, schedule)
+    size = statistics.fmean(each.bytes or 0 for each in seen)
+    days_between = _MONTH / timedelta(days=1) / runs if runs else 0
+    days_in = _days_in_classes(table, size)
+    for storage_class, days in days_in.items():
+        kept = days / days_between if runs else 0
+        billed, dollars = size, kept * size / _GB * prices[_PRICE_OF_CLASS[storage_class]]
+        if storage_class == "GLACIER":
+            billed += _GLACIER_INDEX + _GLACIER_NAME
+            dollars += kept * _GLACIER_INDEX / _GB * prices["s3_glacier_gb_month"]
+            dollars += kept * _GLACIER_NAME / _GB * prices["s3_standard_gb_month"]
+        yield Cost(f"S3 {storage_class}", dollars, f"{kept:,.0f} backups of {size_of(billed)}")
+    puts = runs * (size // _PART_BYTES + 3)
+    moves = runs * (len(days_in) - 1)
+    yield Cost(
+        "S3 requests",
+        puts * prices["s3_put_request"] + moves * prices["s3_transition_request"],
+        f"{puts:,.0f} writes, {moves:,.0f} moves to a cheaper class",
+    )
+    seconds = statistics.fmean(each.seconds or 0 for each in seen)
+    gb_seconds = runs * seconds * table.memory_mb / 1024
+    yield Cost(
+        "Lambda",
+        gb_seconds * prices[f"lambda_{table.architecture}_gb_second"] + runs * prices["lambda_request"],
+        f"{runs:,.0f} runs of {seconds:,.1f} s at {table.memory_mb} MB",
+    )
+    yield Cost("Scheduler", runs * prices["scheduler_invocation"], f"{runs:,.0f} invocations")
+    yield Cost("SES", runs * prices["ses_mail"], f"{runs:,.0f} mails")
+    table_bytes = facts.table_bytes.get(table.table_name, Unknown(""))
+    exported = [each for each in seen if each.engine == "export"]
+    if exported and not isinstance(table_bytes, Unknown):
+        exports = runs * len(exported) / len(seen)
+        yield Cost(
+            "DynamoDB export",
+            exports * table_bytes / _GB * prices["dynamodb_export_gb"],
+            f"{exports:,.0f} exports of {size_of(table_bytes)}",
+        )
+    units = [each.read_units for each in seen if each.read_units is not None]
+    if units:
+        read = runs * statistics.fmean(units) * len(units) / len(seen)
+        yield Cost("DynamoDB reads", read * prices["dynamodb_read_unit"], f"{read:,.0f} read units")
+    if not isinstance(table_bytes, Unknown):
+        yield Cost(
+            "DynamoDB point-in-time recovery",
+            table_bytes / _GB * prices["dynamodb_pitr_gb_month"],
+            f"a table of {size_of(table_bytes)}",
+        )
+    if table.replicated_to:
+        copied = runs * size / _GB
+        kept = sum(table.days.values()) / days_between if runs else 0
+        yield Cost(
+            f"Copies in {table.replicated_to}",
+            copied * (prices["s3_replication_gb"] + prices["s3_replication_time_control_gb"])
+            + runs * prices["s3_put_request"]
+            + kept * size / _GB * prices["s3_standard_gb_month"],
+            f"{size_of(copied * _GB)} a month, {kept:,.0f} backups kept",
+        )
+
+
+def _days_in_classes(table: ReportedTable, size: float) -> dict[str, int]:
+    """Return the days that a backup of a size is in each storage class."""
+    if size >= _SMALLEST_MOVED:
+        return table.days
+    glacier = table.days.get("GLACIER", 0) if table.moves_small else 0
+    standard = sum(table.days.values()) - glacier
+    return {"STANDARD": standard, **({"GLACIER": glacier} if glacier else {})}
+
+
+def _advice(
+    table: ReportedTable, schedule: Schedule | Unknown, seen: Sequence[Execution], facts: Facts, wanted: Objectives
+) -> Iterator[str]:
+    if not seen:
+        return
+    last, prices = seen[-1], wanted.prices
+    size = last.bytes or 0
+    runs = _runs_a_month(table, schedule)
+    kept_days = sum(table.days.values())
+    if size < _SMALLEST_MOVED and len(table.days) > 1:
+        unmoved = "nothing" if not table.moves_small else "nothing but what goes to Glacier, which bills 40 KB more,"
+        yield (
+            f"A backup has {size_of(size)}, and of objects under {size_of(_SMALLEST_MOVED)} S3 moves {unmoved} to a "
+            "cheaper class: infrequent_access_after_days and glacier_after_days save nothing; set them to 0."
+        )
+    if "GLACIER" not in table.days and kept_days > 180 and size >= _SMALLEST_MOVED:
+        moved = runs * (kept_days - 90) / 30.4 * size / _GB
+        saved = moved * (prices["s3_standard_ia_gb_month"] - prices["s3_glacier_gb_month"])
+        yield f"Backups are kept for {kept_days} days: glacier_after_days = 90 would save {saved:,.2f} dollars a month."
+    table_bytes = facts.table_bytes.get(table.table_name, Unknown(""))
+    if last.engine == "export" and not isinstance(table_bytes, Unknown) and table_bytes < _GB:
+        yield f'The table has {size_of(table_bytes)}: the engine scan is cheaper than an export; set engine = "auto".'
+    if last.engine == "scan" and (last.seconds or 0) > 600:
+        took = span(timedelta(seconds=last.seconds or 0))
+        yield f'The scan took {took} of 15 min: set engine = "auto" or "export".'
+    interval = schedules.longest_interval(table.expression, table.time_zone)
+    if interval and interval * 2 <= wanted.rpo:
+        times = int(wanted.rpo / interval)
+        yield f"A backup every {span(interval)} is {times} times as often as an RPO of {span(wanted.rpo)} asks for."
+
+
+def _vault(facts: Facts, wanted: Objectives, now: datetime) -> VaultReport:
+    jobs = None if isinstance(facts.jobs, Unknown) else Counter(f"{job.kind} {job.state}" for job in facts.jobs)
+    points = None if isinstance(facts.recovery_points, Unknown) else facts.recovery_points
+    next_runs = None
+    if not isinstance(facts.rules, Unknown):
+        next_runs = {
+            name: next(schedules.parse(rule.expression, rule.time_zone).after(now), None)
+            for name, rule in facts.rules.items()
+        }
+    costs = []
+    for is_cold, name in ((False, "backup_warm_gb_month"), (True, "backup_cold_gb_month")):
+        held = sum(point.bytes for point in points or [] if point.is_cold is is_cold)
+        if held:
+            word = "cold" if is_cold else "warm"
+            costs.append(Cost(f"AWS Backup, {word}", held / _GB * wanted.prices[name], size_of(held)))
+    expiries = [point.expires_at for point in points or [] if point.expires_at]
+    return VaultReport(
+        jobs=None if jobs is None else dict(jobs),
+        recovery_points=None if points is None else len(points),
+        newest_at=max((point.created_at for point in points or []), default=None),
+        next_expiry_at=min(expiries, default=None),
+        bytes=None if points is None else sum(point.bytes for point in points),
+        next_runs=next_runs,
+        costs=costs,
+    )
+
+
+def _unknown(facts: Facts, wanted: Objectives) -> Iterator[str]:
+    for what, value in (("the history", facts.executions), ("the bucket", facts.objects)):
+        if isinstance(value, Unknown):
+            yield f"{what} could not be read: {value.reason}"
+    for table, schedule in facts.schedules.items():
+        if isinstance(schedule, Unknown):
+            yield f"the schedule of {table} could not be read: {schedule.reason}"
+    for table, size in facts.table_bytes.items():
+        if isinstance(size, Unknown):
+            yield f"the size of {table} could not be read: {size.reason}"
+    if wanted.uses_vault:
+        for what, found in (("jobs", facts.jobs), ("recovery points", facts.recovery_points), ("rules", facts.rules)):
+            if isinstance(found, Unknown):
+                yield f"AWS Backup's {what} could not be read: {found.reason}"
+
+
+def span(span: timedelta) -> str:
+    """Return a time in words: `3 h`, `2 d 4 h`, `12 min`."""
+    minutes = int(span.total_seconds() // 60)
+    days, hours = minutes // 1440, minutes // 60 % 24
+    if days:
+        return f"{days} d {hours} h" if hours else f"{days} d"
+    return f"{hours} h" if hours else f"{minutes} min"
+
+
+def size_of(count: float) -> str:
+    """Return a number of bytes in words: `18.5 KB`."""
+    units = ["B", "KB", "MB", "GB"]
+    while count >= 1000 and len(units) > 1:
+        count /= 1000
+        units.pop(0)
+    return f"{count:,.0f} B" if units[0] == "B" else f"{count:,.1f} {units[0]}"
