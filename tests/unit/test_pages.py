@@ -45,6 +45,20 @@ def test_a_link_leads_to_a_file_and_a_heading(page: str, target: str) -> None:
         assert anchor in anchors(found), f"{page}: {found.name} has no heading #{anchor}"
 
 
+def test_an_alarm_or_a_message_names_a_heading_that_exists() -> None:
+    """`docs/runbook.md, "A drill failed"` in an alarm or a message leads the operator to that section."""
+    named = [
+        (path.relative_to(ROOT), *match)
+        for folder in ("infra", "ops", "handlers", "rollbook")
+        for path in (ROOT / folder).rglob("*.py")
+        for match in re.findall(r'(docs/[\w-]+\.md), \\?"([^"\\]+)\\?"', path.read_text("utf-8"))
+    ]
+    assert len(named) > 3
+    for place, page, heading in named:
+        headings = re.findall(r"^#+ (.+)$", prose(ROOT / page), re.MULTILINE)
+        assert heading in headings, f"{place}: {page} has no heading {heading!r}"
+
+
 def test_a_path_in_a_page_exists() -> None:
     missing = [
         f"{page.relative_to(ROOT)}: {path}"
