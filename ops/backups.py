@@ -21,11 +21,16 @@ from rich.table import Table
 from ops import executions
 from ops.cloud import Cloud
 from ops.console import OperatorError, command, err, out
-from rollbook.engine import compare, restore, stored
+from rollbook.contract.fields import to_texts
+from rollbook.engine import compare, restore_request, stored
 from rollbook.engine.comparison import Comparison
 from rollbook.engine.dynamodb.rate_limiter import RateLimiter
+from rollbook.engine.executions import Execution
+from rollbook.engine.formats.document import Corrupted
 from rollbook.engine.history import History
-from rollbook.engine.verify import Corrupted
+from rollbook.engine.resources import Resources
+from rollbook.engine.restore import Restore
+from rollbook.engine.restore_request import LEASE, AlreadyRunning, Mode, Options, Plan, Request
 
 _SHOWN = 20
 _PLAIN: Any = {"highlight": False, "soft_wrap": True}
@@ -89,7 +94,7 @@ def create(
     plans = {plan.table_name: plan for plan in cloud.settings.backed_up_tables}
     if table is not None and table not in plans:
         raise OperatorError(f"{table} is not backed up here; there are: {', '.join(plans)}")
-    message = {"table": plans[table].message()} if table and table != cloud.settings.records.table_name else {}
+    message = {"table": to_texts(plans[table].job)} if table and table != cloud.settings.records.table_name else {}
     with out.status("Making the backup"):
         answer = invoke(cloud, cloud.settings.backups.function_name, message)
     print(json.dumps(answer)) if as_json else out.print(
@@ -184,10 +189,8 @@ def restore_(
     if engine not in {"write", "import"}:
         raise OperatorError(f"the engine is {engine!r}; it can be write or import")
     cloud = Cloud.of(env)
-    mode: restore.Mode = "missing" if only_missing else "differing" if only_differing else "all"
-    request = restore.Request(
-        key, to or into, is_new=bool(to), mode=mode, engine="import" if engine == "import" else "write"
-    )
+    mode: Mode = "missing" if only_missing else "differing" if only_differing else "all"
+    request = Request(key, to or into, is_new=bool(to), mode=mode, engine="import" if engine == "import" else "write")
     if into and not dry_run:
         _confirm(into, confirm, mode)
     with _explained(cloud, key), _progress() as bar:
@@ -195,9 +198,9 @@ def restore_(
         if dry_run:
             answer = _planned(restorer.plan(request), request)
         else:
-            row = _patiently(restorer, request)
-            numbers = {name: int(row[name]) for name in ("items", "written", "unlike", "besides")}
-            answer = {"key": key, "table": request.table_name, "seconds": float(row["seconds"])} | numbers
+            done = _patiently(restorer, request)
+            answer = {"key": key, "table": request.table_name, "seconds": done.seconds or 0.0, "items": done.items}
+            answer |= {"written": done.written, "differing": done.differing, "extra": done.extra}
     if as_json:
         print(json.dumps(answer))
     elif dry_run:
@@ -211,8 +214,10 @@ def restore_(
             highlight=False,
             soft_wrap=True,
         )
-        if answer["unlike"] or answer["besides"]:
-            out.print(f"  left as they were: {answer['unlike']:,} that differ, {answer['besides']:,} besides")
+        if answer["differing"] or answer["extra"]:
+            out.print(
+                f"  Not written: {answer['differing']:,} items differ, {answer['extra']:,} exist only in the table"
+            )
 
 
 @app.command()
@@ -242,7 +247,7 @@ def make_drill(cloud: Cloud) -> dict[str, Any]:
         return invoke(cloud, cloud.settings.drills.function_name, {})
 
 
-def _confirm(table: str, confirmed: str, mode: restore.Mode) -> None:
+def _confirm(table: str, confirmed: str, mode: Mode) -> None:
     if confirmed == table:
         return
     if confirmed:
@@ -257,7 +262,7 @@ def _confirm(table: str, confirmed: str, mode: restore.Mode) -> None:
         raise OperatorError("not confirmed; nothing was changed")
 
 
-def _restorer(cloud: Cloud, bar: Progress, parallel: int, write_units: float) -> restore.Restore:
+def _restorer(cloud: Cloud, bar: Progress, parallel: int, write_units: float) -> Restore:
     backups = cloud.settings.backups
     dynamodb = cloud.items()
     tasks: list[Any] = []
@@ -267,26 +272,20 @@ def _restorer(cloud: Cloud, bar: Progress, parallel: int, write_units: float) ->
             bar.update(task, visible=False)
         tasks.append(bar.add_task(what, total=total or None))
 
-    return restore.Restore(
-        dynamodb=dynamodb,
-        s3=cloud.client("s3"),
-        bucket=backups.bucket_name,
-        history=History(dynamodb, backups.history_table_name, backups.history_days),
-        clock=lambda: datetime.now(UTC),
-        progress=restore.Progress(step, lambda count: bar.advance(tasks[-1], count)),
-        parallel=parallel,
-        limiter=RateLimiter(write_units or None),
-    )
+    history = History(dynamodb, backups.history_table_name, backups.history_days)
+    resources = Resources(dynamodb, cloud.client("s3"), backups.bucket_name, history, lambda: datetime.now(UTC))
+    told = restore_request.Progress(step, lambda count: bar.advance(tasks[-1], count))
+    return Restore(resources, Options(progress=told, parallel=parallel, limiter=RateLimiter(write_units or None)))
 
 
-def _patiently(restorer: restore.Restore, request: restore.Request) -> dict[str, Any]:
-    """Restore; if the same restore seems to be at work, wait until it shows that it lives or is dead."""
+def _patiently(restorer: Restore, request: Request) -> Execution:
+    """Restore; if the same restore seems to be at work, wait until its lease expires or is renewed."""
     holder = f"{socket.gethostname()} {os.getpid()}"
     try:
         return restorer.run(request, holder=holder)
-    except restore.AlreadyRunning as other:
+    except AlreadyRunning as other:
         err.print(
-            f"{other}; if it says nothing for {restore.LEASE.seconds} s, this takes it up.",
+            f"{other}. Waiting up to {LEASE.seconds} s for its lease to expire.",
             highlight=False,
             soft_wrap=True,
         )
@@ -294,7 +293,7 @@ def _patiently(restorer: restore.Restore, request: restore.Request) -> dict[str,
         return restorer.run(request, holder=holder)
 
 
-def _planned(plan: restore.Plan, request: restore.Request) -> dict[str, Any]:
+def _planned(plan: Plan, request: Request) -> dict[str, Any]:
     planned: dict[str, Any] = {"key": request.key, "table": request.table_name}
     planned |= {"items": plan.items, "writes": plan.writes}
     if plan.outcome:

@@ -13,7 +13,7 @@ from infra.settings import ENVIRONMENTS, load
 from ops import backups, local, sample, schedule, smoke, students
 from ops.cloud import Cloud, fetch
 from ops.console import OperatorError, command, out
-from rollbook.engine import verify
+from rollbook.engine.formats.document import Corrupted
 
 _STUDENTS = 60
 _FIRE_SECONDS = 150
@@ -72,7 +72,7 @@ def _steps(cloud: Cloud, port: int) -> Iterator[str]:
     _expect(backed_up == stored and document["itemCount"] == len(stored), "the backup is not equal to the table", key)
     try:
         yield f"{smoke.whole(cloud, key)}, as in the table, record by record"
-    except verify.Corrupted as damage:
+    except Corrupted as damage:
         raise OperatorError(f"the backup {key} is damaged: {damage}") from None
 
     subject = f"Backup Completed: {key}"

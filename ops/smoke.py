@@ -21,7 +21,8 @@ from rich.text import Text
 from ops import backups, events, local
 from ops.cloud import Cloud, fetch
 from ops.console import OperatorError, command, err, out
-from rollbook.engine import stored, verify
+from rollbook.engine import stored
+from rollbook.engine.formats.document import Corrupted
 
 T = TypeVar("T")
 # The exit code when a step failed; 1 is for what could not be begun.
@@ -469,7 +470,7 @@ def run(test: Smoke) -> Iterator[Outcome]:
             try:
                 with err.status(f"{step.name}, since {datetime.now(UTC):%H:%M:%S}Z"):
                     found = step.run(test)
-            except (BotoCoreError, ClientError, OperatorError, StepFailed, verify.Corrupted) as error:
+            except (BotoCoreError, ClientError, OperatorError, StepFailed, Corrupted) as error:
                 yield Outcome(step.name, "failed", round(time.monotonic() - began, 1), str(error), look_at)
             except (KeyError, ValueError) as error:
                 found = f"an answer is not of the expected form: {error!r}"
@@ -508,7 +509,7 @@ def whole(cloud: Cloud, key: str) -> str:
     """Read a backup again and check every item, its counts and digests.
 
     Raises:
-        rollbook.engine.verify.Corrupted: it is damaged, and where.
+        Corrupted: it is damaged, and where.
     """
     backup = stored.open_backup(cloud.client("s3"), cloud.settings.backups.bucket_name, key)
     found = stored.verify(backup)

@@ -128,7 +128,7 @@ class Route:
 
 
 class Api(Construct):
-    """The API and its key. `serve` adds the routes, once the site's origin is known."""
+    """The API and its key. `serve` names its routes, and `complete` deploys them."""
 
     def __init__(self, scope: Construct, id_: str, *, platform: Aws, api: ApiSettings) -> None:
         super().__init__(scope, id_)
@@ -153,11 +153,18 @@ class Api(Construct):
         self.key_value = self._key.value
         self.origin = platform.api_origin(self._rest, api.stage)
         self.url = ""
+        self._origin = ""
+        self._routes: list[Route] = []
         self._deployed: list[TerraformResource] = []
         self._snapshot: list[Any] = []
 
     def serve(self, origin: str, routes: list[Route]) -> None:
-        """Deploy the routes, open to scripts of one origin."""
+        """Name the routes, and the one origin whose scripts may call them."""
+        self._origin, self._routes = origin, routes
+
+    def complete(self) -> None:
+        """Deploy the routes."""
+        origin, routes = self._origin, self._routes
         validator = self._part(
             ApiGatewayRequestValidator, "validator", rest_api_id=self._rest.id, name="body", validate_request_body=True
         )

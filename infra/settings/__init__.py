@@ -18,7 +18,7 @@ from infra.settings.observability import LOOKS_BACK, Alerts, Audit, Monitoring, 
 from infra.settings.school import Api, Functions, Mail, Records, Site
 from infra.settings.vault import Vault
 from rollbook.contract import schedules
-from rollbook.contract.environment import ReportedTable
+from rollbook.contract.jobs import ReportedTable
 
 # Of the guard of plans; it is no environment.
 EXCEPTIONS = "exceptions.toml"

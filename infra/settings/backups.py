@@ -26,25 +26,26 @@ from infra.settings.fields import (
     TimeZone,
     check_window,
 )
+from rollbook.contract.jobs import BackupJob, Compression, Engine, ExportType, Format
 
 
 class TableBackups(Section):
     """How a table is backed up, and how long its backups are kept."""
 
-    engine: Literal["auto", "scan", "export"] = Field(
+    engine: Engine = Field(
         "auto",
         description="`scan`: the function reads the table. `export`: DynamoDB exports it, at any size, without read "
         "units; needs point-in-time recovery. `auto`: scan if the time is enough, otherwise export.",
     )
-    format: Literal["json", "dynamodb-export"] = Field(
+    format: Format = Field(
         "json",
         description="What a scan writes: one JSON document, or AWS's export layout, which ImportTable, Athena and "
         "Glue read. An export always has AWS's layout.",
     )
-    compression: Literal["none", "gzip", "zstd"] = Field(
+    compression: Compression = Field(
         "none", description="Compression of what a scan writes; `zstd` only in the export layout."
     )
-    export_type: Literal["full", "incremental"] = Field(
+    export_type: ExportType = Field(
         "full",
         description="Kind of export. `incremental`: the changes since the last export; full, if that was less than 15 "
         "minutes or more than 24 hours ago (DynamoDB's limits).",
@@ -113,20 +114,21 @@ class TablePlan:
     window_minutes: int
     how: TableBackups
 
-    def message(self) -> dict[str, str]:
-        """Return what the function is told of the table, by the names of its environment."""
+    @property
+    def job(self) -> BackupJob:
+        """Return how the backup function backs up the table."""
         how = self.how
-        return {
-            "table_name": self.table_name,
-            "key_prefix": self.key_prefix,
-            "engine": how.engine,
-            "format": how.format,
-            "compression": how.compression,
-            "export_type": how.export_type,
-            "segments": str(how.segments),
-            "read_units_per_second": f"{how.read_units_per_second:g}" if how.read_units_per_second else "",
-            "object_tags": urlencode(sorted(how.tags.items())),
-        }
+        return BackupJob(
+            table_name=self.table_name,
+            key_prefix=self.key_prefix,
+            engine=how.engine,
+            format=how.format,
+            compression=how.compression,
+            export_type=how.export_type,
+            segments=how.segments,
+            read_units_per_second=how.read_units_per_second,
+            object_tags=urlencode(sorted(how.tags.items())),
+        )
 
 
 class FleetTable(TableBackups):

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from rollbook.contract.environment import Report as ReportEnvironment
-from rollbook.contract.environment import ReportedTable
+from rollbook.contract.jobs import ReportedTable
 from rollbook.reports import assessment, facts
 
 
@@ -52,8 +52,8 @@ def ask(
     gathered = gather(environment, tables, client, since=since)
     wanted = assessment.Objectives(
         tables=tables,
-        rpo=timedelta(hours=float(environment.rpo_hours)),
-        rto=timedelta(minutes=float(environment.rto_minutes)),
+        rpo=timedelta(hours=environment.rpo_hours),
+        rto=timedelta(minutes=environment.rto_minutes),
         prices=json.loads(environment.prices),
         prices_as_of=environment.prices_as_of,
         prices_region=environment.prices_region,

@@ -11,8 +11,9 @@ from datetime import datetime, timedelta
 import msgspec
 
 from rollbook.contract import schedules
-from rollbook.contract.environment import ReportedTable
-from rollbook.reports.facts import Execution, Facts, Schedule, Unknown
+from rollbook.contract.jobs import ReportedTable
+from rollbook.engine.executions import Execution
+from rollbook.reports.facts import Facts, Schedule, Unknown
 
 _GB = 1e9
 _MONTH = timedelta(days=30.4)
@@ -157,7 +158,7 @@ def _table(table: ReportedTable, facts: Facts, wanted: Objectives, now: datetime
     if isinstance(facts.executions, Unknown):
         of_table: list[Execution] | None = None
     else:
-        of_table = sorted((e for e in facts.executions if e.table == name), key=lambda each: each.started_at)
+        of_table = sorted((e for e in facts.executions if e.table_name == name), key=lambda each: each.started_at)
     good = None if of_table is None else [each for each in of_table if is_seen(each, facts)]
     last = good[-1] if good else None
     state, why, is_late = _lateness(table, schedule, last, good is None, now)
