@@ -30,10 +30,10 @@ class SettingsError(ValueError):
 
 
 class State(Section):
-    """Where Terraform keeps the state. Without a bucket it is a file beside the project."""
+    """Where Terraform stores the state. Without a bucket it is a file in the project's folder."""
 
-    bucket: BucketName | None = Field(None, description="S3 bucket of the state; it must exist before `deploy`.")
-    region: str | None = Field(None, description="Region of that bucket; the environment's own by default.")
+    bucket: BucketName | None = Field(None, description="S3 bucket of the state; create it before `deploy`.")
+    region: str | None = Field(None, description="Region of that bucket; by default the environment's.")
 
 
 class Settings(Section):

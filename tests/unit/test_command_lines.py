@@ -27,7 +27,9 @@ _GROUP = get_command(app)
 assert isinstance(_GROUP, TyperGroup)
 # A command ends where the text around it goes on.
 _END = r"[^`\n;|#&<>()]*"
-_OURS = re.compile(rf"python3? -m ops (?P<line>[a-z]{_END})")
+# The console script, where a command begins: in a sentence, "rollbook" is only the project's name.
+_SCRIPT = r"""(?:^[ \t]*|[`"'(/]|\$ |run: |- |&& |\|\| )rollbook"""
+_OURS = re.compile(rf"(?:python3? -m ops|{_SCRIPT}) (?P<line>[a-z]{_END})", re.MULTILINE)
 _AWS = re.compile(rf"(?<![\w.-])aws (?P<line>[a-z][a-z0-9-]+ [a-z]{_END})")
 _MAKE = re.compile(r"(?:`|^|- |\$ |run: )make (?P<line>[a-z][a-z-]*)", re.MULTILINE)
 # The name of a command after `ops`, without what starts it: nothing of that name is on anybody's PATH.
@@ -128,7 +130,7 @@ def test_a_command_line_is_one_of_the_real_commands(place: str, line: str) -> No
 
 def test_no_text_names_a_command_without_what_starts_it() -> None:
     short = [f"{text.place}: {match[0]}" for text in texts() for match in _SHORT.finditer(text.text)]
-    assert short == [], "write `python -m ops …`, which works"
+    assert short == [], "write `rollbook …` or `python -m ops …`"
 
 
 @functools.cache
@@ -163,6 +165,29 @@ def test_a_line_of_the_aws_cli_is_an_operation_with_its_options(place: str, line
 @pytest.mark.parametrize(("place", "line"), sorted({each for each in found(_MAKE) if not each[0].startswith("tests/")}))
 def test_a_make_line_is_a_target(place: str, line: str) -> None:
     assert re.search(rf"^{line}:", (ROOT / "Makefile").read_text(), re.MULTILINE), f"{place}: make {line}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "`rollbook report KEY`",
+        "rollbook report KEY\n",
+        "  rollbook report KEY",
+        "$ rollbook report KEY",
+        "- run: rollbook report KEY",
+        "make setup && rollbook report KEY",
+        ".venv/bin/rollbook report KEY",
+        "python -m ops report KEY",
+    ],
+)
+def test_a_command_is_found_where_it_begins(text: str) -> None:
+    match = _OURS.search(text)
+    assert match
+    assert match["line"].strip() == "report KEY"
+
+
+def test_the_projects_name_in_a_sentence_is_no_command() -> None:
+    assert not _OURS.search("Everything that rollbook keeps, and rollbook reports.")
 
 
 def test_an_incident_line_without_its_environment_is_found() -> None:
