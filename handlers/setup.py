@@ -41,8 +41,8 @@ class Setup:
             default_table: the table of old executions that name none.
         """
         aws = Aws()
-        history = History(aws.dynamodb, environment.history_table_name, environment.history_days)
-        notifier = Notifier(environment, history=history, client=aws.client, clock=now, default_table=default_table)
+        history = History(aws.dynamodb, environment.history_table_name, environment.history_days, default_table)
+        notifier = Notifier(environment, history=history, client=aws.client, clock=now)
         return cls(aws, history, notifier, environment.s3_bucket_name)
 
     def resources(self, s3: Any) -> Resources:

@@ -34,11 +34,6 @@ class Update:
     row: Row
     granted: bool
 
-    @property
-    def claim(self) -> Claim:
-        """Return it as a claim."""
-        return Claim(executions.read(self.row), self.granted)
-
 
 class LeaseLost(RuntimeError):
     """The lease of an execution expired, and another invocation holds it now."""
@@ -50,10 +45,12 @@ class History:
     Arguments:
         dynamodb: a DynamoDB client.
         days: after how many days a row expires.
+        default_table: the table of old rows that name none.
     """
 
-    def __init__(self, dynamodb: Any, table_name: str, days: int) -> None:
+    def __init__(self, dynamodb: Any, table_name: str, days: int, default_table: str = "") -> None:
         self._dynamodb = dynamodb
+        self._default_table = default_table
         self._table_name = table_name
         self._days = days
 
@@ -75,7 +72,7 @@ class History:
             "leaseUntil": int(until.timestamp()),
             "expiresAt": int((now + timedelta(days=self._days)).timestamp()),
         }
-        return self._update(
+        update = self._update(
             execution_id,
             row,
             condition="attribute_not_exists(id) OR #status = :failed"
@@ -84,7 +81,8 @@ class History:
             operands={":failed": FAILED, ":running": RUNNING, ":now": int(now.timestamp())}
             | ({":completed": COMPLETED} if again else {}),
             remove="error",
-        ).claim
+        )
+        return self._claimed(update)
 
     def extend(self, execution_id: str, *, holder: str, until: datetime, values: Row) -> None:
         """Write how far an execution has come, and that it is still at work.
@@ -106,17 +104,18 @@ class History:
 
     def take_back(self, execution_id: str, *, holder: str, now: datetime, until: datetime) -> Claim:
         """Take an execution that was handed over to an export, to complete or to fail it."""
-        return self._update(
+        update = self._update(
             execution_id,
             {"status": RUNNING, "holder": holder, "leaseUntil": int(until.timestamp())},
             condition="#status = :exporting OR (#status = :running AND (leaseUntil < :now OR holder = :holder))",
             operands={":exporting": EXPORTING, ":running": RUNNING, ":now": int(now.timestamp())},
-        ).claim
+        )
+        return self._claimed(update)
 
     def get(self, execution_id: str) -> Execution | None:
         """Return an execution, or None if there is none of that id."""
         row = self.recall(execution_id)
-        return executions.read(row) if row else None
+        return executions.read(row, self._default_table) if row else None
 
     def newest_backup(self, table_name: str) -> Row:
         """Return what is remembered of a table's newest backup; nothing if there is none."""
@@ -170,12 +169,15 @@ class History:
         """Write that the mail was not sent, so that the next try may send it at once."""
         self._update(execution_id, {"mailLeaseUntil": 0}, "attribute_exists(id)", {})
 
+    def _claimed(self, update: Update) -> Claim:
+        return Claim(executions.read(update.row, self._default_table), update.granted)
+
     def _hold(self, update: Update, execution_id: str, holder: str) -> Execution:
         if not update.granted:
             raise LeaseLost(
                 f"{holder} lost the lease of {execution_id}; {update.row.get('holder')} holds it now and completes it"
             )
-        return executions.read(update.row)
+        return executions.read(update.row, self._default_table)
 
     def _end(self, execution_id: str, holder: str, values: Row) -> Update:
         return self._update(execution_id, values | {"leaseUntil": 0}, "holder = :holder", {":holder": holder})

@@ -21,7 +21,6 @@ class Notifier:
         client: returns a client of a service by its name. SES and EventBridge are asked for only when there is
             something to send; until then the memory belongs to the scan.
         clock: returns the time now (aware).
-        default_table: the table of old executions that name none.
     """
 
     def __init__(
@@ -31,13 +30,11 @@ class Notifier:
         history: History,
         client: Callable[[str], Any],
         clock: Clock,
-        default_table: str = "",
     ) -> None:
         self._environment = environment
         self._history = history
         self._client = client
         self._clock = clock
-        self._default_table = default_table
 
     def completed(self, done: Execution) -> None:
         """Announce a completed backup, once for each execution.
@@ -45,7 +42,7 @@ class Notifier:
         Raises:
             Exception: the event or the mail could not be sent; the next try may send it at once.
         """
-        table = done.table_name or self._default_table
+        table = done.table_name
         metrics.put(
             table,
             BackupsCompleted=1,
