@@ -1,6 +1,6 @@
 # Needed beforehand: Python 3.11 to 3.13 as python3, and make. Terraform is fetched if it is not there.
 .DELETE_ON_ERROR:
-.PHONY: help needs-environment setup demo test functions terraform check verify-lock accept alterations format plan deploy bench prove-iam docs lock clean
+.PHONY: help setup demo test functions terraform check verify-lock accept alterations format plan deploy bench prove-iam docs pictures lock clean
 
 PYTHON_VERSION ?= 3.13
 ENVIRONMENTS = $(filter-out exceptions,$(basename $(notdir $(wildcard environments/*.toml))))
@@ -88,6 +88,9 @@ prove-iam: setup terraform ## Show that every action of every role is needed, by
 
 docs: setup ## Write the generated pages of docs/
 	$(PYTHON) -m docs.generate
+
+pictures: terraform node_modules/ready ## Take the pictures of the README: docs/pictures/
+	$(PYTHON) -m docs.pictures
 
 lock: setup ## Lock the dependencies again, without the address of any index
 	$(PIPENV) lock

@@ -12,6 +12,7 @@ from pathlib import Path
 from bench import measure
 from infra import zips
 from rollbook.contract import environment
+from rollbook.contract.jobs import BackupJob
 
 _ENTRIES = (
     "handlers.students.get.handler",
@@ -20,13 +21,14 @@ _ENTRIES = (
     "handlers.audit.alert.handler",
     "handlers.snapshots.copy.handler",
     "handlers.weekly_report.handler",
-    *(
-        f"handlers.backups.functions.{name}.handler"
-        for name in ("backup", "finish", "verify", "restore", "drill", "validate")
-    ),
+    *(f"handlers.{name}.handler" for name in ("backup", "finish_export", "verify", "restore", "drill", "validate")),
 )
 _CLASSES = [found for found in vars(environment).values() if is_dataclass(found)]
-_VARIABLES = {field.name.upper(): "1" for each in _CLASSES for field in fields(each)} | {
+_VARIABLES = {field.name.upper(): "1" for each in [*_CLASSES, BackupJob] for field in fields(each)} | {
+    "ENGINE": "scan",
+    "FORMAT": "json",
+    "COMPRESSION": "none",
+    "EXPORT_TYPE": "full",
     "TIME_ZONE": "UTC",
     "DESTINATION_REGION": "us-east-1",
     "AWS_DEFAULT_REGION": "us-east-1",

@@ -8,19 +8,14 @@ import re
 import subprocess
 import sys
 import tempfile
-import types
-import typing
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
 
-from docs import resources
+from docs import commands, costs, resources
+from docs import settings as settings_page
+from docs.prose import wrapped
 from handlers.users import signup
 from infra.settings import ENVIRONMENTS, Settings, load
 from rollbook.contract import events
@@ -28,68 +23,6 @@ from rollbook.contract import events
 DOCS = Path(__file__).resolve().parent
 NOTE = "<!-- Written by `make docs`; change the code, not this page. -->\n\n"
 ENVIRONMENT = "production"
-
-
-def settings_page() -> str:
-    """Return the reference of all settings, from the models that check them."""
-    intro = (
-        "# Settings\n\nAn environment is a file `environments/<name>.toml`; its name is the stack's. Everything is "
-        "checked at synth, before Terraform sees anything: a fault is named with its file, key, value and reason.\n"
-    )
-    return NOTE + intro + "".join(_section("", Settings))
-
-
-def _section(name: str, model: type[BaseModel]) -> Iterator[str]:
-    fields = model.model_fields
-    nested = {key: field.annotation for key, field in fields.items() if _is_model(field.annotation)}
-    yield f"\n## {f'`[{name}]`' if name else 'At the top'}\n\n{(model.__doc__ or '').strip()}\n\n"
-    yield "| setting | type | default | meaning |\n| --- | --- | --- | --- |\n"
-    for key, field in fields.items():
-        if key not in nested and (name or key != "name"):
-            yield f"| `{key}` | {_type(field)} | {_default(field)} | {field.description or ''} |\n"
-    for key, inner in nested.items():
-        yield from _section(f"{name}.{key}" if name else key, typing.cast(type[BaseModel], inner))
-
-
-def _is_model(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
-
-
-def _type(field: FieldInfo) -> str:
-    annotation: Any = field.annotation
-    if typing.get_origin(annotation) is types.UnionType:
-        annotation = next(part for part in typing.get_args(annotation) if part is not type(None))
-    if typing.get_origin(annotation) is typing.Literal:
-        values = [f"`{json.dumps(value)}`" for value in typing.get_args(annotation)]
-        return " or ".join(values) if len(values) < 5 else f"{', '.join(values[:5])}, … {values[-1]}"
-    name = {str: "text", int: "whole number", float: "number", bool: "`true` or `false`"}.get(
-        annotation, "table of texts"
-    )
-    bounds = []
-    for bound in field.metadata:
-        match bound:
-            case Ge(ge=low):
-                bounds.append(f"≥ {low:g}")
-            case Gt(gt=low):
-                bounds.append(f"> {low:g}")
-            case Le(le=high):
-                bounds.append(f"≤ {high:g}")
-            case Lt(lt=high):
-                bounds.append(f"< {high:g}")
-            case MinLen(min_length=low) if low > 1:
-                bounds.append(f"{low} characters or more")
-            case MaxLen(max_length=high):
-                bounds.append(f"up to {high} characters")
-    return ", ".join([name, *bounds])
-
-
-def _default(field: FieldInfo) -> str:
-    if field.is_required():
-        return "required"
-    value = field.default if field.default is not PydanticUndefined else {}
-    if value is None:
-        return "none"
-    return f"`{json.dumps(value)}`"
 
 
 def iam_page(stack: dict[str, Any]) -> str:
@@ -117,14 +50,17 @@ def iam_page(stack: dict[str, Any]) -> str:
         for statement in json.loads(role["assume_role_policy"])["Statement"]
     ]
     nameless = sorted({f"{sid} of `{role}`" for role, sid, _, resources, _, _ in rows if resources == "`*`"})
+    introduction = (
+        f"The roles of the environment `{ENVIRONMENT}`. Each statement is a policy of its own, with a name that says "
+        "its purpose. No statement has a wildcard action. Statements that apply to every resource have actions for "
+        f"which AWS defines no resource: {' and '.join(nameless) or 'none'} (`tests/synth/test_stacks.py`). "
+        "`tests/local/test_iam.py` shows with IAM enforced that the permissions are enough, and what each role is "
+        "refused. `make prove-iam` shows that each action is needed, by removing it."
+    )
     return (
-        f"{NOTE}# Who may do what\n\nThe roles of the environment `{ENVIRONMENT}`: each statement is a policy by "
-        "itself, named for its purpose. No statement has a wildcard action. Statements for every resource are those "
-        f"whose actions AWS gives no resource that a policy could name: {' and '.join(nameless) or 'none'} "
-        "(`tests/synth/test_stacks.py`). That each is enough, and what each role is refused, is shown with IAM on "
-        "(`tests/local/test_iam.py`); that each action is needed, by taking it away (`make prove-iam`).\n\n"
-        "| role | for | may | on | if |\n| --- | --- | --- | --- | --- |\n" + "".join(lines) + "\n"
-        "## Who may assume them\n\n| role | service | if |\n| --- | --- | --- |\n" + "".join(sorted(trusts))
+        f"{NOTE}# Who may do what\n\n{wrapped(introduction)}\n\n"
+        "| role | statement | may | on | if |\n| --- | --- | --- | --- | --- |\n" + "".join(lines) + "\n"
+        "## Who may assume the roles\n\n| role | service | if |\n| --- | --- | --- |\n" + "".join(sorted(trusts))
     )
 
 
@@ -160,18 +96,26 @@ def events_page() -> str:
         f"| [{kind.DETAIL_TYPE}](#{kind.DETAIL_TYPE.replace(' ', '-')}) | `{kind.SOURCE}` | {kind.__doc__} |\n"
         for kind in events.CATALOGUE
     )
-    head = (
-        "# Events\n\nEverything that happens is put on the bus `student-events`, typed and checked "
-        "(`rollbook/contract/events.py`). It is in the log group `/aws/events/student-events` for a week and in the archive for "
-        "a month. `python -m ops events tail` shows them as they come, `python -m ops events put FILE` puts a checked "
-        "one there, `python -m ops events replay --from 2h` puts past ones on the bus again. Without `--env` these act "
-        "on the embedded AWS.\n\n| event | source | when |\n"
-        f"| --- | --- | --- |\n{rows}"
+    introduction = (
+        wrapped(
+            "The functions publish an event for everything that happens, on the bus `student-events`. The classes in "
+            "`rollbook/contract/events.py` define the events; an event is checked before it is sent. The log group "
+            "`/aws/events/student-events` keeps events for a week, the archive for a month."
+        )
+        + "\n\n"
+        "- `rollbook events tail --env ENV` prints events as they arrive.\n"
+        "- `rollbook events put FILE --env ENV` checks the events of a file and publishes them.\n"
+        "- `rollbook events replay --from 2h --env ENV` publishes archived events again.\n"
     )
+    head = f"# Events\n\n{introduction}\n| event | source | when |\n| --- | --- | --- |\n{rows}"
     foreign = (
-        "\n# Events of others\n\nWhat Rollbook waits for on the same bus. One that is malformed ends in the "
-        "dead-letter queue, with the place that is wrong; `python -m ops events dead` lists it, and "
-        "`python -m ops events redrive ID --body FILE` hands it to its function again, mended.\n"
+        "\n# Events of other applications\n\n"
+        + wrapped(
+            "Rollbook handles these events on the same bus. A malformed event goes to the dead-letter queue, with the "
+            "place of the fault. `rollbook events dead --env ENV` lists it. `rollbook events redrive ID --body FILE "
+            "--env ENV` sends the corrected event to the function."
+        )
+        + "\n"
     )
     signups = Settings.model_fields["signups"].default
     return (
@@ -205,12 +149,14 @@ def pages() -> dict[Path, str]:
             [sys.executable, "main.py"], cwd=DOCS.parent, env={**os.environ, "CDKTF_OUTDIR": folder}, check=True
         )
         stack = json.loads(Path(folder, "stacks", ENVIRONMENT, "cdk.tf.json").read_text())
+    region = load(ENVIRONMENTS / f"{ENVIRONMENT}.toml").region
     return {
-        DOCS / "settings.md": settings_page(),
+        DOCS / "settings.md": NOTE + settings_page.page(costs.section(stack, ENVIRONMENT, region)),
+        ENVIRONMENTS / "schema.json": settings_page.schema(),
+        DOCS / "commands.md": NOTE + commands.page(),
         DOCS / "events.md": events_page(),
         DOCS / "iam.md": iam_page(stack),
-        DOCS / "resources.md": NOTE
-        + resources.page(stack, ENVIRONMENT, load(ENVIRONMENTS / f"{ENVIRONMENT}.toml").region),
+        DOCS / "resources.md": NOTE + resources.page(stack, ENVIRONMENT, region),
     }
 
 
@@ -218,9 +164,10 @@ def main() -> None:
     """Write the pages, or with --check end with 1 if one is stale."""
     texts = pages()
     if "--check" in sys.argv:
-        stale = [path.name for path, text in texts.items() if not path.exists() or path.read_text() != text]
+        stale = [path for path, text in texts.items() if not path.exists() or path.read_text("utf-8") != text]
         if stale:
-            sys.exit(f"docs/{', docs/'.join(stale)}: stale; run make docs and commit what it writes")
+            names = ", ".join(str(path.relative_to(DOCS.parent)) for path in stale)
+            sys.exit(f"{names}: stale; run make docs and commit what it writes")
         return
     for path, text in texts.items():
         path.write_text(text)

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from docs.prose import wrapped
 from infra import prices
 from infra.emulator.platform import MISSING
 
 _WORDS = tomllib.loads(Path(__file__).with_name("purposes.toml").read_text("utf-8"))
-# What a resource says of itself, the most telling first.
+# Where a resource has its name, the most descriptive attribute first.
 _NAMES = (
     "alarm_name",
     "function_name",
@@ -39,10 +40,13 @@ def page(stack: dict[str, Any], environment: str, region: str) -> str:
             capabilities.setdefault(path[1], []).append((kind, "/".join(path[2:]), resource))
     total = sum(len(found) for found in capabilities.values())
     monthly = sum(known.idle(kind) for found in capabilities.values() for kind, _, _ in found)
+    introduction = (
+        f"The environment `{environment}` has {total} resources. An idle month costs {monthly:,.2f} dollars (prices of "
+        f"{known.region} as of {known.as_of}, without the free tiers of ten alarms and three dashboards). Everything "
+        "else is paid by use."
+    )
     head = (
-        f"# Resources\n\nThe environment `{environment}` has {total} resources. While nothing happens they cost "
-        f"{monthly:,.2f} dollars a month and all else is paid by use (prices of {known.region} as of {known.as_of}, "
-        "without free tiers: ten alarms, three dashboards).\n\n"
+        f"# Resources\n\n{wrapped(introduction)}\n\n"
         "| capability | resources | idle, dollars a month |\n| --- | ---: | ---: |\n"
     )
     table = "".join(
@@ -56,8 +60,8 @@ def page(stack: dict[str, Any], environment: str, region: str) -> str:
     )
     missing = "".join(f"| `{kind}` | {reason} |\n" for kind, reason in sorted(MISSING.items()))
     return (
-        f"{head}{table}{sections}\n## Not on the embedded AWS\n\nAll else is applied there by the tests and the "
-        f"demo.\n\n| resource | why |\n| --- | --- |\n{missing}"
+        f"{head}{table}{sections}\n## Not on the embedded AWS\n\nTests and demo apply all other resources there.\n\n"
+        f"| resource | why |\n| --- | --- |\n{missing}"
     )
 
 

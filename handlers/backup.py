@@ -7,117 +7,89 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import replace
-from datetime import UTC, datetime
+from dataclasses import fields
 from typing import Any
 
 from aws_lambda_powertools import Logger
 
 from handlers import http
+from handlers.setup import Setup, deadline_of, now
 from rollbook.contract.environment import Backup as BackupEnvironment
+from rollbook.contract.fields import from_texts, to_texts
+from rollbook.contract.jobs import BackupJob
 from rollbook.contract.schedule_event import scheduled_time
-from rollbook.engine import backup as run
-from rollbook.engine import smoke
-from rollbook.engine.deadline import Deadline
-from rollbook.engine.dynamodb import raw
-from rollbook.engine.history import COMPLETED, History, Row
-from rollbook.engine.notifier import Notifier
+from rollbook.engine import backup, smoke
+from rollbook.engine.executions import COMPLETED, Execution
 from rollbook.engine.s3 import upload
 
 environment = BackupEnvironment.read()
 logger = Logger(service="backups")
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-_aws = raw.Aws()
-_history = History(_aws.dynamodb, environment.history_table_name, int(environment.history_days))
-# What a schedule may say of its own table, by the names of the environment; a table's own schedule says it all.
-_OF_TABLE = {
-    "table_name",
-    "key_prefix",
-    "engine",
-    "format",
-    "compression",
-    "export_type",
-    "segments",
-    "read_units_per_second",
-    "object_tags",
-}
+_setup = Setup.of(environment.notifications)
+_JOB_FIELDS = {field.name for field in fields(BackupJob)}
 
 
 @functools.cache
 def _s3(tags: str) -> Any:
-    client = _aws.client("s3")
+    client = _setup.aws.client("s3")
     if tags:
         upload.tag_all(client, tags)
     return client
 
 
-def backup_of(event: Mapping[str, Any]) -> tuple[run.Backup, BackupEnvironment]:
-    """Return the backup that an event asks for: of the environment's table, or of the table that the event names.
+def job_of(event: Mapping[str, Any]) -> BackupJob:
+    """Return the job that an event asks for: that of the environment, changed by what the event says of a table.
 
     Raises:
-        ValueError: what the event says of the table is not known here.
+        ValueError: the event's table has an unknown field, or a wrong value.
     """
     of_table = event.get("table", {})
-    unknown = set(of_table) - _OF_TABLE
+    unknown = set(of_table) - _JOB_FIELDS
     if unknown or not all(isinstance(value, str) for value in of_table.values()):
-        raise ValueError(f"the event's table may say {sorted(_OF_TABLE)}, each as text; it says {dict(of_table)}")
-    wanted = replace(environment, **of_table)
-    backup = run.Backup(
-        wanted,
-        dynamodb=_aws.dynamodb,
-        s3=_s3(wanted.object_tags),
-        history=_history,
-        notifier=Notifier(wanted, history=_history, client=_aws.client, clock=_now),
-        clock=_now,
-    )
-    return backup, wanted
+        raise ValueError(f"the event's table may have {sorted(_JOB_FIELDS)}, each as text; it is {dict(of_table)}")
+    return from_texts(BackupJob, to_texts(environment.job) | of_table)
 
 
 @logger.inject_lambda_context
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     """Make one backup; a failure raises, so that Lambda tries again and the dead-letter queue gets it."""
-    # Nothing else has this key alone; a request of the API never has it at the top.
+    # Only a smoke test has this key alone; a request of the API never has it at the top.
     if set(event) == {"smoke"}:
         return smoke.put(
-            _s3(environment.object_tags),
-            bucket=environment.s3_bucket_name,
-            key_prefix=environment.key_prefix,
+            _s3(environment.job.object_tags),
+            bucket=environment.notifications.s3_bucket_name,
+            key_prefix=environment.job.key_prefix,
             marked=smoke.mark(event["smoke"]),
-            clock=_now,
+            clock=now,
         )
-    backup, wanted = backup_of(event)
-    request = _request(event, wanted, context.aws_request_id)
-    deadline = Deadline.after(context.get_remaining_time_in_millis() / 1000, int(context.memory_limit_in_mb))
-    row = backup.run(request, holder=context.aws_request_id, deadline=deadline)
-    key = str(row["key"]) if row else backup.key(request)
-    if row is None:
+    job = job_of(event)
+    work = backup.Backup(job, _setup.resources(_s3(job.object_tags)), _setup.notifier)
+    request = _request(event, job, context.aws_request_id)
+    execution = work.run(request, holder=context.aws_request_id, deadline=deadline_of(context))
+    key = execution.key if execution else work.key(request)
+    is_done = execution is not None and execution.status == COMPLETED
+    if execution is None:
         logger.info("Another invocation is at work on this backup", execution=request.id)
         summary: dict[str, Any] = {"message": f"The backup {key} is being made.", "key": key}
-    elif row["status"] != COMPLETED:
-        logger.info("Backup handed over to an export", execution=request.id, reason=row["reason"])
-        summary = {"message": f"AWS exports the table to {key}; its mail will tell.", "key": key}
+    elif not is_done:
+        logger.info("Backup switched to an export", execution=request.id, reason=execution.reason)
+        summary = {"message": f"AWS exports the table to {key}; a mail follows when it is done.", "key": key}
     else:
-        logger.info("Backup completed", **_summary(row))
-        summary = {"message": f"Backup completed: {key}", **_summary(row)}
+        logger.info("Backup completed", **_summary(execution))
+        summary = {"message": f"Backup completed: {key}", **_summary(execution)}
     if "httpMethod" in event:
-        is_done = row is not None and row["status"] == COMPLETED
         return http.answer(200 if is_done else 202, summary, origin=environment.allowed_origin)
     return summary
 
 
-def _request(event: Mapping[str, Any], wanted: BackupEnvironment, request_id: str) -> run.Request:
+def _request(event: Mapping[str, Any], job: BackupJob, request_id: str) -> backup.Request:
+    zone = environment.time_zone
     if "httpMethod" in event:
-        return run.manual(wanted, "api", event["requestContext"]["requestId"], _now())
+        return backup.manual(job, zone, "api", event["requestContext"]["requestId"], now())
     if not set(event) - {"table", "mark"}:
         marked = smoke.mark(event["mark"]) if "mark" in event else ""
-        return run.manual(wanted, "manual", request_id, _now(), marked)
-    return run.scheduled(wanted, scheduled_time(event))
+        return backup.manual(job, zone, "manual", request_id, now(), marked)
+    return backup.scheduled(job, zone, scheduled_time(event))
 
 
-def _summary(row: Row) -> dict[str, Any]:
-    return {"key": row["key"], "items": int(row["items"]), "bytes": int(row["bytes"]), "seconds": row["seconds"]}
+def _summary(done: Execution) -> dict[str, Any]:
+    return {"key": done.key, "items": done.items, "bytes": done.bytes, "seconds": f"{done.seconds or 0:.1f}"}

@@ -3,52 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote_plus
 
 from aws_lambda_powertools import Logger
 
+from handlers.setup import Setup, deadline_of
 from rollbook.contract.environment import FinishExport
 from rollbook.engine import finish_export
-from rollbook.engine.deadline import Deadline
-from rollbook.engine.dynamodb import raw
-from rollbook.engine.history import History
-from rollbook.engine.notifier import Notifier
 
 environment = FinishExport.read()
 logger = Logger(service="backups")
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-_aws = raw.Aws()
-_s3 = _aws.client("s3")
-_history = History(_aws.dynamodb, environment.history_table_name, int(environment.history_days))
-_notifier = Notifier(environment, history=_history, client=_aws.client, clock=_now)
+_setup = Setup.of(environment.notifications, default_table=environment.table_name)
+_resources = _setup.resources(_setup.aws.client("s3"))
 
 
 @logger.inject_lambda_context
 def handler(event: Mapping[str, Any], context: Any) -> None:
-    """Finish the exports whose manifests S3 tells of; a failure raises, and Lambda tries again."""
+    """Finish the exports whose manifests the event names; a failure raises, and Lambda tries again."""
     if event.get("Event") == "s3:TestEvent":  # S3 sends it once, when the notification is set
         return
     for record in event["Records"]:
         # Keys in S3's events are encoded as in a form (S3 User Guide, "Event message structure").
         manifest = unquote_plus(record["s3"]["object"]["key"])
-        row = finish_export.finish(
-            manifest,
-            s3=_s3,
-            bucket=environment.s3_bucket_name,
-            history=_history,
-            notifier=_notifier,
-            clock=_now,
-            holder=context.aws_request_id,
-            deadline=Deadline.after(context.get_remaining_time_in_millis() / 1000),
+        execution = finish_export.finish(
+            manifest, _resources, _setup.notifier, holder=context.aws_request_id, deadline=deadline_of(context)
         )
-        if row is None:
-            logger.info("This export is no execution's", manifest=manifest)
+        if execution is None:
+            logger.info("No execution has started this export", manifest=manifest)
         else:
-            logger.info("Backup completed", key=row["key"], items=int(row["items"]), bytes=int(row["bytes"]))
+            logger.info("Backup completed", key=execution.key, items=execution.items, bytes=execution.bytes)

@@ -8,8 +8,9 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 
+from handlers.setup import deadline_of
 from rollbook.contract.environment import Validate
-from rollbook.engine.deadline import Deadline, OutOfTime
+from rollbook.engine.deadline import OutOfTime
 from rollbook.engine.dynamodb import raw
 from rollbook.engine.validate import Restored, Validation
 
@@ -34,9 +35,8 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, str]:
         table=job["CreatedResourceArn"].rpartition("/")[2],
         taken_at=job["RecoveryPointCreationDate"].astimezone(UTC),
     )
-    deadline = Deadline.after(context.get_remaining_time_in_millis() / 1000)
     try:
-        verdict = _validation.validate(restored, deadline)
+        verdict = _validation.validate(restored, deadline_of(context))
         status, reason = ("SUCCESSFUL" if verdict.is_valid else "FAILED"), verdict.reason
     except OutOfTime as late:
         status, reason = "TIMED_OUT", str(late)

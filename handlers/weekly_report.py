@@ -13,7 +13,8 @@ import boto3
 from aws_lambda_powertools import Logger
 
 from rollbook.contract import schedules
-from rollbook.contract.environment import Report, ReportedTable
+from rollbook.contract.environment import Report
+from rollbook.contract.jobs import ReportedTable
 from rollbook.messages import mail
 from rollbook.reports import ages, ask, page
 
@@ -34,7 +35,7 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     if event.get("measure") == "ages":
         gathered = ask.gather(environment, tables, boto3.client, since=now)
         return {"ages": ages.measure(gathered, tables, now)}
-    found = ask.ask(environment, tables, boto3.client, now=now, period=timedelta(days=int(environment.days)))
+    found = ask.ask(environment, tables, boto3.client, now=now, period=timedelta(days=environment.days))
     zone = schedules.zone_of(environment.time_zone)
     verdict = page.verdict(found)
     mail.send(

@@ -13,6 +13,7 @@ from cdktf_cdktf_provider_aws.cloudfront_distribution import CloudfrontDistribut
 from cdktf_cdktf_provider_aws.data_aws_caller_identity import DataAwsCallerIdentity
 from cdktf_cdktf_provider_aws.provider import AwsProvider, AwsProviderDefaultTags
 
+from infra.constructs.function import Runtime
 from infra.settings import Settings
 from infra.zips import Target
 
@@ -49,6 +50,11 @@ class Aws:
     def target(self) -> Target:
         """Return what the functions' zips are built for."""
         return Target(self.settings.functions.runtime, self.settings.functions.architecture)
+
+    @property
+    def runtime(self) -> Runtime:
+        """Return what the functions of the stack share."""
+        return Runtime(self.target, self.settings.functions.log_retention_days)
 
     def configure(self) -> None:
         """Add the provider and the state's backend to the stack."""
@@ -92,8 +98,8 @@ class Aws:
         """Return what the provider needs besides the Region and the tags."""
         return {}
 
-    def finish(self) -> None:
-        """Do what is left once the stack has all its resources."""
+    def complete(self) -> None:
+        """Do what has to wait until the stack has all its resources."""
 
     @property
     def mock_method(self) -> str | None:

@@ -1,4 +1,4 @@
-"""The stack: the parts of Rollbook and how they hang together."""
+"""The stack: the parts of Rollbook and how they depend on each other."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ from cdktf import TerraformOutput, TerraformStack
 from cdktf_cdktf_provider_aws.scheduler_schedule_group import SchedulerScheduleGroup
 from constructs import Construct
 
-from infra.backups.aws_backup import RestoreTesting, Vault
 from infra.backups.database_snapshots import Snapshots
 from infra.backups.function import Backups
-from infra.backups.notifications import Reporting
+from infra.backups.notifications import Notifications
 from infra.backups.replication import Replicas
+from infra.backups.restore_testing import RestoreTesting
 from infra.backups.restores import Drills, Restores
 from infra.backups.store import BackupStore
+from infra.backups.vault import Vault
 from infra.constructs.function import Function
 from infra.constructs.queue import DeadLetterQueue
+from infra.constructs.schedule import Group
 from infra.emulator.platform import EmulatedAws
 from infra.observability.alerts import Alerts
 from infra.observability.audit import Audit
@@ -22,7 +24,8 @@ from infra.observability.events import Events
 from infra.observability.monitoring import Monitoring, watched_by
 from infra.observability.weekly_report import WeeklyReport
 from infra.platform import Aws
-from infra.school.api import STUDENT_SCHEMA, Api, Route
+from infra.school.api import Api, Route
+from infra.school.api_answers import STUDENT_SCHEMA
 from infra.school.mail import Mail
 from infra.school.records import Records
 from infra.school.signups import SignUps
@@ -41,56 +44,42 @@ class RollbookStack(TerraformStack):
 
         records = Records(self, "records", settings.records)
         mail = Mail(self, "mail", settings.mail)
-        alerts = Alerts(self, "alerts", platform=platform, settings=settings)
+        alerts = Alerts(self, "alerts", platform=platform)
         events = Events(self, "events", platform=platform, events=settings.events)
         api = Api(self, "api", platform=platform, api=settings.api)
-        site = Site(self, "site", platform=platform, settings=settings, api=api)
+        site = Site(self, "site", platform=platform, api=api)
         students = Students(
+            self, "students", platform=platform, records=records, mail=mail, events=events, origin=site.url
+        )
+
+        store = BackupStore(self, "store", settings=settings)
+        notifications = Notifications(store, events, mail)
+        group = self._schedule_group(platform)
+        backups = Backups(
             self,
-            "students",
+            "backups",
             platform=platform,
-            settings=settings,
             records=records,
-            mail=mail,
-            events=events,
+            notifications=notifications,
+            group=group,
             origin=site.url,
         )
-        store = BackupStore(self, "store", settings=settings)
-        group = SchedulerScheduleGroup(self, "schedules", name=settings.backups.schedule_group)
-        reporting = Reporting(settings, records, mail, events, store)
-        backups = Backups(self, "backups", platform=platform, reporting=reporting, group=group, origin=site.url)
-        Restores(self, "restores", platform=platform, reporting=reporting)
+        Restores(self, "restores", platform=platform, records=records, notifications=notifications)
         if settings.drills.enabled:
-            Drills(self, "drills", platform=platform, reporting=reporting, group=group)
+            Drills(self, "drills", platform=platform, records=records, notifications=notifications, group=group)
         if settings.signups.enabled:
-            SignUps(self, "signups", platform=platform, settings=settings, mail=mail, events=events, site=site.url)
+            SignUps(self, "signups", platform=platform, mail=mail, events=events, site=site.url)
         if destination := settings.snapshots.destination_region:
-            Snapshots(self, "snapshots", platform=platform, settings=settings, alerts=alerts, destination=destination)
+            Snapshots(self, "snapshots", platform=platform, alerts=alerts, destination=destination)
         if settings.vault.enabled:
-            vault = Vault(self, "vault", platform=platform, settings=settings, alerts=alerts)
+            vault = Vault(self, "vault", platform=platform, alerts=alerts)
             if settings.vault.restore_testing.enabled:
-                RestoreTesting(
-                    self,
-                    "restore-testing",
-                    platform=platform,
-                    settings=settings,
-                    vault=vault,
-                    records=records,
-                    store=store,
-                )
-        is_copied = any(plan.how.replicate_to for plan in settings.backed_up_tables)
-        if is_copied:
-            alerts.allow_bucket(store.bucket_arn)
-            Replicas(self, "replicas", platform=platform, settings=settings, store=store)
+                RestoreTesting(self, "restore-testing", platform=platform, vault=vault, records=records, store=store)
+        if any(plan.how.replicate_to for plan in settings.backed_up_tables):
+            Replicas(self, "replicas", platform=platform, store=store)
+            backups.announce_copies(alerts)
         if settings.weekly_report.enabled:
-            WeeklyReport(self, "report", platform=platform, reporting=reporting, group=group)
-        # After all that was granted the backups, which it expects, and before what watches every function.
-        if settings.audit.enabled:
-            Audit(self, "audit", platform=platform, settings=settings, store=store, alerts=alerts)
-        if settings.monitoring.enabled:
-            self._monitor(settings, alerts, backups)
-        store.restrict()
-        backups.notify(alerts if is_copied else None, topic_policy=alerts.restrict())
+            WeeklyReport(self, "report", platform=platform, notifications=notifications, group=group)
         api.serve(
             origin=site.url,
             routes=[
@@ -100,14 +89,23 @@ class RollbookStack(TerraformStack):
             ],
         )
 
-        for name, value in {"site_url": site.url, "api_url": api.url, "api_key_id": api.key_id}.items():
-            TerraformOutput(self, name, value=value).override_logical_id(name)
-        if settings.account_wide:
-            TerraformOutput(self, "account_wide", value=settings.account_wide).override_logical_id("account_wide")
-        platform.finish()
+        # From here on all functions and grants are known: first the parts that list them, then the policies.
+        if settings.audit.enabled:
+            Audit(self, "audit", platform=platform, store=store, alerts=alerts)
+        if settings.monitoring.enabled:
+            self._monitor(settings, alerts, backups)
+        store.complete()
+        alerts.complete()
+        backups.complete(alerts)
+        api.complete()
+        platform.complete()
+        self._outputs(settings, {"site_url": site.url, "api_url": api.url, "api_key_id": api.key_id})
+
+    def _schedule_group(self, platform: Aws) -> Group:
+        group = SchedulerScheduleGroup(self, "schedules", name=platform.settings.backups.schedule_group)
+        return Group(group.name, group.arn, platform.account_id)
 
     def _monitor(self, settings: Settings, alerts: Alerts, backups: Backups) -> None:
-        """Watch the functions and queues that there are by now."""
         watches_all = settings.monitoring.watch == "all"
         parts = (self if watches_all else backups).node.find_all()
         Monitoring(
@@ -119,3 +117,9 @@ class RollbookStack(TerraformStack):
             queues=[part for part in parts if isinstance(part, DeadLetterQueue)],
             watched=watched_by(settings),
         )
+
+    def _outputs(self, settings: Settings, values: dict[str, str]) -> None:
+        if settings.account_wide:
+            values = values | {"account_wide": settings.account_wide}
+        for name, value in values.items():
+            TerraformOutput(self, name, value=value).override_logical_id(name)

@@ -1,12 +1,13 @@
 """Builds the functions' zips: small, and the same bytes on every machine.
 
 A zip holds the modules that its handler can reach, found by following the imports, and nothing else: neither the other
-handlers nor the parts of a library that no import leads to. boto3 is in Lambda's runtime (docs/decisions/0003). Nothing
-is compressed, as zlib and its successors write different bytes.
+handlers nor the parts of a library that no import leads to. Our modules are without their docstrings. boto3 is in
+Lambda's runtime (docs/decisions/0003). Nothing is compressed, as zlib and its successors write different bytes.
 """
 
 from __future__ import annotations
 
+import ast
 import base64
 import hashlib
 import json
@@ -24,6 +25,8 @@ ROOT = Path(__file__).resolve().parent.parent
 _CACHE = ROOT / ".cache"
 _LOCK = ROOT / "Pipfile.lock"
 _SECTION = "lambda-packages"
+# The packages of ours that a zip may hold modules of.
+PACKAGES = ("handlers", "rollbook")
 # The earliest date that a zip can hold; anything later would change with the clock.
 _DATE = (1980, 1, 1, 0, 0, 0)
 _FILE_MODE = 0o100644 << 16
@@ -91,7 +94,7 @@ def build(entry: str, target: Target, root: Path = ROOT) -> Archive:
     Arguments:
         entry: `package.module.function`; the module is where the imports are followed from.
         target: what it is for.
-        root: the folder that holds the package.
+        root: the folder that holds the packages of ours.
 
     Raises:
         ZipError: a locked package has no wheel for the target, or cannot be had.
@@ -149,7 +152,7 @@ def _requirements() -> str:
 
 def _key(module: str, target: Target, root: Path) -> str:
     digest = hashlib.sha256(repr((module, target, _requirements())).encode())
-    for path in sorted((root / module.partition(".")[0]).rglob("*.py")):
+    for path in sorted(path for package in PACKAGES for path in (root / package).rglob("*.py")):
         digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     digest.update(Path(__file__).read_bytes())
     return digest.hexdigest()
@@ -190,7 +193,7 @@ def _reachable(module: str, root: Path, packages: Path) -> dict[str, Path]:
         if path is None:
             continue
         source = Path(path)
-        for base in (packages, root / module.partition(".")[0]):
+        for base in (packages, *(root / package for package in PACKAGES)):
             if source.is_relative_to(base):
                 top = packages if base == packages else root
                 files[source.relative_to(top).as_posix()] = source
@@ -198,6 +201,18 @@ def _reachable(module: str, root: Path, packages: Path) -> dict[str, Path]:
         # Compiled modules have the target's name, which this machine's import system does not look for.
         files.update({library.relative_to(packages).as_posix(): library for library in folder.glob("*.so")})
     return files
+
+
+def _without_docstrings(source: bytes) -> bytes:
+    """Empty the docstrings of a module and keep their lines, so that tracebacks have the numbers of the source."""
+    lines = source.split(b"\n")
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) or ast.get_docstring(node) is None:
+            continue
+        first, last = node.body[0].lineno - 1, (node.body[0].end_lineno or 0) - 1
+        stand_in = lines[first][: node.body[0].col_offset] + b'""' if len(node.body) == 1 else b""
+        lines[first : last + 1] = [stand_in, *[b""] * (last - first)]
+    return b"\n".join(lines)
 
 
 def _write(path: Path, files: dict[str, Path]) -> None:
@@ -209,5 +224,7 @@ def _write(path: Path, files: dict[str, Path]) -> None:
                 member = zipfile.ZipInfo(name, _DATE)
                 member.create_system = _UNIX
                 member.external_attr = _FILE_MODE
-                archive.writestr(member, files[name].read_bytes())
+                source = files[name].read_bytes()
+                is_ours = name.startswith(tuple(f"{package}/" for package in PACKAGES))
+                archive.writestr(member, _without_docstrings(source) if is_ours else source)
         os.replace(unfinished, path)

@@ -18,7 +18,7 @@ from ops.exits import Exit
 from ops.failures import OperatorError
 from ops.options import EnvOrLocal, Json
 from rollbook.reports import ask, page
-from rollbook.reports.assessment import Report, TableReport
+from rollbook.reports.report import Report, TableReport
 
 app = typer.Typer()
 

@@ -4,45 +4,52 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime
+from typing import cast
 
 from bench.contestants.rows import Rows
 from bench.replay import REGION, TABLE
-from rollbook.contract import environment
-from rollbook.engine import backup as run
+from rollbook.contract.environment import Notifications
+from rollbook.contract.jobs import BackupJob, Compression
+from rollbook.engine import backup
 from rollbook.engine.deadline import Deadline
 from rollbook.engine.dynamodb import raw
 from rollbook.engine.notifier import Notifier
+from rollbook.engine.resources import Resources
 
 
 def main() -> None:
     """Make one backup."""
     address, compression, segments = sys.argv[1:]
     aws = raw.Aws(endpoint_url=address, region_name=REGION)
-    values = dict.fromkeys(environment.Backup.__dataclass_fields__, "x") | {
-        "table_name": TABLE,
-        "engine": "scan",
-        "format": "json",
-        "compression": compression,
-        "segments": segments,
-        "read_units_per_second": "",
-        "time_zone": "UTC",
-    }
-    settings = environment.Backup(**values)
-    history = Rows()
-    notifier = Notifier(settings, history=history, client=aws.client, clock=lambda: datetime.now(UTC))
-    backup = run.Backup(
-        settings,
-        dynamodb=aws.dynamodb,
-        s3=aws.client("s3"),
-        history=history,
-        notifier=notifier,
-        clock=lambda: datetime.now(UTC),
+    job = BackupJob(
+        table_name=TABLE,
+        key_prefix="x",
+        engine="scan",
+        format="json",
+        compression=cast(Compression, compression),
+        export_type="full",
+        segments=int(segments),
     )
-    now = datetime.now(UTC)
-    row = backup.run(run.manual(settings, "bench", "1", now), holder="1", deadline=Deadline.after(3600))
-    if row is None:
+    places = Notifications(
+        s3_bucket_name="x",
+        sender_email="x",
+        recipient_email="x",
+        history_table_name="x",
+        history_days=1,
+        event_bus_name="x",
+    )
+
+    def clock() -> datetime:
+        return datetime.now(UTC)
+
+    history = Rows()
+    notifier = Notifier(places, history=history, client=aws.client, clock=clock)
+    resources = Resources(aws.dynamodb, aws.client("s3"), places.s3_bucket_name, history, clock)
+    request = backup.manual(job, "UTC", "bench", "1", clock())
+    done = backup.Backup(job, resources, notifier).run(request, holder="1", deadline=Deadline.after(3600))
+    if done is None:
         raise RuntimeError("the backup was not made")
-    print(row["items"])
+    print(done.items)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,11 @@ from datetime import UTC, datetime
 
 from bench.contestants.rows import Rows
 from bench.replay import DOCUMENT, REGION, TABLE
-from rollbook.engine import restore, stored
+from rollbook.engine import stored
 from rollbook.engine.dynamodb import batch_write, raw
+from rollbook.engine.resources import Resources
+from rollbook.engine.restore import Restore
+from rollbook.engine.restore_request import Request
 
 
 def main() -> None:
@@ -27,15 +30,8 @@ def main() -> None:
             )
         )
         return
-    restorer = restore.Restore(
-        dynamodb=aws.dynamodb,
-        s3=aws.client("s3"),
-        bucket="bucket",
-        history=Rows(),
-        clock=lambda: datetime.now(UTC),
-    )
-    row = restorer.run(restore.Request(DOCUMENT, TABLE, is_new=False), holder="1")
-    print(row["written"])
+    resources = Resources(aws.dynamodb, aws.client("s3"), "bucket", Rows(), lambda: datetime.now(UTC))
+    print(Restore(resources).run(Request(DOCUMENT, TABLE, is_new=False), holder="1").written)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rollbook.engine.history import Claim, History
+from rollbook.engine.history import History, Update
 
 
 class Rows(History):
@@ -14,10 +14,10 @@ class Rows(History):
         super().__init__(None, "", 1)
         self._rows: dict[str, dict[str, Any]] = {}
 
-    def get(self, execution_id: str) -> dict[str, Any] | None:
-        return self._rows.get(execution_id)
+    def recall(self, name: str) -> dict[str, Any] | None:
+        return self._rows.get(name)
 
-    def _update(self, execution_id: str, values: Any, condition: str, operands: Any, remove: str = "") -> Claim:
+    def _update(self, execution_id: str, values: Any, condition: str, operands: Any, remove: str = "") -> Update:
         row = self._rows.setdefault(execution_id, {"id": execution_id})
         row |= values
-        return Claim(dict(row), granted=True)
+        return Update(dict(row), granted=True)

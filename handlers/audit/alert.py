@@ -23,9 +23,7 @@ _SUBJECT = 99
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, bool]:
     """Alert, or not; a failure raises, so that Lambda tries again and the dead-alert_text queue gets it."""
     access = record.parse(event.get("detail"), environment.s3_bucket_name)
-    alarming = access is not None and record.is_alarming(
-        access, _expected, refused_too=environment.alert_refused == "yes"
-    )
+    alarming = access is not None and record.is_alarming(access, _expected, refused_too=environment.alert_refused)
     if access is not None and alarming:
         subject, body = alert_text(access, environment.s3_bucket_name)
         sns.publish(TopicArn=environment.topic_arn, Subject=subject, Message=body)

@@ -35,7 +35,7 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     name = copies.make(snapshot)
     if name is None:
         logger.info("AWS Backup's own snapshot, which its plan copies", snapshot=snapshot.arn)
-    expired = copies.expire(timedelta(days=int(environment.retention_days)), datetime.now(UTC))
+    expired = copies.expire(timedelta(days=environment.retention_days), datetime.now(UTC))
     copies.check()
     logger.info("Snapshot copied", snapshot=snapshot.arn, copy=name, expired=expired)
     return {"copy": name, "expired": expired}

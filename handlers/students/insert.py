@@ -47,7 +47,7 @@ def handler(event: http.Event, context: Any) -> dict[str, Any]:
 
 
 def _student(event: http.Event) -> dict[str, Any]:
-    document = http.json_body(event, max_bytes=int(environment.max_body_bytes))
+    document = http.json_body(event, max_bytes=environment.max_body_bytes)
     faults = record.faults(document, today=datetime.now(UTC).date())
     if faults:
         named = "; ".join(f"{field} {fault}" if field else f"the body {fault}" for field, fault in faults.items())

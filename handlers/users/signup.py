@@ -14,7 +14,7 @@ _EMAIL = r"^[^@\s<>\"(),:;\[\]\\]{1,64}@[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})
 
 
 class SignUp(msgspec.Struct):
-    """A user signed up. What the detail has besides is its sender's own."""
+    """A user signed up. Other fields of the detail are ignored."""
 
     name: Annotated[
         str,

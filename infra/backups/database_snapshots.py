@@ -7,7 +7,7 @@ from cdktf_cdktf_provider_aws.kms_key import KmsKey
 from constructs import Construct
 
 from infra.constructs.accepted import accept
-from infra.constructs.function import Function, Limits
+from infra.constructs.function import Function, FunctionSettings, Limits
 from infra.constructs.queue import DeadLetterQueue
 from infra.constructs.rule import Rule
 from infra.observability.alerts import Alerts
@@ -29,27 +29,27 @@ _FINISHED = ("RDS-EVENT-0042", "RDS-EVENT-0091", "RDS-EVENT-0075", "RDS-EVENT-01
 class Snapshots(Construct):
     """A rule on RDS's events, the function that copies, and the key of the copies."""
 
-    def __init__(
-        self, scope: Construct, id_: str, *, platform: Aws, settings: Settings, alerts: Alerts, destination: str
-    ) -> None:
+    def __init__(self, scope: Construct, id_: str, *, platform: Aws, alerts: Alerts, destination: str) -> None:
         super().__init__(scope, id_)
+        settings = platform.settings
         snapshots = settings.snapshots
         key_arn = snapshots.kms_key_arn or self._key(platform, destination, snapshots.copy_prefix)
         function = Function(
             self,
             "function",
-            platform=platform,
-            name=snapshots.function_name,
-            entry="handlers.snapshots.copy.handler",
-            environment=environment.CopySnapshot(
-                destination_region=destination,
-                copy_prefix=snapshots.copy_prefix,
-                key_arn=key_arn,
-                retention_days=str(snapshots.retention_days),
-                option_group_name=snapshots.option_group_name or "",
+            platform.runtime,
+            FunctionSettings(
+                name=snapshots.function_name,
+                entry="handlers.snapshots.copy.handler",
+                variables=environment.CopySnapshot(
+                    destination_region=destination,
+                    copy_prefix=snapshots.copy_prefix,
+                    key_arn=key_arn,
+                    retention_days=snapshots.retention_days,
+                    option_group_name=snapshots.option_group_name or "",
+                ).variables(),
+                limits=Limits(memory_mb=128, timeout_seconds=120),
             ),
-            limits=Limits(memory_mb=128, timeout_seconds=120),
-            log_retention_days=settings.functions.log_retention_days,
             dead_letters=DeadLetterQueue.of_function(self, "dead-letters", name=snapshots.dead_letter_queue_name),
             failure_topic_arn=alerts.topic_arn,
         )

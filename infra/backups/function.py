@@ -1,8 +1,8 @@
-"""The backup: the function that makes it, the one that finishes exports, the schedule that wakes it."""
+"""The backup function, the function that completes exports, and a schedule for each table."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 
 from cdktf_cdktf_provider_aws.lambda_permission import LambdaPermission
 from cdktf_cdktf_provider_aws.s3_bucket_notification import (
@@ -10,23 +10,22 @@ from cdktf_cdktf_provider_aws.s3_bucket_notification import (
     S3BucketNotificationLambdaFunction,
     S3BucketNotificationTopic,
 )
-from cdktf_cdktf_provider_aws.scheduler_schedule_group import SchedulerScheduleGroup
-from cdktf_cdktf_provider_aws.sns_topic_policy import SnsTopicPolicy
 from constructs import Construct
 
-from infra.backups.notifications import Reporting
-from infra.constructs.function import Function, Limits
+from infra.backups.fleet import Fleet
+from infra.backups.notifications import Notifications
+from infra.constructs.function import Function, FunctionSettings, Limits
 from infra.constructs.queue import DeadLetterQueue
-from infra.constructs.schedule import InvokeSchedule, Timing
+from infra.constructs.schedule import Group, Invoker, InvokeSchedules, Schedule, Timing
 from infra.observability.alerts import Alerts
 from infra.platform import Aws
-from infra.settings import Settings
+from infra.school.records import Records
 from infra.settings.backups import TablePlan
 from rollbook.contract import environment
+from rollbook.contract.fields import to_texts
 
-# What S3 tells of a copy that is late, failed or no longer followed, and of a late one that arrived (S3 User Guide,
-# "Receiving replication failure events with Amazon S3 Event Notifications"). The metric ReplicationLatency is published
-# in the destination's Region, where an alarm of this stack cannot see it.
+# S3's events of a copy that is late, failed or no longer followed, and of a late one that arrived (S3 User Guide,
+# "Receiving replication failure events").
 REPLICATION_EVENTS = [
     f"s3:Replication:Operation{event}"
     for event in ("FailedReplication", "MissedThreshold", "NotTracked", "ReplicatedAfterThreshold")
@@ -34,7 +33,10 @@ REPLICATION_EVENTS = [
 
 
 class Backups(Construct):
-    """The backup of the records, by schedule and by `POST /backup`."""
+    """The backups of all tables, by schedule, and of the records by `POST /backup` too.
+
+    `complete` writes the bucket's notifications.
+    """
 
     def __init__(
         self,
@@ -42,127 +44,112 @@ class Backups(Construct):
         id_: str,
         *,
         platform: Aws,
-        reporting: Reporting,
-        group: SchedulerScheduleGroup,
+        records: Records,
+        notifications: Notifications,
+        group: Group,
         origin: str,
     ) -> None:
         super().__init__(scope, id_)
-        settings, records = reporting.settings, reporting.records
+        settings, self._store = platform.settings, notifications.store
         backups = settings.backups
-        plan, *fleet = settings.backed_up_tables
+        self._plans = settings.backed_up_tables
+        # A request that names no table, such as one of the API, is for the records.
+        [default, *others] = self._plans
         self.function = Function(
             self,
             "function",
-            platform=platform,
-            name=backups.function_name,
-            entry="handlers.backup.handler",
-            environment=environment.Backup(
-                **reporting.variables(),
-                **{name: value for name, value in plan.message().items() if name != "table_name"},
-                time_zone=settings.time_zone,
-                allowed_origin=origin,
+            platform.runtime,
+            FunctionSettings(
+                name=backups.function_name,
+                entry="handlers.backup.handler",
+                variables=environment.Backup(
+                    notifications=notifications.variables(),
+                    job=replace(default.job, table_name=records.table_name),
+                    time_zone=settings.time_zone,
+                    allowed_origin=origin,
+                ).variables(),
+                limits=Limits(
+                    backups.memory_mb,
+                    backups.timeout_seconds,
+                    backups.reserved_concurrency,
+                    backups.ephemeral_storage_mb,
+                ),
+                role_name=backups.role_name,
             ),
-            limits=Limits(
-                backups.memory_mb, backups.timeout_seconds, backups.reserved_concurrency, backups.ephemeral_storage_mb
-            ),
-            log_retention_days=settings.functions.log_retention_days,
-            role_name=backups.role_name,
             dead_letters=DeadLetterQueue.of_function(self, "dead-letters", name=backups.dead_letter_queue_name),
         )
-        records.grant_scan(self.function)
-        records.grant_describe(self.function)
-        _grant(self.function, reporting)
-        exported = any(other.how.engine != "scan" for other in fleet)
-        if backups.engine != "scan":
-            records.grant_export(self.function)
-        if fleet:
-            self._grant_fleet(platform, settings, fleet)
-        self._store = reporting.store
-        self._woken: list[S3BucketNotificationLambdaFunction] = []
+        records.grant_backup(self.function, exports=default.how.engine != "scan")
+        Fleet(platform, others).grant_backup(self.function)
+        _grant(self.function, notifications)
+        self._invoked: list[S3BucketNotificationLambdaFunction] = []
         self._permissions: list[LambdaPermission] = []
-        if backups.engine != "scan" or exported:
-            reporting.store.grant_export(self.function)
-            self._finish_exports(platform, reporting)
-        schedule = InvokeSchedule(
+        self._announces_copies = False
+        if any(plan.how.engine != "scan" for plan in self._plans):
+            self._store.grant_export(self.function)
+            self._finish_exports(platform, records, notifications)
+        schedules = InvokeSchedules(
             self,
             "schedule",
-            name=backups.schedule_name,
             group=group,
-            account_id=platform.account_id,
-            role_name=backups.schedule_role_name,
-            policy_name="InvokeBackup",
-            dead_letter_queue_name=backups.schedule_dead_letter_queue_name,
             function=self.function,
-            description=backups.schedule_description,
-            timing=Timing(
-                backups.schedule_expression,
-                backups.schedule_time_zone,
-                backups.flexible_window_minutes,
-                backups.retry_attempts,
-                backups.retry_hours,
-            ),
+            invoker=Invoker(backups.schedule_role_name, "InvokeBackup", backups.schedule_dead_letter_queue_name),
         )
-
-        for other in fleet:
-            schedule.add(
-                f"schedule-{other.table_name}",
-                name=other.schedule_name,
-                description=f"Back up the DynamoDB table {other.table_name}.",
-                timing=Timing(
-                    other.expression, other.time_zone, other.window_minutes, backups.retry_attempts, backups.retry_hours
+        for plan in self._plans:
+            is_default = plan is default
+            schedules.add(
+                "schedule" if is_default else f"schedule-{plan.table_name}",
+                Schedule(
+                    plan.schedule_name,
+                    backups.schedule_description if is_default else f"Back up the DynamoDB table {plan.table_name}.",
+                    _timing(plan, backups.retry_attempts, backups.retry_hours),
+                    # The job of the default is in the function's variables.
+                    None if is_default else {"table": to_texts(plan.job)},
                 ),
-                message={"table": other.message()},
             )
 
-    def _grant_fleet(self, platform: Aws, settings: Settings, fleet: Sequence[TablePlan]) -> None:
-        """Let the function read the other tables as it reads the records."""
-        tables = f"arn:aws:dynamodb:{settings.region}:{platform.account_id}:table"
-        arns = [f"{tables}/{plan.table_name}" for plan in fleet]
-        self.function.allow(
-            "ReadFleet",
-            [
-                "dynamodb:DescribeContinuousBackups",
-                "dynamodb:DescribeTable",
-                "dynamodb:DescribeTimeToLive",
-                "dynamodb:ListTagsOfResource",
-                "dynamodb:Scan",
-            ],
-            arns,
+    def announce_copies(self, alerts: Alerts) -> None:
+        """Publish late and failed copies of the backups to the topic of the alerts."""
+        alerts.allow_bucket(self._store.bucket_arn)
+        self._announces_copies = True
+
+    def complete(self, alerts: Alerts) -> None:
+        """Write the bucket's notifications; a bucket has one configuration of them.
+
+        Arguments:
+            alerts: complete, as S3 checks the topic's policy when the notification is set.
+        """
+        if not self._invoked and not self._announces_copies:
+            return
+        S3BucketNotification(
+            self,
+            "manifests",
+            bucket=self._store.bucket_id,
+            lambda_function=self._invoked or None,
+            topic=[S3BucketNotificationTopic(topic_arn=alerts.topic_arn, events=REPLICATION_EVENTS)]
+            if self._announces_copies
+            else None,
+            depends_on=[*self._permissions, alerts.policy],
         )
-        keys = sorted({table.kms_key_arn for table in settings.backups.tables if table.kms_key_arn})
-        if keys:
-            # DynamoDB decrypts in the caller's name (KMS Developer Guide, "How Amazon DynamoDB uses AWS KMS";
-            # aws/aws-cdk issue 10010).
-            self.function.allow(
-                "UseFleetKeys",
-                ["kms:Decrypt", "kms:DescribeKey"],
-                keys,
-                {"StringEquals": {"kms:ViaService": f"dynamodb.{settings.region}.amazonaws.com"}},
-            )
-        exported = [arn for arn, plan in zip(arns, fleet, strict=True) if plan.how.engine != "scan"]
-        if exported:
-            self.function.allow("ExportFleet", ["dynamodb:ExportTableToPointInTime"], exported)
-            self.function.allow(
-                "LookAtFleetExports", ["dynamodb:DescribeExport"], [f"{arn}/export/*" for arn in exported]
-            )
 
-    def _finish_exports(self, platform: Aws, reporting: Reporting) -> None:
-        settings, store = reporting.settings, reporting.store
-        backups = settings.backups
+    def _finish_exports(self, platform: Aws, records: Records, notifications: Notifications) -> None:
+        backups = platform.settings.backups
         finish = Function(
             self,
             "finish",
-            platform=platform,
-            name=backups.finish_function_name,
-            entry="handlers.finish_export.handler",
-            environment=environment.FinishExport(**reporting.variables()),
-            limits=Limits(memory_mb=128, timeout_seconds=60),
-            log_retention_days=settings.functions.log_retention_days,
+            platform.runtime,
+            FunctionSettings(
+                name=backups.finish_function_name,
+                entry="handlers.finish_export.handler",
+                variables=environment.FinishExport(
+                    notifications=notifications.variables(), table_name=records.table_name
+                ).variables(),
+                limits=Limits(memory_mb=128, timeout_seconds=60),
+            ),
             dead_letters=DeadLetterQueue.of_function(
                 self, "finish-dead-letters", name=f"{backups.dead_letter_queue_name}-exports"
             ),
         )
-        _grant(finish, reporting)
+        _grant(finish, notifications)
         self._permissions.append(
             LambdaPermission(
                 self,
@@ -170,44 +157,27 @@ class Backups(Construct):
                 function_name=finish.name,
                 action="lambda:InvokeFunction",
                 principal="s3.amazonaws.com",
-                source_arn=store.bucket_arn,
+                source_arn=self._store.bucket_arn,
                 source_account=platform.account_id,
             )
         )
-        self._woken.append(
+        prefixes = [plan.key_prefix for plan in self._plans]
+        self._invoked.append(
             S3BucketNotificationLambdaFunction(
                 lambda_function_arn=finish.arn,
                 events=["s3:ObjectCreated:*"],
-                # The keys of all tables; without others, only those of the records.
-                filter_prefix="" if backups.tables else backups.key_prefix,
+                # One filter has one prefix: that of the only table, or none.
+                filter_prefix=prefixes[0] if len(prefixes) == 1 else "",
                 filter_suffix="/manifest-summary.json",
             )
         )
 
-    def notify(self, alerts: Alerts | None, topic_policy: SnsTopicPolicy) -> None:
-        """Have the bucket wake the function that finishes exports, and tell a topic of its copies.
 
-        A bucket has one notification configuration, so this is called once.
-
-        Arguments:
-            alerts: the topic; None where nothing is copied.
-            topic_policy: of the topic; S3 checks it when the notification is set.
-        """
-        if not self._woken and not alerts:
-            return
-        S3BucketNotification(
-            self,
-            "manifests",
-            bucket=self._store.bucket_id,
-            lambda_function=self._woken or None,
-            topic=[S3BucketNotificationTopic(topic_arn=alerts.topic_arn, events=REPLICATION_EVENTS)]
-            if alerts
-            else None,
-            depends_on=[*self._permissions, topic_policy],
-        )
+def _timing(plan: TablePlan, attempts: int, hours: float) -> Timing:
+    return Timing(plan.expression, plan.time_zone, plan.window_minutes, attempts, hours)
 
 
-def _grant(function: Function, reporting: Reporting) -> None:
-    reporting.grant(function)
-    reporting.store.grant_write(function)
-    reporting.store.grant_read(function)
+def _grant(function: Function, notifications: Notifications) -> None:
+    notifications.grant(function)
+    notifications.store.grant_write(function)
+    notifications.store.grant_read(function)

@@ -36,8 +36,9 @@ _MINUTES = 15
 class Replicas(Construct):
     """A bucket in each Region that a table wants copies in, and the rules that fill it."""
 
-    def __init__(self, scope: Construct, id_: str, *, platform: Aws, settings: Settings, store: BackupStore) -> None:
+    def __init__(self, scope: Construct, id_: str, *, platform: Aws, store: BackupStore) -> None:
         super().__init__(scope, id_)
+        settings = platform.settings
         plans = [plan for plan in settings.backed_up_tables if plan.how.replicate_to]
         regions = sorted({str(plan.how.replicate_to) for plan in plans})
         buckets = {

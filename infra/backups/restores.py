@@ -1,20 +1,20 @@
-"""The way back: functions that verify, restore and, every week, drill."""
+"""The functions that verify and restore backups, and the weekly drill."""
 
 from __future__ import annotations
 
-from cdktf_cdktf_provider_aws.scheduler_schedule_group import SchedulerScheduleGroup
 from constructs import Construct
 
-from infra.backups.notifications import Reporting
-from infra.constructs.function import Function, Limits
+from infra.backups.notifications import Notifications
+from infra.constructs.function import Function, FunctionSettings, Limits
 from infra.constructs.queue import DeadLetterQueue
-from infra.constructs.schedule import InvokeSchedule, Timing
+from infra.constructs.schedule import Group, Invoker, InvokeSchedules, Schedule, Timing
 from infra.platform import Aws
+from infra.school.records import Records
 from rollbook.contract import environment
 
 
 class Restores(Construct):
-    """Two functions that somebody invokes: one verifies and compares backups, one restores them."""
+    """Two functions for operators: one verifies and compares backups, one restores them."""
 
     def __init__(
         self,
@@ -22,10 +22,11 @@ class Restores(Construct):
         id_: str,
         *,
         platform: Aws,
-        reporting: Reporting,
+        records: Records,
+        notifications: Notifications,
     ) -> None:
         super().__init__(scope, id_)
-        settings, records, store = reporting.settings, reporting.records, reporting.store
+        settings, store = platform.settings, notifications.store
         restores = settings.restores
         limits = Limits(
             restores.memory_mb, restores.timeout_seconds, ephemeral_storage_mb=restores.ephemeral_storage_mb
@@ -33,40 +34,42 @@ class Restores(Construct):
         verify = Function(
             self,
             "verify",
-            platform=platform,
-            name=restores.verify_function_name,
-            entry="handlers.verify.handler",
-            environment=environment.Verify(s3_bucket_name=store.bucket_name),
-            limits=limits,
-            log_retention_days=settings.functions.log_retention_days,
+            platform.runtime,
+            FunctionSettings(
+                name=restores.verify_function_name,
+                entry="handlers.verify.handler",
+                variables=environment.Verify(s3_bucket_name=store.bucket_name).variables(),
+                limits=limits,
+            ),
         )
         store.grant_read(verify)
         records.grant_compare(verify)
         restore = Function(
             self,
             "restore",
-            platform=platform,
-            name=restores.restore_function_name,
-            entry="handlers.restore.handler",
-            environment=environment.Restore(
-                restored_prefix=f"{settings.records.table_name}-{restores.restored_suffix}-",
-                s3_bucket_name=store.bucket_name,
-                history_table_name=store.history_table_name,
-                history_days=str(settings.backups.history_days),
-                event_bus_name=reporting.events.bus_name,
+            platform.runtime,
+            FunctionSettings(
+                name=restores.restore_function_name,
+                entry="handlers.restore.handler",
+                variables=environment.Restore(
+                    restored_prefix=f"{settings.records.table_name}-{restores.restored_suffix}-",
+                    s3_bucket_name=store.bucket_name,
+                    history_table_name=store.history_table_name,
+                    history_days=settings.backups.history_days,
+                    event_bus_name=notifications.events.bus_name,
+                ).variables(),
+                limits=limits,
             ),
-            limits=limits,
-            log_retention_days=settings.functions.log_retention_days,
         )
         store.grant_read(restore)
         store.grant_history(restore)
-        reporting.events.grant_put(restore)
+        notifications.events.grant_put(restore)
         records.grant_restore(restore)
         records.grant_copies(restore, restores.restored_suffix, keeps=True)
 
 
 class Drills(Construct):
-    """The weekly drill: the newest backup restored into a scratch table, compared, thrown away."""
+    """The weekly drill: restores the newest backup into a scratch table, compares the two, deletes the table."""
 
     def __init__(
         self,
@@ -74,39 +77,41 @@ class Drills(Construct):
         id_: str,
         *,
         platform: Aws,
-        reporting: Reporting,
-        group: SchedulerScheduleGroup,
+        records: Records,
+        notifications: Notifications,
+        group: Group,
     ) -> None:
         super().__init__(scope, id_)
-        settings = reporting.settings
+        settings = platform.settings
         drills = settings.drills
         function = Function(
             self,
             "function",
-            platform=platform,
-            name=drills.function_name,
-            entry="handlers.drill.handler",
-            environment=environment.Drill(
-                **reporting.variables(),
-                scratch_prefix=f"{settings.records.table_name}-{drills.scratch_suffix}-",
+            platform.runtime,
+            FunctionSettings(
+                name=drills.function_name,
+                entry="handlers.drill.handler",
+                variables=environment.Drill(
+                    notifications=notifications.variables(),
+                    table_name=records.table_name,
+                    scratch_prefix=f"{settings.records.table_name}-{drills.scratch_suffix}-",
+                ).variables(),
+                limits=Limits(
+                    drills.memory_mb, drills.timeout_seconds, ephemeral_storage_mb=drills.ephemeral_storage_mb
+                ),
             ),
-            limits=Limits(drills.memory_mb, drills.timeout_seconds, ephemeral_storage_mb=drills.ephemeral_storage_mb),
-            log_retention_days=settings.functions.log_retention_days,
             dead_letters=DeadLetterQueue.of_function(self, "dead-letters", name=drills.dead_letter_queue_name),
         )
-        reporting.grant(function)
-        reporting.store.grant_read(function)
-        reporting.records.grant_copies(function, drills.scratch_suffix, keeps=False)
-        InvokeSchedule(
+        notifications.grant(function)
+        notifications.store.grant_read(function)
+        records.grant_copies(function, drills.scratch_suffix, keeps=False)
+        schedules = InvokeSchedules(
             self,
             "schedule",
-            name=drills.schedule_name,
             group=group,
-            account_id=platform.account_id,
-            role_name=drills.schedule_role_name,
-            policy_name="InvokeDrill",
-            dead_letter_queue_name=drills.schedule_dead_letter_queue_name,
             function=function,
-            description="Restore the newest backup into a scratch table, compare it and delete the table.",
-            timing=Timing(drills.schedule_expression, drills.schedule_time_zone, drills.flexible_window_minutes),
+            invoker=Invoker(drills.schedule_role_name, "InvokeDrill", drills.schedule_dead_letter_queue_name),
         )
+        timing = Timing(drills.schedule_expression, drills.schedule_time_zone, drills.flexible_window_minutes)
+        what = "Restore the newest backup into a scratch table, compare it and delete the table."
+        schedules.add("schedule", Schedule(drills.schedule_name, what, timing))

@@ -14,7 +14,7 @@ from infra.settings.backups import TablePlan
 
 
 class BackupStore(Construct):
-    """The bucket, which only who was granted it can write, and the table."""
+    """The bucket, which only granted roles may write, and the table. `complete` writes the bucket's policy."""
 
     def __init__(self, scope: Construct, id_: str, *, settings: Settings) -> None:
         super().__init__(scope, id_)
@@ -37,12 +37,13 @@ class BackupStore(Construct):
         self.bucket_arn = self._bucket.arn
         self.bucket_id = self._bucket.id
         self.history_table_name = self._history.name
+        self.history_days = backups.history_days
         self.versioning = self._bucket.versioning
         rules = [lifecycle_rule_of(plan, backups.noncurrent_expire_days) for plan in settings.backed_up_tables]
         expire(self, "lifecycle", self._bucket, rules, moves_small=backups.move_small_backups)
 
     def grant_write(self, function: Function) -> None:
-        """Let a function write backups; `restrict` keeps everybody else from it."""
+        """Let a function write backups; `complete` refuses it to all others."""
         tagging = ["s3:PutObjectTagging"] if self._tags else []
         function.allow("WriteBackups", ["s3:PutObject", "s3:AbortMultipartUpload", *tagging], self._objects)
         self._writers.append(function.role.arn)
@@ -81,8 +82,8 @@ class BackupStore(Construct):
         """Let a function keep the history."""
         function.allow("KeepHistory", ["dynamodb:GetItem", "dynamodb:UpdateItem"], [self._history.arn])
 
-    def restrict(self) -> None:
-        """Refuse writes by anybody who was not granted them, administrators too."""
+    def complete(self) -> None:
+        """Write the bucket's policy: it refuses writes by every role that was not granted them, also administrators."""
         only_the_backup = policy.Statement(
             "OnlyTheBackupPuts",
             ["s3:PutObject"],

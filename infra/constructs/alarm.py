@@ -19,15 +19,33 @@ class Metric:
     dimensions: Mapping[str, str] = field(default_factory=dict)
 
 
-class Alarm(Construct):
-    """An alarm that tells a topic when it goes off, and when it is over.
+@dataclass(frozen=True)
+class Condition:
+    """When an alarm goes off.
 
     Arguments:
-        at_least: it goes off at this value and above.
-        below: it goes off below this value; give one of the two.
-        period_seconds, periods: it looks at so many periods, each of which has to be bad.
+        at_least: at this value and above.
+        below: below this value; give one of the two.
+        period_seconds, periods: it looks at so many periods, and each of them must be bad.
         missing_is_bad: no data counts as bad; otherwise as good.
+
+    Raises:
+        ValueError: both thresholds are given, or neither.
     """
+
+    at_least: float | None = None
+    below: float | None = None
+    period_seconds: int = 300
+    periods: int = 1
+    missing_is_bad: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.at_least is None) == (self.below is None):
+            raise ValueError("give one of at_least and below")
+
+
+class Alarm(Construct):
+    """An alarm that publishes to a topic when it goes off and when it is over."""
 
     def __init__(
         self,
@@ -37,18 +55,12 @@ class Alarm(Construct):
         name: str,
         description: str,
         metric: Metric,
+        condition: Condition,
         topic_arn: str,
-        at_least: float | None = None,
-        below: float | None = None,
-        period_seconds: int = 300,
-        periods: int = 1,
-        missing_is_bad: bool = False,
     ) -> None:
         super().__init__(scope, id_)
-        threshold = at_least if at_least is not None else below
-        if threshold is None or (at_least is not None and below is not None):
-            raise ValueError(f"{name}: give one of at_least and below")
         self.name = name
+        is_floor = condition.below is not None
         self._alarm = CloudwatchMetricAlarm(
             self,
             "alarm",
@@ -58,12 +70,12 @@ class Alarm(Construct):
             metric_name=metric.name,
             statistic=metric.statistic,
             dimensions=dict(metric.dimensions) or None,
-            period=period_seconds,
-            evaluation_periods=periods,
-            datapoints_to_alarm=periods,
-            comparison_operator="GreaterThanOrEqualToThreshold" if at_least is not None else "LessThanThreshold",
-            threshold=threshold,
-            treat_missing_data="breaching" if missing_is_bad else "notBreaching",
+            period=condition.period_seconds,
+            evaluation_periods=condition.periods,
+            datapoints_to_alarm=condition.periods,
+            comparison_operator="LessThanThreshold" if is_floor else "GreaterThanOrEqualToThreshold",
+            threshold=condition.below if is_floor else condition.at_least,
+            treat_missing_data="breaching" if condition.missing_is_bad else "notBreaching",
             alarm_actions=[topic_arn],
             ok_actions=[topic_arn],
         )

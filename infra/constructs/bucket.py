@@ -29,8 +29,8 @@ from infra.constructs.accepted import accept
 accept(
     "aws_s3_bucket",
     {
-        "CKV_AWS_145": "S3's own key; a customer key would be one more thing that a restore can fail on",
-        "CKV_AWS_18": "CloudTrail records who touches the backups, with more than an access log has",
+        "CKV_AWS_145": "S3's own key; with a customer key a reader would need rights to the key too",
+        "CKV_AWS_18": "CloudTrail's data events say more than an access log",
     },
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,8 +27,7 @@ from infra import zips
 from infra.constructs import policy
 from infra.constructs.accepted import accept
 from infra.constructs.queue import DeadLetterQueue
-from infra.platform import Aws
-from rollbook.contract.environment import Environment
+from infra.zips import Target
 
 accept(
     "aws_lambda_function",
@@ -60,38 +59,65 @@ class Limits:
     ephemeral_storage_mb: int = 512
 
 
-class Function(Construct):
-    """A function that can write its own log and nothing else, until it is allowed more.
+@dataclass(frozen=True)
+class Runtime:
+    """What all functions of a stack share.
+
+    Arguments:
+        target: what their zips are built for.
+        log_retention_days: how long their logs are kept.
+    """
+
+    target: Target
+    log_retention_days: int
+
+
+@dataclass(frozen=True)
+class FunctionSettings:
+    """What one function is.
 
     Arguments:
         entry: the handler, `package.module.function`; its module decides what goes into the zip.
-        environment: its typed environment, the same class that the handler reads.
-        dead_letters: where an asynchronous event goes that failed three times.
-        failure_topic_arn: a topic that is told of it as well.
+        variables: its environment.
+        role_name: of its execution role; by default `<name>Role`.
+    """
+
+    name: str
+    entry: str
+    variables: Mapping[str, str]
+    limits: Limits
+    role_name: str | None = None
+
+
+class Function(Construct):
+    """A function that may write its own log. `allow` permits more.
+
+    Arguments:
+        dead_letters: receives asynchronous events that failed three times.
+        failure_topic_arn: a topic that receives them too.
     """
 
     def __init__(
         self,
         scope: Construct,
         id_: str,
+        runtime: Runtime,
+        settings: FunctionSettings,
         *,
-        platform: Aws,
-        name: str,
-        entry: str,
-        environment: Environment,
-        limits: Limits,
-        log_retention_days: int,
-        role_name: str | None = None,
         dead_letters: DeadLetterQueue | None = None,
         failure_topic_arn: str | None = None,
     ) -> None:
+        name, limits = settings.name, settings.limits
         super().__init__(scope, id_)
         self.role = IamRole(
-            self, "role", name=role_name or f"{name}Role", assume_role_policy=policy.trust("lambda.amazonaws.com")
+            self,
+            "role",
+            name=settings.role_name or f"{name}Role",
+            assume_role_policy=policy.trust("lambda.amazonaws.com"),
         )
         self._role_id = self.role.id  # asked once: every reference is a call into another process
         log_group = CloudwatchLogGroup(
-            self, "log-group", name=f"/aws/lambda/{name}", retention_in_days=log_retention_days
+            self, "log-group", name=f"/aws/lambda/{name}", retention_in_days=runtime.log_retention_days
         )
         write_log = self.allow("WriteLog", ["logs:CreateLogStream", "logs:PutLogEvents"], [f"{log_group.arn}:*"])
         depends_on: list[Any] = [write_log]
@@ -99,23 +125,23 @@ class Function(Construct):
             depends_on.append(self.allow("SendDeadLetters", ["sqs:SendMessage"], [dead_letters.arn]))
         if failure_topic_arn:
             depends_on.append(self.allow("TellOfFailures", ["sns:Publish"], [failure_topic_arn]))
-        archive = zips.build(entry, platform.target)
+        archive = zips.build(settings.entry, runtime.target)
         asset = TerraformAsset(self, "zip", path=str(archive.path), type=AssetType.FILE, asset_hash=archive.hexadecimal)
         self._function = LambdaFunction(
             self,
             "function",
             function_name=name,
             role=self.role.arn,
-            runtime=platform.target.runtime,
-            architectures=[platform.target.architecture],
-            handler=entry,
+            runtime=runtime.target.runtime,
+            architectures=[runtime.target.architecture],
+            handler=settings.entry,
             filename=asset.path,
             source_code_hash=archive.base64,
             memory_size=limits.memory_mb,
             timeout=limits.timeout_seconds,
             ephemeral_storage=LambdaFunctionEphemeralStorage(size=limits.ephemeral_storage_mb),
             reserved_concurrent_executions=limits.reserved_concurrency,
-            environment=LambdaFunctionEnvironment(variables=environment.variables()),
+            environment=LambdaFunctionEnvironment(variables=dict(settings.variables)),
             dead_letter_config=LambdaFunctionDeadLetterConfig(target_arn=dead_letters.arn) if dead_letters else None,
             depends_on=depends_on,
         )

@@ -1,4 +1,4 @@
-"""A schedule that invokes one function, under a role that can do nothing else."""
+"""Schedules that invoke one function, under a role that may do nothing else."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from cdktf_cdktf_provider_aws.scheduler_schedule import (
     SchedulerScheduleTargetDeadLetterConfig,
     SchedulerScheduleTargetRetryPolicy,
 )
-from cdktf_cdktf_provider_aws.scheduler_schedule_group import SchedulerScheduleGroup
 from constructs import Construct
 
 from infra.constructs import policy
@@ -46,80 +45,86 @@ class Timing:
     retry_hours: float = 2
 
 
-class InvokeSchedule(Construct):
-    """A schedule, its role and the queue of the runs that it could not start.
+@dataclass(frozen=True)
+class Schedule:
+    """One schedule.
 
-    The function is sent the scheduled time, which does not change from one try to the next.
+    Arguments:
+        description: shown in the console (Scheduler: up to 512 characters).
+        message: what the function receives besides the scheduled time.
     """
 
-    def __init__(
-        self,
-        scope: Construct,
-        id_: str,
-        *,
-        name: str,
-        group: SchedulerScheduleGroup,
-        role_name: str,
-        policy_name: str,
-        dead_letter_queue_name: str,
-        account_id: str,
-        function: Function,
-        timing: Timing,
-        description: str,
-        message: Mapping[str, Any] | None = None,
-    ) -> None:
+    name: str
+    description: str
+    timing: Timing
+    message: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Group:
+    """A schedule group of an account."""
+
+    name: str
+    arn: str
+    account_id: str
+
+
+@dataclass(frozen=True)
+class Invoker:
+    """The names of the role, its policy and the queue of the schedules of one function."""
+
+    role_name: str
+    policy_name: str
+    dead_letter_queue_name: str
+
+
+class InvokeSchedules(Construct):
+    """The schedules of one function, their role and the queue of the runs that they could not start.
+
+    The function receives the scheduled time, which is the same for every try of a run.
+    """
+
+    def __init__(self, scope: Construct, id_: str, *, group: Group, function: Function, invoker: Invoker) -> None:
         super().__init__(scope, id_)
         self._group = group
         self._function = function
         role = IamRole(
             self,
             "role",
-            name=role_name,
+            name=invoker.role_name,
             assume_role_policy=policy.trust(
                 "scheduler.amazonaws.com",
                 {
                     "StringEquals": {
-                        "aws:SourceAccount": account_id,
+                        "aws:SourceAccount": group.account_id,
                         "aws:SourceArn": group.arn,
                     }
                 },
             ),
         )
         self._role = role
+        name = invoker.policy_name
         self._invoke = IamRolePolicy(
             self,
             "invoke",
-            name=policy_name,
+            name=name,
             role=role.id,
-            policy=policy.document(policy.Statement(policy_name, ["lambda:InvokeFunction"], [function.arn])),
+            policy=policy.document(policy.Statement(name, ["lambda:InvokeFunction"], [function.arn])),
         )
-        # The queue admits the role, so that the role's own policy says one thing: invoke the function.
-        self._dead_letters = DeadLetterQueue(self, "dead-letters", name=dead_letter_queue_name)
+        # The queue admits the role, so that the role's own policy allows one action: invoke the function.
+        self._dead_letters = DeadLetterQueue(self, "dead-letters", name=invoker.dead_letter_queue_name)
         self._dead_letters.allow_role(role.arn)
-        self.add("schedule", name=name, timing=timing, description=description, message=message)
 
-    def add(
-        self,
-        id_: str,
-        *,
-        name: str,
-        timing: Timing,
-        description: str,
-        message: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Add a schedule that invokes the same function under the same role.
-
-        Arguments:
-            description: shown in the console (Scheduler: up to 512 characters).
-            message: what the function is sent besides the scheduled time.
-        """
+    def add(self, id_: str, schedule: Schedule) -> None:
+        """Add a schedule that invokes the function."""
+        timing = schedule.timing
         window = timing.window_minutes
         SchedulerSchedule(
             self,
             id_,
-            name=name,
-            description=description,
-            # Written out, so that a schedule that somebody disabled shows as a change in the next plan.
+            name=schedule.name,
+            description=schedule.description,
+            # Explicit, so that a disabled schedule shows as a change in the next plan.
             state="ENABLED",
             group_name=self._group.name,
             schedule_expression=timing.expression,
@@ -137,7 +142,7 @@ class InvokeSchedule(Construct):
                         "scheduledTime": "<aws.scheduler.scheduled-time>",
                         "executionId": "<aws.scheduler.execution-id>",
                         "attempt": "<aws.scheduler.attempt-number>",
-                        **(message or {}),
+                        **(schedule.message or {}),
                     }
                 ),
                 retry_policy=SchedulerScheduleTargetRetryPolicy(

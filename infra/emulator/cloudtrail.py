@@ -17,7 +17,8 @@ from ministack import app
 from ministack.core import responses
 from ministack.services import cloudtrail, eventbridge, s3
 
-from infra.emulator.cloudtrail_records import GLOBAL_SERVICES, Call, record
+from infra.emulator.cloudtrail_records import GLOBAL_SERVICES, record
+from infra.emulator.cloudtrail_values import Call
 from infra.emulator.replacing import Original
 
 _logger = logging.getLogger("ministack")

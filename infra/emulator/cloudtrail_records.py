@@ -6,20 +6,17 @@ Sources: CloudTrail User Guide, "CloudTrail record contents" and "CloudTrail use
 
 from __future__ import annotations
 
-import json
 import re
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 from uuid import uuid4
-from xml.etree import ElementTree
 
 from ministack.core import iam_actions, iam_evaluator, responses, router
 from ministack.services import iam, s3, sts
 
 from infra.emulator import s3_operations
+from infra.emulator.cloudtrail_values import SIGNATURES, Call, elements_of, form_of, object_of, one_of, recorded
 
 GLOBAL_REGION = "us-east-1"
 # Their calls are recorded in us-east-1 (CloudTrail User Guide, "Global service events").
@@ -73,9 +70,6 @@ _LAMBDA_VERSIONS = {
     "UpdateFunctionConfiguration": "20150331v2",
 }
 _READS = re.compile(r"(Describe|Get|Head|List|BatchGet|Lookup|Query|Scan|Select|Simulate|AssumeRole)")
-# Parameters of a presigned address, which are in no record.
-_SIGNATURES = {"AWSAccessKeyId", "Expires", "Signature", "X-Amz-Signature"}
-_HIDDEN = {"environment", "password", "secretAccessKey", "secretString", "zipFile"}
 # Requests whose caller is not known are in no log (S3 User Guide, "Amazon S3 CloudTrail events").
 _NOT_AUTHENTICATED = {
     "ExpiredToken",
@@ -90,31 +84,6 @@ _NOT_AUTHENTICATED = {
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
 }
-
-
-@dataclass(frozen=True)
-class Call:
-    """A request to a service, and its answer.
-
-    Arguments:
-        service: MiniStack's name of it.
-        path: of S3 with the bucket in it.
-        query: parameters of the address, name to values.
-        headers: of the request, names in lower case.
-        invoked_by: the AWS service that makes the call in its own name, if one does.
-    """
-
-    service: str
-    method: str
-    path: str
-    query: Mapping[str, Any]
-    headers: Mapping[str, str]
-    body: bytes
-    request_id: str
-    status: int
-    answer_headers: Mapping[str, Any]
-    answer: bytes
-    invoked_by: str = ""
 
 
 def record(call: Call) -> dict[str, Any] | None:
@@ -145,7 +114,7 @@ def record(call: Call) -> dict[str, Any] | None:
         told |= {"errorCode": code, "errorMessage": message}
     told |= {
         "requestParameters": parameters or None,
-        "responseElements": None if read_only or code else _elements(call),
+        "responseElements": None if read_only or code else elements_of(call),
         "requestID": call.request_id,
         "eventID": str(uuid4()),
         "readOnly": read_only,
@@ -159,7 +128,7 @@ def record(call: Call) -> dict[str, Any] | None:
     if call.service == "s3":
         told["additionalEventData"] = {
             "SignatureVersion": "SigV2" if "AWSAccessKeyId" in call.query else "SigV4",
-            "AuthenticationMethod": "QueryString" if _SIGNATURES & {*call.query} else "AuthHeader",
+            "AuthenticationMethod": "QueryString" if SIGNATURES & {*call.query} else "AuthHeader",
             "bytesTransferredIn": len(call.body),
             "bytesTransferredOut": len(call.answer),
         }
@@ -252,7 +221,7 @@ def _error(call: Call) -> tuple[str, str]:
     if text.lstrip().startswith("<"):
         code, message = re.search(r"<Code>([^<]*)", text), re.search(r"<Message>([^<]*)", text)
         return code[1] if code else str(call.status), message[1] if message else ""
-    told = _json(call.answer)
+    told = object_of(call.answer)
     code_text = told.get("__type") or told.get("code") or call.answer_headers.get("x-amzn-errortype") or call.status
     return str(code_text).rpartition("#")[2].partition(":")[0], str(told.get("message", told.get("Message", "")))
 
@@ -262,14 +231,14 @@ def _parameters(call: Call, name: str, data: bool) -> dict[str, Any]:
         bucket, _, key = unquote(call.path).lstrip("/").partition("/")
         found = {"bucketName": bucket, "Host": call.headers.get("host", ""), "key": key}
         found |= {
-            each: _one(value)
+            each: one_of(value)
             for each, value in call.query.items()
-            if not each.startswith("X-Amz-") and each not in _SIGNATURES
+            if not each.startswith("X-Amz-") and each not in SIGNATURES
         }
         if "x-amz-copy-source" in call.headers:
             found["x-amz-copy-source"] = call.headers["x-amz-copy-source"]
         return {each: value for each, value in found.items() if value or each in call.query}
-    told = {**_form(call), **_json(call.body)} if call.body else {k: _one(v) for k, v in call.query.items()}
+    told = {**form_of(call), **object_of(call.body)} if call.body else {k: one_of(v) for k, v in call.query.items()}
     if call.service == "lambda" and (function := re.search(r"/functions/([^/]+)", call.path)):
         told = {"functionName": unquote(function[1])} if data else told | {"functionName": unquote(function[1])}
     if call.service == "dynamodb" and data:
@@ -277,7 +246,7 @@ def _parameters(call: Call, name: str, data: bool) -> dict[str, Any]:
         told = {each: value for each, value in told.items() if each in {"TableName", "Key", "IndexName"}}
     if call.service in {"sns", "sqs"} and data:
         told = {each: value for each, value in told.items() if each in {"TopicArn", "QueueUrl"}}
-    return _recorded(told)
+    return recorded(told)
 
 
 def _resources(call: Call, name: str, parameters: dict[str, Any], data: bool) -> list[dict[str, Any]]:
@@ -305,69 +274,3 @@ def _resources(call: Call, name: str, parameters: dict[str, Any], data: bool) ->
         "sqs": f"arn:aws:sqs:{region}:{account}:{str(parameters.get('queueUrl', '')).rpartition('/')[2]}",
     }[call.service]
     return [{"accountId": account, "type": kind, "ARN": arn}]
-
-
-def _elements(call: Call) -> dict[str, Any] | None:
-    """Return what the answer says."""
-    if call.service == "s3":
-        prefix, own = "x-amz-", {"x-amz-request-id", "x-amz-id-2"}
-        named = {each.lower(): value for each, value in call.answer_headers.items() if each.lower().startswith(prefix)}
-        return {each: value for each, value in named.items() if each not in own} or None
-    text = call.answer.lstrip()
-    if not text.startswith(b"<"):
-        return _recorded(_json(text)) or None
-    try:
-        document = ElementTree.fromstring(text)  # noqa: S314, it is the emulator's own answer
-    except ElementTree.ParseError:
-        return None
-    results = [part for part in document if part.tag.endswith("Result")]
-    told = _xml(results[0]) if results else None
-    return _recorded(told) if isinstance(told, dict) else None
-
-
-def _xml(element: ElementTree.Element) -> Any:
-    children = list(element)
-    if not children:
-        return element.text or ""
-    if all(child.tag.rpartition("}")[2] == "member" for child in children):
-        return [_xml(child) for child in children]
-    return {child.tag.rpartition("}")[2]: _xml(child) for child in children}
-
-
-def _form(call: Call) -> dict[str, Any]:
-    """Return the parameters of the query protocol, with its numbered members as lists."""
-    if not call.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
-        return {}
-    told: dict[str, Any] = {}
-    for name, value in parse_qsl(call.body.decode(errors="replace"), keep_blank_values=True):
-        member = re.fullmatch(r"(\w+)\.member\.\d+", name)
-        if member:
-            told.setdefault(member[1], []).append(value)
-        elif name not in {"Action", "Version"}:
-            told[name] = value
-    return told
-
-
-def _json(text: bytes) -> dict[str, Any]:
-    try:
-        told = json.loads(text)
-    except ValueError:
-        return {}
-    return told if isinstance(told, dict) else {}
-
-
-def _recorded(told: dict[str, Any]) -> dict[str, Any]:
-    """Return parameters as records have them: names begin with a small letter, and secrets are hidden."""
-    small = {name[:1].lower() + name[1:]: value for name, value in told.items()}
-    hidden = "HIDDEN_DUE_TO_SECURITY_REASONS"
-    return {name: hidden if name in _HIDDEN else _within(value) for name, value in small.items()}
-
-
-def _within(value: Any) -> Any:
-    if isinstance(value, dict):
-        return _recorded(value)
-    return [_within(inner) for inner in value] if isinstance(value, list) else value
-
-
-def _one(value: Any) -> Any:
-    return value[0] if isinstance(value, list) and value else value

@@ -78,7 +78,7 @@ class EmulatedAws(Aws):
             ],
         }
 
-    def finish(self) -> None:
+    def complete(self) -> None:
         """Take out what the emulator cannot make; whatever hangs on it is among it."""
         # By class: to ask each resource for its type would be a call into another process for each.
         missing = {"".join(map(str.title, kind.removeprefix("aws_").split("_"))) for kind in MISSING}

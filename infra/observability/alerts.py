@@ -11,7 +11,6 @@ from infra.constructs import policy
 from infra.constructs.accepted import accept
 from infra.constructs.function import Function
 from infra.platform import Aws
-from infra.settings import Settings
 
 accept(
     "aws_sns_topic",
@@ -20,13 +19,14 @@ accept(
 
 
 class Alerts(Construct):
-    """An SNS topic with a subscription by mail, which its reader confirms once.
+    """An SNS topic with a subscription by mail, which its reader confirms once. `complete` writes its policy.
 
     It is not encrypted with a key: what it says leaves by mail, and no student's data is in it.
     """
 
-    def __init__(self, scope: Construct, id_: str, *, platform: Aws, settings: Settings) -> None:
+    def __init__(self, scope: Construct, id_: str, *, platform: Aws) -> None:
         super().__init__(scope, id_)
+        settings = platform.settings
         self._topic = SnsTopic(self, "topic", name=settings.alerts.topic_name)
         self.topic_arn = self._topic.arn
         SnsTopicSubscription(
@@ -38,22 +38,34 @@ class Alerts(Construct):
         )
         self._account_id = platform.account_id
         self._has_rules = False
+        self._policy: SnsTopicPolicy | None = None
         self._buckets: list[str] = []
 
     def allow_rules(self) -> None:
-        """Let rules of EventBridge publish; `restrict` writes it down."""
+        """Let rules of EventBridge publish; `complete` writes it into the policy."""
         self._has_rules = True
 
     def allow_bucket(self, bucket_arn: str) -> None:
-        """Let S3 publish the events of a bucket; `restrict` writes it down."""
+        """Let S3 publish the events of a bucket; `complete` writes it into the policy."""
         self._buckets.append(bucket_arn)
 
     def grant_publish(self, function: Function) -> None:
         """Let a function alert."""
         function.allow("Alert", ["sns:Publish"], [self.topic_arn])
 
-    def restrict(self) -> SnsTopicPolicy:
-        """Set the topic's policy, which is one resource: alarms, what was allowed before, and TLS only."""
+    @property
+    def policy(self) -> SnsTopicPolicy:
+        """Return the topic's policy.
+
+        Raises:
+            RuntimeError: `complete` has not written it yet.
+        """
+        if self._policy is None:
+            raise RuntimeError("complete the alerts before the parts that depend on the topic's policy")
+        return self._policy
+
+    def complete(self) -> None:
+        """Write the topic's policy, which is one resource: alarms, all that was allowed, and TLS only."""
         # EventBridge names neither rule nor account to SNS, so a condition would refuse it (EventBridge User Guide,
         # "Using resource-based policies", Amazon SNS permissions).
         rules = [
@@ -76,7 +88,7 @@ class Alerts(Construct):
                 },
             )
         ]
-        return SnsTopicPolicy(
+        self._policy = SnsTopicPolicy(
             self,
             "policy",
             arn=self.topic_arn,

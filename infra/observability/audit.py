@@ -13,7 +13,7 @@ from infra.backups.store import BackupStore
 from infra.constructs import policy
 from infra.constructs.accepted import accept
 from infra.constructs.bucket import PrivateBucket
-from infra.constructs.function import Function, Limits
+from infra.constructs.function import Function, FunctionSettings, Limits
 from infra.constructs.lifecycle import LifecycleRule, expire
 from infra.constructs.queue import DeadLetterQueue
 from infra.constructs.rule import Rule
@@ -49,26 +49,26 @@ _DETAIL_TYPE = "AWS API Call via CloudTrail"
 class Audit(Construct):
     """A trail of every read and write of a backup, and an alert of those that are nobody's work here."""
 
-    def __init__(
-        self, scope: Construct, id_: str, *, platform: Aws, settings: Settings, store: BackupStore, alerts: Alerts
-    ) -> None:
+    def __init__(self, scope: Construct, id_: str, *, platform: Aws, store: BackupStore, alerts: Alerts) -> None:
         super().__init__(scope, id_)
+        settings = platform.settings
         audit = settings.audit
         self._keep(platform, settings, store)
         function = Function(
             self,
             "function",
-            platform=platform,
-            name=audit.function_name,
-            entry="handlers.audit.alert.handler",
-            environment=environment.Audit(
-                s3_bucket_name=store.bucket_name,
-                expected_role_arns=",".join(store.role_arns),
-                topic_arn=alerts.topic_arn,
-                alert_refused="yes" if audit.alert_refused else "",
+            platform.runtime,
+            FunctionSettings(
+                name=audit.function_name,
+                entry="handlers.audit.alert.handler",
+                variables=environment.Audit(
+                    s3_bucket_name=store.bucket_name,
+                    expected_role_arns=",".join(store.role_arns),
+                    topic_arn=alerts.topic_arn,
+                    alert_refused=audit.alert_refused,
+                ).variables(),
+                limits=Limits(memory_mb=128, timeout_seconds=30),
             ),
-            limits=Limits(memory_mb=128, timeout_seconds=30),
-            log_retention_days=settings.functions.log_retention_days,
             dead_letters=DeadLetterQueue.of_function(self, "dead-letters", name=audit.dead_letter_queue_name),
         )
         alerts.grant_publish(function)

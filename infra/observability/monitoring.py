@@ -13,7 +13,7 @@ from cdktf_cdktf_provider_aws.cloudwatch_dashboard import CloudwatchDashboard
 from constructs import Construct
 
 from infra import prices
-from infra.constructs.alarm import Alarm, Metric
+from infra.constructs.alarm import Alarm, Condition, Metric
 from infra.constructs.function import Function
 from infra.constructs.queue import DeadLetterQueue
 from infra.constructs.rule import Rule
@@ -105,7 +105,7 @@ class Monitoring(Construct):
             name="functions-throttled",
             description="Lambda refused to start functions of this account: all its concurrency is in use.",
             metric=Metric("AWS/Lambda", "Throttles", "Sum"),
-            at_least=1,
+            condition=Condition(at_least=1),
         )
         for queue in queues:
             self._watch_queue(queue)
@@ -118,7 +118,7 @@ class Monitoring(Construct):
                 name=f"{table}-drill-failed",
                 description=f'A drill of {table} failed. docs/runbook.md, "A drill failed".',
                 metric=Metric(_NAMESPACE, "DrillsFailed", "Sum", {"Table": table}),
-                at_least=1,
+                condition=Condition(at_least=1),
             )
         if settings.vault.enabled:
             self._watch_vault(alerts)
@@ -129,8 +129,17 @@ class Monitoring(Construct):
             dashboard_body=json.dumps({"widgets": list(self._widgets(functions, watched))}),
         )
 
-    def _alarm(self, id_: str, **values: Any) -> None:
-        self._alarms.append(Alarm(self, id_, topic_arn=self._topic_arn, **values))
+    def _alarm(self, id_: str, name: str, description: str, metric: Metric, condition: Condition) -> None:
+        alarm = Alarm(
+            self,
+            id_,
+            name=name,
+            description=description,
+            metric=metric,
+            condition=condition,
+            topic_arn=self._topic_arn,
+        )
+        self._alarms.append(alarm)
 
     def _watch_function(self, function: Function) -> None:
         name, limit = function.plain_name, function.timeout_seconds
@@ -139,7 +148,7 @@ class Monitoring(Construct):
             name=f"{name}-errors",
             description=f"{name} failed; its log group says why.",
             metric=Metric("AWS/Lambda", "Errors", "Sum", {"FunctionName": name}),
-            at_least=1,
+            condition=Condition(at_least=1),
         )
         part = self._settings.monitoring.duration_percent / 100
         self._alarm(
@@ -147,7 +156,7 @@ class Monitoring(Construct):
             name=f"{name}-duration",
             description=f"{name} took {part:.0%} of its {limit} s or more; more memory makes it faster.",
             metric=Metric("AWS/Lambda", "Duration", "Maximum", {"FunctionName": name}),
-            at_least=limit * 1000 * part,
+            condition=Condition(at_least=limit * 1000 * part),
         )
 
     def _watch_queue(self, queue: DeadLetterQueue) -> None:
@@ -157,7 +166,7 @@ class Monitoring(Construct):
             description=f"There are dead letters in {queue.plain_name}: "
             f"python -m ops events dead --env {self._settings.name}",
             metric=Metric("AWS/SQS", "ApproximateNumberOfMessagesVisible", "Maximum", {"QueueName": queue.plain_name}),
-            at_least=1,
+            condition=Condition(at_least=1),
         )
 
     def _watch_schedules(self) -> None:
@@ -173,7 +182,7 @@ class Monitoring(Construct):
                 name=f"{group}-{metric}",
                 description=f'A schedule of {group} {what}. docs/runbook.md, "No backup came".',
                 metric=Metric("AWS/Scheduler", metric, "Sum", {"ScheduleGroup": group}),
-                at_least=1,
+                condition=Condition(at_least=1),
             )
 
     def _dead_man(self, watched: Watched) -> None:
@@ -181,28 +190,26 @@ class Monitoring(Construct):
         what = "drill" if watched.metric == "DrillsPassed" else "backup"
         silence = watched.silence(self._settings)
         hours = math.ceil(silence / timedelta(hours=1))
-        common: dict[str, Any] = {
-            "name": f"{watched.table}-no-{what}",
-            "description": f"No {what} of {watched.table} succeeded for {hours} hours, and one should have. "
-            'docs/runbook.md, "No backup came".',
-            "missing_is_bad": True,
-        }
         dimensions = {"Table": watched.table}
         if silence <= LOOKS_BACK:
             metric = Metric(_NAMESPACE, watched.metric, "Sum", dimensions)
-            self._alarm(
-                f"no-{what}-{watched.table}", metric=metric, below=1, period_seconds=_HOUR, periods=hours, **common
+            condition = Condition(below=1, period_seconds=_HOUR, periods=hours, missing_is_bad=True)
+        else:
+            metric = Metric(_NAMESPACE, _AGES[watched.metric], "Minimum", dimensions)
+            # Two measurements of the age in a row: one may be early or late in its period, so that the next has none.
+            condition = Condition(
+                at_least=silence.total_seconds(),
+                period_seconds=MEASURE_HOURS * _HOUR,
+                periods=2,
+                missing_is_bad=True,
             )
-            return
-        # Two measurements of the age in a row: one may be early or late in its period, so that the next has none.
-        metric = Metric(_NAMESPACE, _AGES[watched.metric], "Minimum", dimensions)
         self._alarm(
             f"no-{what}-{watched.table}",
-            metric=metric,
-            at_least=silence.total_seconds(),
-            period_seconds=MEASURE_HOURS * _HOUR,
-            periods=2,
-            **common,
+            f"{watched.table}-no-{what}",
+            f"No {what} of {watched.table} succeeded for {hours} hours, and one should have. "
+            'docs/runbook.md, "No backup came".',
+            metric,
+            condition,
         )
 
     def _watch_vault(self, alerts: Alerts) -> None:

@@ -25,9 +25,9 @@ def variables(settings: Settings) -> environment.Report:
         prices_as_of=known.as_of.isoformat(),
         prices_region=known.region,
         time_zone=settings.time_zone,
-        rpo_hours=f"{settings.objectives.rpo_hours:g}",
-        rto_minutes=f"{settings.objectives.rto_minutes:g}",
-        days=str(settings.weekly_report.days),
+        rpo_hours=settings.objectives.rpo_hours,
+        rto_minutes=settings.objectives.rto_minutes,
+        days=settings.weekly_report.days,
         vault_name=vault.vault_name if vault.enabled else "",
         plan_name=vault.plan_name if vault.enabled else "",
     )

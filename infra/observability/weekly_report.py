@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from cdktf_cdktf_provider_aws.scheduler_schedule_group import SchedulerScheduleGroup
 from constructs import Construct
 
-from infra.backups.notifications import Reporting
-from infra.constructs.function import Function, Limits
+from infra.backups.notifications import Notifications
+from infra.constructs.function import Function, FunctionSettings, Limits
 from infra.constructs.queue import DeadLetterQueue
-from infra.constructs.schedule import InvokeSchedule, Timing
+from infra.constructs.schedule import Group, Invoker, InvokeSchedules, Schedule, Timing
 from infra.observability import report_settings
 from infra.platform import Aws
 
@@ -20,24 +19,25 @@ class WeeklyReport(Construct):
     """The function that makes the report and mails it, and its schedule."""
 
     def __init__(
-        self, scope: Construct, id_: str, *, platform: Aws, reporting: Reporting, group: SchedulerScheduleGroup
+        self, scope: Construct, id_: str, *, platform: Aws, notifications: Notifications, group: Group
     ) -> None:
         super().__init__(scope, id_)
-        settings = reporting.settings
+        settings = platform.settings
         weekly = settings.weekly_report
         function = Function(
             self,
             "function",
-            platform=platform,
-            name=weekly.function_name,
-            entry="handlers.weekly_report.handler",
-            environment=report_settings.variables(settings),
-            limits=Limits(weekly.memory_mb, timeout_seconds=120),
-            log_retention_days=settings.functions.log_retention_days,
+            platform.runtime,
+            FunctionSettings(
+                name=weekly.function_name,
+                entry="handlers.weekly_report.handler",
+                variables=report_settings.variables(settings).variables(),
+                limits=Limits(weekly.memory_mb, timeout_seconds=120),
+            ),
             dead_letters=DeadLetterQueue.of_function(self, "dead-letters", name=weekly.dead_letter_queue_name),
         )
-        reporting.mail.grant_send(function)
-        reporting.store.grant_list(function)
+        notifications.mail.grant_send(function)
+        notifications.store.grant_list(function)
         here = f"{settings.region}:{platform.account_id}"
         tables = [f"arn:aws:dynamodb:{here}:table/{table.table_name}" for table in settings.reported_tables]
         schedules = [
@@ -53,24 +53,24 @@ class WeeklyReport(Construct):
             # None of these has a resource that a policy could name (Service Authorization Reference, "AWS Backup").
             jobs = ["backup:ListBackupJobs", "backup:ListBackupPlans", "backup:ListCopyJobs"]
             function.allow("ListJobs", jobs, ["*"])
-        schedule = InvokeSchedule(
+        invoked = InvokeSchedules(
             self,
             "schedule",
-            name=weekly.schedule_name,
             group=group,
-            account_id=platform.account_id,
-            role_name=weekly.schedule_role_name,
-            policy_name="InvokeReport",
-            dead_letter_queue_name=weekly.schedule_dead_letter_queue_name,
             function=function,
-            description="Send the report on all backups.",
-            timing=Timing(weekly.schedule_expression, weekly.schedule_time_zone, 15),
-            message=report_settings.message(settings),
+            invoker=Invoker(weekly.schedule_role_name, "InvokeReport", weekly.schedule_dead_letter_queue_name),
         )
-        schedule.add(
+        message = report_settings.message(settings)
+        weekly_timing = Timing(weekly.schedule_expression, weekly.schedule_time_zone, 15)
+        invoked.add(
+            "schedule", Schedule(weekly.schedule_name, "Send the report on all backups.", weekly_timing, message)
+        )
+        invoked.add(
             "measure",
-            name=weekly.measure_schedule_name,
-            description="Measure how old the last good backups and drills are.",
-            timing=Timing(f"rate({MEASURE_HOURS} hours)", "UTC", 15),
-            message=report_settings.message(settings) | {"measure": "ages"},
+            Schedule(
+                weekly.measure_schedule_name,
+                "Measure how old the last good backups and drills are.",
+                Timing(f"rate({MEASURE_HOURS} hours)", "UTC", 15),
+                message | {"measure": "ages"},
+            ),
         )

@@ -50,6 +50,7 @@ from infra.constructs import policy
 from infra.constructs.accepted import accept
 from infra.constructs.function import Function
 from infra.platform import Aws
+from infra.school.api_answers import ACCESS_LOG, GATEWAY_RESPONSES, PREFLIGHT_HEADERS, PREFLIGHT_TEMPLATE
 from infra.settings.school import Api as ApiSettings
 
 accept(
@@ -68,53 +69,9 @@ accept(
 accept("aws_api_gateway_method", {"CKV2_AWS_53": "there is no body to validate; POST /students has its schema"})
 
 
-# What a body must be before a function is woken for it. The function names the faults field by field, which API
-# Gateway's own message cannot, so the schema leaves the fields to it (docs/decisions/0005).
-STUDENT_SCHEMA = {
-    "$schema": "http://json-schema.org/draft-04/schema#",
-    "title": "Student",
-    "type": "object",
-    "minProperties": 1,
-    "maxProperties": 200,
-}
-_PREFLIGHT_TEMPLATE = '{"statusCode": 204}'
-_PREFLIGHT_HEADERS = {
-    "Access-Control-Allow-Headers": "Content-Type",
-    "Access-Control-Max-Age": "600",
-    "Vary": "Origin",
-}
 R = TypeVar("R", bound=TerraformResource)
 # How cdktf writes a reference before the synth.
 _REFERENCE = re.compile(r"\$\{TfToken\[TOKEN\.\d+\]\}")
-_ACCESS_LOG = {
-    "requestId": "$context.requestId",
-    "time": "$context.requestTime",
-    "method": "$context.httpMethod",
-    "path": "$context.resourcePath",
-    "status": "$context.status",
-    "error": "$context.error.message",
-    "validation": "$context.error.validationErrorString",
-    "bytes": "$context.responseLength",
-    "milliseconds": "$context.responseLatency",
-    "functionMilliseconds": "$context.integrationLatency",
-    "keyId": "$context.identity.apiKeyId",
-    "sourceIp": "$context.identity.sourceIp",
-}
-# API Gateway's own answers in this API's form. The 5xx ones keep what went wrong to the log.
-_GATEWAY_RESPONSES: dict[str, tuple[str | None, str]] = {
-    "DEFAULT_4XX": (None, '{"message":$context.error.messageString}'),
-    "DEFAULT_5XX": (None, '{"message":"The service failed; the request may be tried again."}'),
-    "BAD_REQUEST_BODY": (
-        "400",
-        '{"message":"The body is empty, is no JSON or is not one JSON object; send the attributes of one student '
-        'record as an object."}',
-    ),
-    "INTEGRATION_TIMEOUT": (
-        "504",
-        '{"message":"It takes longer than this answer can wait; it goes on, and the mail will tell."}',
-    ),
-    "MISSING_AUTHENTICATION_TOKEN": ("403", '{"message":"There is no such path or method."}'),
-}
 
 
 @dataclass(frozen=True)
@@ -128,7 +85,7 @@ class Route:
 
 
 class Api(Construct):
-    """The API and its key. `serve` adds the routes, once the site's origin is known."""
+    """The API and its key. `serve` names its routes, and `complete` deploys them."""
 
     def __init__(self, scope: Construct, id_: str, *, platform: Aws, api: ApiSettings) -> None:
         super().__init__(scope, id_)
@@ -153,11 +110,18 @@ class Api(Construct):
         self.key_value = self._key.value
         self.origin = platform.api_origin(self._rest, api.stage)
         self.url = ""
+        self._origin = ""
+        self._routes: list[Route] = []
         self._deployed: list[TerraformResource] = []
         self._snapshot: list[Any] = []
 
     def serve(self, origin: str, routes: list[Route]) -> None:
-        """Deploy the routes, open to scripts of one origin."""
+        """Name the routes, and the one origin whose scripts may call them."""
+        self._origin, self._routes = origin, routes
+
+    def complete(self) -> None:
+        """Deploy the routes."""
+        origin, routes = self._origin, self._routes
         validator = self._part(
             ApiGatewayRequestValidator, "validator", rest_api_id=self._rest.id, name="body", validate_request_body=True
         )
@@ -174,7 +138,7 @@ class Api(Construct):
             for route in here:
                 self._route(route, resource, validator)
             self._preflight(name, resource, origin, [route.method for route in here])
-        for kind, (status, template) in _GATEWAY_RESPONSES.items():
+        for kind, (status, template) in GATEWAY_RESPONSES.items():
             self._part(
                 ApiGatewayGatewayResponse,
                 kind.lower().replace("_", "-"),
@@ -240,13 +204,13 @@ class Api(Construct):
             http_method=method.http_method,
             type="MOCK",
             integration_http_method=self._platform.mock_method,
-            request_templates={"application/json": _PREFLIGHT_TEMPLATE},
+            request_templates={"application/json": PREFLIGHT_TEMPLATE},
             **common,
         )
         headers = {
             "Access-Control-Allow-Origin": origin,
             "Access-Control-Allow-Methods": ",".join(methods),
-            **_PREFLIGHT_HEADERS,
+            **PREFLIGHT_HEADERS,
         }
         response = self._part(
             ApiGatewayMethodResponse,
@@ -302,7 +266,7 @@ class Api(Construct):
             deployment_id=deployment.id,
             stage_name=self._settings.stage,
             access_log_settings=ApiGatewayStageAccessLogSettings(
-                destination_arn=log.arn, format=json.dumps(_ACCESS_LOG)
+                destination_arn=log.arn, format=json.dumps(ACCESS_LOG)
             ),
             depends_on=self._log_role(),
         )

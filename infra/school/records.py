@@ -27,14 +27,30 @@ class Records(Construct):
         self.table_name = self._table.name
         self.table_arn = self._table.arn
 
+    def grant_backup(self, function: Function, *, exports: bool) -> None:
+        """Let a function scan and describe the table.
+
+        Arguments:
+            exports: let it export the table too.
+        """
+        self.grant_scan(function)
+        function.allow(
+            "DescribeRecords",
+            [
+                "dynamodb:DescribeContinuousBackups",
+                "dynamodb:DescribeTable",
+                "dynamodb:DescribeTimeToLive",
+                "dynamodb:ListTagsOfResource",
+            ],
+            [self.table_arn],
+        )
+        if exports:
+            function.allow("ExportRecords", ["dynamodb:ExportTableToPointInTime"], [self.table_arn])
+            function.allow("LookAtExports", ["dynamodb:DescribeExport"], [f"{self.table_arn}/export/*"])
+
     def grant_scan(self, function: Function) -> None:
         """Let a function read all records."""
         function.allow("ScanRecords", ["dynamodb:Scan"], [self.table_arn])
-
-    def grant_export(self, function: Function) -> None:
-        """Let a function have AWS export the table, and look at what became of it."""
-        function.allow("ExportRecords", ["dynamodb:ExportTableToPointInTime"], [self.table_arn])
-        function.allow("LookAtExports", ["dynamodb:DescribeExport"], [f"{self.table_arn}/export/*"])
 
     def grant_compare(self, function: Function) -> None:
         """Let a function compare the table with something."""
@@ -63,16 +79,3 @@ class Records(Construct):
     def grant_save(self, function: Function) -> None:
         """Let a function create and change a record; not delete or read one."""
         function.allow("SaveRecords", ["dynamodb:UpdateItem"], [self.table_arn])
-
-    def grant_describe(self, function: Function) -> None:
-        """Let a function read what the table is, all that a restore must know of it."""
-        function.allow(
-            "DescribeRecords",
-            [
-                "dynamodb:DescribeContinuousBackups",
-                "dynamodb:DescribeTable",
-                "dynamodb:DescribeTimeToLive",
-                "dynamodb:ListTagsOfResource",
-            ],
-            [self.table_arn],
-        )

@@ -4,37 +4,36 @@ from __future__ import annotations
 
 from constructs import Construct
 
-from infra.constructs.function import Function, Limits
+from infra.constructs.function import Function, FunctionSettings, Limits
 from infra.constructs.queue import DeadLetterQueue
 from infra.constructs.rule import Rule, Transformer
 from infra.constructs.table import table
 from infra.observability.events import Events
 from infra.platform import Aws
 from infra.school.mail import Mail
-from infra.settings import Settings
 from rollbook.contract import environment
 
 
 class SignUps(Construct):
     """A mail for each `user_signup`."""
 
-    def __init__(
-        self, scope: Construct, id_: str, *, platform: Aws, settings: Settings, mail: Mail, events: Events, site: str
-    ) -> None:
+    def __init__(self, scope: Construct, id_: str, *, platform: Aws, mail: Mail, events: Events, site: str) -> None:
         super().__init__(scope, id_)
+        settings = platform.settings
         signups = settings.signups
         welcomed = table(self, "welcomed", name=signups.idempotency_table_name, key="id", expires_by="expiration")
         function = Function(
             self,
             "function",
-            platform=platform,
-            name=signups.function_name,
-            entry="handlers.users.welcome.handler",
-            environment=environment.Welcome(
-                sender_email=mail.sender, site_url=site, idempotency_table_name=welcomed.name
+            platform.runtime,
+            FunctionSettings(
+                name=signups.function_name,
+                entry="handlers.users.welcome.handler",
+                variables=environment.Welcome(
+                    sender_email=mail.sender, site_url=site, idempotency_table_name=welcomed.name
+                ).variables(),
+                limits=Limits(signups.memory_mb, signups.timeout_seconds),
             ),
-            limits=Limits(signups.memory_mb, signups.timeout_seconds),
-            log_retention_days=settings.functions.log_retention_days,
             dead_letters=DeadLetterQueue.of_function(self, "dead-letters", name=signups.dead_letter_queue_name),
         )
         mail.grant_send_to_anyone(function)

@@ -75,7 +75,7 @@ accept(
 )
 
 
-SITE = Path(__file__).resolve().parent.parent / "site"
+SITE = Path(__file__).resolve().parents[2] / "site"
 API_PATHS = ("/students", "/backup")
 # Everything comes from the distribution's own name; no script or style stands in the page.
 CONTENT_SECURITY_POLICY = (
@@ -111,8 +111,9 @@ _TWO_YEARS = 2 * 365 * 24 * 3600
 class Site(Construct):
     """The pages and the distribution that serves them and the API."""
 
-    def __init__(self, scope: Construct, id_: str, *, platform: Aws, settings: Settings, api: Api) -> None:
+    def __init__(self, scope: Construct, id_: str, *, platform: Aws, api: Api) -> None:
         super().__init__(scope, id_)
+        settings = platform.settings
         site = settings.site
         self._bucket = PrivateBucket(self, "bucket", name=site.bucket_name, force_destroy=settings.force_destroy)
         self._upload()

@@ -5,12 +5,11 @@ from __future__ import annotations
 from constructs import Construct
 
 from infra.constructs.accepted import accept
-from infra.constructs.function import Function, Limits
+from infra.constructs.function import Function, FunctionSettings, Limits
 from infra.observability.events import Events
 from infra.platform import Aws
 from infra.school.mail import Mail
 from infra.school.records import Records
-from infra.settings import Settings
 from rollbook.contract import environment
 
 accept(
@@ -29,42 +28,44 @@ class Students(Construct):
         id_: str,
         *,
         platform: Aws,
-        settings: Settings,
         records: Records,
         mail: Mail,
         events: Events,
         origin: str,
     ) -> None:
         super().__init__(scope, id_)
+        settings = platform.settings
         functions = settings.functions
         limits = Limits(functions.memory_mb, functions.timeout_seconds, functions.reserved_concurrency)
         self.get = Function(
             self,
             "get",
-            platform=platform,
-            name=functions.get_name,
-            entry="handlers.students.get.handler",
-            environment=environment.GetStudents(table_name=records.table_name, allowed_origin=origin),
-            limits=limits,
-            log_retention_days=functions.log_retention_days,
+            platform.runtime,
+            FunctionSettings(
+                name=functions.get_name,
+                entry="handlers.students.get.handler",
+                variables=environment.GetStudents(table_name=records.table_name, allowed_origin=origin).variables(),
+                limits=limits,
+            ),
         )
         records.grant_scan(self.get)
         self.insert = Function(
             self,
             "insert",
-            platform=platform,
-            name=functions.insert_name,
-            entry="handlers.students.insert.handler",
-            environment=environment.InsertStudent(
-                table_name=records.table_name,
-                allowed_origin=origin,
-                max_body_bytes=str(settings.api.max_body_bytes),
-                event_bus_name=events.bus_name,
-                sender_email=mail.sender if settings.mail.on_save else "",
-                recipient_email=mail.recipient if settings.mail.on_save else "",
+            platform.runtime,
+            FunctionSettings(
+                name=functions.insert_name,
+                entry="handlers.students.insert.handler",
+                variables=environment.InsertStudent(
+                    table_name=records.table_name,
+                    allowed_origin=origin,
+                    max_body_bytes=settings.api.max_body_bytes,
+                    event_bus_name=events.bus_name,
+                    sender_email=mail.sender if settings.mail.on_save else "",
+                    recipient_email=mail.recipient if settings.mail.on_save else "",
+                ).variables(),
+                limits=limits,
             ),
-            limits=limits,
-            log_retention_days=functions.log_retention_days,
         )
         records.grant_save(self.insert)
         events.grant_put(self.insert)

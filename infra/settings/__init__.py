@@ -18,7 +18,7 @@ from infra.settings.observability import LOOKS_BACK, Alerts, Audit, Monitoring, 
 from infra.settings.school import Api, Functions, Mail, Records, Site
 from infra.settings.vault import Vault
 from rollbook.contract import schedules
-from rollbook.contract.environment import ReportedTable
+from rollbook.contract.jobs import ReportedTable
 
 # Of the guard of plans; it is no environment.
 EXCEPTIONS = "exceptions.toml"
@@ -30,10 +30,10 @@ class SettingsError(ValueError):
 
 
 class State(Section):
-    """Where Terraform keeps the state. Without a bucket it is a file beside the project."""
+    """Where Terraform stores the state. Without a bucket it is a file in the project's folder."""
 
-    bucket: BucketName | None = Field(None, description="S3 bucket of the state; it must exist before `deploy`.")
-    region: str | None = Field(None, description="Region of that bucket; the environment's own by default.")
+    bucket: BucketName | None = Field(None, description="S3 bucket of the state; create it before `deploy`.")
+    region: str | None = Field(None, description="Region of that bucket; by default the environment's.")
 
 
 class Settings(Section):

@@ -26,34 +26,38 @@ from infra.settings.fields import (
     TimeZone,
     check_window,
 )
+from rollbook.contract.jobs import BackupJob, Compression, Engine, ExportType, Format
 
 
 class TableBackups(Section):
-    """How a table is backed up, and how long that is kept."""
+    """How a table is backed up, and how long its backups are kept."""
 
-    engine: Literal["auto", "scan", "export"] = Field(
+    engine: Engine = Field(
         "auto",
-        description="`scan` reads the table in the function; `export` has AWS do it, at any size and without read "
-        "units, and needs point-in-time recovery; `auto` scans what it can in its time, and else exports.",
+        description="`scan`: the function reads the table. `export`: DynamoDB exports it, at any size, without read "
+        "units; needs point-in-time recovery. `auto`: scan if the time is enough, otherwise export.",
     )
-    format: Literal["json", "dynamodb-export"] = Field(
+    format: Format = Field(
         "json",
-        description="What a scan writes: one JSON document, or AWS's export layout, which ImportTable, Athena and Glue "
-        "read. An export always writes its own.",
+        description="What a scan writes: one JSON document, or AWS's export layout, which ImportTable, Athena and "
+        "Glue read. An export always has AWS's layout.",
     )
-    compression: Literal["none", "gzip", "zstd"] = Field(
-        "none", description="Of what a scan writes; `zstd` in the export layout only."
+    compression: Compression = Field(
+        "none", description="Compression of what a scan writes; `zstd` only in the export layout."
     )
-    export_type: Literal["full", "incremental"] = Field(
+    export_type: ExportType = Field(
         "full",
-        description="What the engine `export` asks for; `incremental` has the changes since the one before, and is a "
-        "full one where that is not 15 minutes to 24 hours ago (DynamoDB's limits).",
+        description="Kind of export. `incremental`: the changes since the last export; full, if that was less than 15 "
+        "minutes or more than 24 hours ago (DynamoDB's limits).",
     )
     segments: int = Field(
-        2, ge=1, le=64, description="Parts of the table that a scan reads at a time; each has a page in memory."
+        2,
+        ge=1,
+        le=64,
+        description="Parts of the table that a scan reads in parallel; each needs memory for a page (1 MB).",
     )
     read_units_per_second: float | None = Field(
-        None, gt=0, description="Ceiling of what a scan reads; leave out for none. A unit is two blocks of 4 KB."
+        None, gt=0, description="Limit of a scan, in read units a second (8 KB each); leave out for none."
     )
     infrequent_access_after_days: Annotated[int | None, NEVER] = Field(
         30, ge=30, description="Days until a backup moves to Standard-IA (S3: 30 or more); 0 for never."
@@ -61,7 +65,7 @@ class TableBackups(Section):
     glacier_after_days: Annotated[int | None, NEVER] = Field(
         90, ge=1, description="Days until it moves to Glacier Flexible Retrieval; 0 for never."
     )
-    expire_after_days: int = Field(365, ge=1, description="Days until it is deleted.")
+    expire_after_days: int = Field(365, ge=1, description="Days until a backup is deleted.")
     tags: Annotated[
         dict[
             Annotated[str, Field(max_length=128, pattern=r"^(?:[A-Za-z0-9 _.:/=+@-])+$")],
@@ -73,7 +77,7 @@ class TableBackups(Section):
         description="Tags of the objects that a scan writes (S3: up to 10); DynamoDB's own export takes none.",
     )
     replicate_to: Region | None = Field(
-        None, description="Region of a bucket that gets a copy of each backup within minutes; leave out for none."
+        None, description="Region to which S3 copies each backup within minutes; leave out for none."
     )
 
     @model_validator(mode="after")
@@ -110,39 +114,40 @@ class TablePlan:
     window_minutes: int
     how: TableBackups
 
-    def message(self) -> dict[str, str]:
-        """Return what the function is told of the table, by the names of its environment."""
+    @property
+    def job(self) -> BackupJob:
+        """Return how the backup function backs up the table."""
         how = self.how
-        return {
-            "table_name": self.table_name,
-            "key_prefix": self.key_prefix,
-            "engine": how.engine,
-            "format": how.format,
-            "compression": how.compression,
-            "export_type": how.export_type,
-            "segments": str(how.segments),
-            "read_units_per_second": f"{how.read_units_per_second:g}" if how.read_units_per_second else "",
-            "object_tags": urlencode(sorted(how.tags.items())),
-        }
+        return BackupJob(
+            table_name=self.table_name,
+            key_prefix=self.key_prefix,
+            engine=how.engine,
+            format=how.format,
+            compression=how.compression,
+            export_type=how.export_type,
+            segments=how.segments,
+            read_units_per_second=how.read_units_per_second,
+            object_tags=urlencode(sorted(how.tags.items())),
+        )
 
 
 class FleetTable(TableBackups):
     """A further table of the account, backed up by the same function and schedule group."""
 
-    table_name: TableName = Field(description="DynamoDB table, made elsewhere.")
+    table_name: TableName = Field(description="DynamoDB table, created elsewhere.")
     frequency: Literal["hourly", "daily", "weekly", "monthly"] | None = Field(
-        None, description="When, by name, each table a little after the one before; or say it by expression."
+        None, description="How often; the tables are spread over time. Or give an expression."
     )
     schedule_expression: ScheduleExpression | None = Field(None, description="cron(…), rate(…) or at(…).")
     schedule_time_zone: TimeZone = Field("UTC", description="IANA zone in which the expression is read.")
     schedule_name: ScheduleName | None = Field(None, description="Schedule; by default `Backup-<table>`.")
     key_prefix: str | None = Field(
-        None, pattern=r"^[A-Za-z0-9!_.*'()/-]{1,512}$", description="What a key begins with; by default `<table>/`."
+        None, pattern=r"^[A-Za-z0-9!_.*'()/-]{1,512}$", description="Beginning of each key; by default `<table>/`."
     )
     kms_key_arn: str | None = Field(
         None,
         pattern=KEY_ARN,
-        description="Customer-managed KMS key that encrypts the table: the function may then use it to read the table. "
+        description="Customer-managed KMS key that encrypts the table. The function gets permission to read with it. "
         "Leave out if the key is AWS's.",
     )
 
@@ -164,7 +169,9 @@ class Backups(TableBackups):
         512, ge=512, le=10240, description="Temporary storage, MB (Lambda: 512 to 10,240)."
     )
     timeout_seconds: int = Field(900, ge=1, le=900, description="Time limit, seconds (Lambda: up to 900).")
-    reserved_concurrency: int = Field(-1, ge=-1, le=1000, description="Executions at once kept for it; -1 for none.")
+    reserved_concurrency: int = Field(
+        -1, ge=-1, le=1000, description="Concurrent executions reserved for it; -1 for none."
+    )
 
     @field_validator("reserved_concurrency")
     @classmethod
@@ -174,15 +181,15 @@ class Backups(TableBackups):
         return executions
 
     finish_function_name: FunctionName = Field(
-        "FinishStudentExport", description="Function that an export's manifest wakes."
+        "FinishStudentExport", description="Function that completes an export; its manifest invokes it."
     )
     history_table_name: TableName = Field("backup-executions", description="Table with one row per execution.")
     history_days: int = Field(400, ge=1, le=3650, description="Days until a row of the history expires.")
     key_prefix: str = Field(
-        "students-backup-", pattern=r"^[A-Za-z0-9!_.*'()/-]{0,512}$", description="What a backup's key begins with."
+        "students-backup-", pattern=r"^[A-Za-z0-9!_.*'()/-]{0,512}$", description="Beginning of each backup's key."
     )
     schedule_name: ScheduleName = Field(description="Schedule (up to 64 characters).")
-    schedule_group: ScheduleName = Field(description="Schedule group, this stack's own.")
+    schedule_group: ScheduleName = Field(description="Schedule group of this stack.")
     schedule_description: str = Field(
         "Back up the student records and send the result by email.",
         max_length=512,
@@ -192,32 +199,37 @@ class Backups(TableBackups):
     schedule_expression: ScheduleExpression = Field(description="cron(…), rate(…) or at(…).")
     schedule_time_zone: TimeZone = Field("UTC", description="IANA zone in which the expression is read.")
     flexible_window_minutes: int = Field(
-        5, ge=0, le=1440, description="Minutes within which the run may start; 0 for on time (Scheduler: 1 to 1,440)."
+        5,
+        ge=0,
+        le=1440,
+        description="Minutes within which a run may start; 0 for exactly on time (Scheduler: 1 to 1,440).",
     )
-    retry_attempts: int = Field(5, ge=0, le=185, description="Times the Scheduler tries again (0 to 185).")
-    retry_hours: float = Field(2, ge=1 / 60, le=24, description="Hours for which it tries (60 seconds to 24 hours).")
+    retry_attempts: int = Field(5, ge=0, le=185, description="Retries of the Scheduler (0 to 185).")
+    retry_hours: float = Field(2, ge=1 / 60, le=24, description="Hours for which it retries (60 seconds to 24 hours).")
     # The queue of exports has `-exports` after it, and a queue's name has 80 characters.
     dead_letter_queue_name: Annotated[QueueName, MaxLen(72)] = Field(
-        "student-backup-dead-letters", description="Queue of the runs that the function failed."
+        "student-backup-dead-letters", description="Queue of the runs that failed three times."
     )
     schedule_dead_letter_queue_name: QueueName = Field(
         "student-backup-schedule-dead-letters", description="Queue of the runs that the Scheduler could not start."
     )
-    noncurrent_expire_days: int = Field(30, ge=1, description="Days that an overwritten or deleted version is kept.")
+    noncurrent_expire_days: int = Field(
+        30, ge=1, description="Days for which S3 keeps an overwritten or deleted version."
+    )
     move_small_backups: bool = Field(
         False,
-        description="Let backups under 128 KB move to Glacier, too. S3 keeps them in Standard unless told, and each "
-        "object in Glacier is billed 40 KB more, so a small one costs more there.",
+        description="Move backups under 128 KB to colder classes, too. By default S3 keeps them in Standard. Glacier "
+        "bills 40 KB more for each object, so small ones cost more there.",
     )
     spread_minutes: int = Field(
-        60, ge=1, le=720, description="Minutes over which the tables whose frequency has a name are spread."
+        60, ge=1, le=720, description="Minutes over which the tables with a `frequency` are spread."
     )
     replica_bucket_prefix: str | None = Field(
         None,
         pattern=r"^[a-z0-9][a-z0-9.-]{2,46}$",
         description="Bucket of a Region's copies is `<prefix>-<region>`; by default the prefix is this bucket's name.",
     )
-    replication_role_name: RoleName = Field("BackupReplicationRole", description="Role under which S3 copies.")
+    replication_role_name: RoleName = Field("BackupReplicationRole", description="Role that S3 uses to copy.")
     tables: list[FleetTable] = Field(default_factory=list, description="Further tables of the account.")
 
     @model_validator(mode="after")
@@ -236,14 +248,19 @@ class Backups(TableBackups):
 class Restores(Section):
     """The functions that verify and restore backups."""
 
-    verify_function_name: FunctionName = Field("VerifyStudentBackup", description="Function that verifies, compares.")
+    verify_function_name: FunctionName = Field(
+        "VerifyStudentBackup", description="Function that verifies and compares."
+    )
     restore_function_name: FunctionName = Field("RestoreStudentData", description="Function that restores.")
     restored_suffix: Suffix = Field(
-        "restored", description="The function makes tables `<table>-<suffix>-<anything>` and no others."
+        "restored", description="The function can create only tables named `<table>-<suffix>-<anything>`."
     )
     memory_mb: int = Field(512, ge=128, le=10240, description="Memory of each, MB (Lambda: 128 to 10,240).")
     ephemeral_storage_mb: int = Field(
-        512, ge=512, le=10240, description="For comparisons, MB: some 70 bytes for each item on each side."
+        512,
+        ge=512,
+        le=10240,
+        description="Temporary storage for comparisons, MB: about 70 bytes for each item and side.",
     )
     timeout_seconds: int = Field(900, ge=1, le=900, description="Time limit, seconds (Lambda: up to 900).")
 
@@ -251,21 +268,27 @@ class Restores(Section):
 class Drills(Section):
     """The weekly drill, which restores the newest backup into a scratch table and compares it."""
 
-    enabled: bool = Field(True, description="Make drills.")
+    enabled: bool = Field(True, description="Run drills.")
     function_name: FunctionName = Field("DrillStudentBackup", description="Function that makes the drill.")
     scratch_suffix: Suffix = Field("drill", description="Scratch tables are `<table>-<suffix>-<time>`.")
-    schedule_name: ScheduleName = Field("WeeklyRestoreDrill", description="Schedule, in the group of the backup's.")
+    schedule_name: ScheduleName = Field("WeeklyRestoreDrill", description="Schedule, in the backup's schedule group.")
     schedule_role_name: RoleName = Field(
         "WeeklyRestoreDrillRole", description="Execution role of the schedule; may invoke the drill only."
     )
     schedule_expression: ScheduleExpression = Field("cron(0 3 ? * SUN *)", description="cron(…), rate(…) or at(…).")
     schedule_time_zone: TimeZone = Field("UTC", description="IANA zone in which the expression is read.")
     flexible_window_minutes: int = Field(
-        15, ge=0, le=1440, description="Minutes within which a drill may start; 0 for on time (Scheduler: 1 to 1,440)."
+        15,
+        ge=0,
+        le=1440,
+        description="Minutes within which a drill may start; 0 for exactly on time (Scheduler: 1 to 1,440).",
     )
     memory_mb: int = Field(512, ge=128, le=10240, description="Memory, MB (Lambda: 128 to 10,240).")
     ephemeral_storage_mb: int = Field(
-        512, ge=512, le=10240, description="For the comparison, MB: some 70 bytes for each item on each side."
+        512,
+        ge=512,
+        le=10240,
+        description="Temporary storage for the comparison, MB: about 70 bytes for each item and side.",
     )
     timeout_seconds: int = Field(900, ge=1, le=900, description="Time limit, seconds (Lambda: up to 900).")
     dead_letter_queue_name: QueueName = Field(

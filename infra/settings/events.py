@@ -25,12 +25,10 @@ class Events(Section):
     bus_name: str = Field(
         "student-events",
         pattern=r"^[.\-_A-Za-z0-9]{1,48}$",
-        description="Bus on which everything is put, and its archive (EventBridge: up to 48 characters).",
+        description="Bus of all events, and its archive (EventBridge: up to 48 characters).",
     )
-    log_retention_days: RetentionDays = Field(7, description="Days for which the bus's log group keeps every event.")
-    archive_days: int = Field(
-        30, ge=1, description="Days for which the archive keeps every event, to be replayed from."
-    )
+    log_retention_days: RetentionDays = Field(7, description="Days for which the bus's log group keeps each event.")
+    archive_days: int = Field(30, ge=1, description="Days for which the archive keeps each event for a replay.")
 
     @model_validator(mode="after")
     def _is_ours(self) -> Self:
@@ -40,9 +38,9 @@ class Events(Section):
 
 
 class SignUps(Section):
-    """The welcome of users who signed up to another application, which puts an event of it on the bus."""
+    """Welcome mails for users of another application, which publishes an event for each sign-up."""
 
-    enabled: bool = Field(True, description="Welcome them.")
+    enabled: bool = Field(True, description="Send a welcome mail.")
     source: str = Field("myapp.userservice", min_length=1, max_length=256, description="Source of the event.")
     detail_type: str = Field("user_signup", min_length=1, max_length=128, description="Detail type of the event.")
     function_name: FunctionName = Field("SendWelcomeEmail", description="Function that sends the mail.")
@@ -55,35 +53,33 @@ class SignUps(Section):
         "user-signup-dead-letters", description="Queue of the sign-ups whose mail failed three times."
     )
     undelivered_queue_name: QueueName = Field(
-        "user-signup-undelivered", description="Queue of the sign-ups that EventBridge could not hand to the function."
+        "user-signup-undelivered", description="Queue of the sign-ups that EventBridge could not deliver."
     )
 
 
 class Snapshots(Section):
     """Copies of the account's database snapshots in another Region."""
 
-    destination_region: Region | None = Field(None, description="Region that they are copied to; leave out for none.")
+    destination_region: Region | None = Field(None, description="Region of the copies; leave out for none.")
     retention_days: int = Field(35, ge=1, description="Days until a copy is deleted.")
-    copy_prefix: str = Field(
-        "rollbook", pattern=r"^[a-z][a-z0-9]{0,29}$", description="What a copy's name begins with."
-    )
+    copy_prefix: str = Field("rollbook", pattern=r"^[a-z][a-z0-9]{0,29}$", description="Beginning of each copy's name.")
     kms_key_arn: str | None = Field(
-        None, pattern=KEY_ARN, description="Key of that Region for the copies; by default one is made."
+        None, pattern=KEY_ARN, description="KMS key of that Region for the copies; by default one is created."
     )
     source_key_arns: list[Annotated[str, Field(pattern=KEY_ARN)]] = Field(
-        default_factory=list, description="Customer-managed keys by which the databases are encrypted."
+        default_factory=list, description="Customer-managed keys that encrypt the databases."
     )
     option_group_name: str | None = Field(
-        None, min_length=1, description="Option group of that Region, for databases that need their own to be restored."
+        None, min_length=1, description="Option group of that Region, for databases that need one to be restored."
     )
-    function_name: FunctionName = Field("CopyDatabaseSnapshot", description="Function that copies.")
+    function_name: FunctionName = Field("CopyDatabaseSnapshot", description="Function that copies the snapshots.")
     rule_name: ScheduleName = Field("database-snapshots", description="Rule on RDS's events, and its log group.")
     log_retention_days: RetentionDays = Field(30, description="Days for which the log group keeps an event.")
     dead_letter_queue_name: QueueName = Field(
         "database-snapshot-dead-letters", description="Queue of the snapshots that could not be copied."
     )
     undelivered_queue_name: QueueName = Field(
-        "database-snapshot-undelivered", description="Queue of the events that EventBridge could not hand over."
+        "database-snapshot-undelivered", description="Queue of the events that EventBridge could not deliver."
     )
 
     @model_validator(mode="after")

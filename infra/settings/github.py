@@ -8,14 +8,14 @@ from infra.settings.fields import RoleName, Section
 
 
 class GitHub(Section):
-    """Who may plan and deploy an environment from GitHub, without any key that lasts."""
+    """Access for GitHub workflows to plan and deploy an environment, without stored keys."""
 
     repository: str | None = Field(
         None,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+$",
-        description="`owner/name`; with it there is a stack `<environment>-github`. Leave out for none.",
+        description="`owner/name`; adds the stack `<environment>-github`. Leave out for none.",
     )
-    branch: str = Field("main", pattern=r"^[A-Za-z0-9._/-]+$", description="Branch whose nightly run looks for drift.")
+    branch: str = Field("main", pattern=r"^[A-Za-z0-9._/-]+$", description="Branch whose nightly run checks for drift.")
     environment: str | None = Field(
         None,
         pattern=r"^[A-Za-z0-9_.-]+$",
@@ -24,5 +24,5 @@ class GitHub(Section):
     plan_role_name: RoleName = Field("RollbookPlan", description="Role that reads the configuration, never a record.")
     deploy_role_name: RoleName = Field("RollbookDeploy", description="Role that applies an approved plan.")
     provider_exists: bool = Field(
-        False, description="The account has GitHub's OIDC provider already; an account can have only one."
+        False, description="The account has GitHub's OIDC provider already. It can have only one."
     )

@@ -44,7 +44,7 @@ Notification = Literal[
 
 
 class VaultCopy(Section):
-    """A copy of each recovery point of a rule, in another Region's vault of the same name."""
+    """A copy of each recovery point of a rule, in a vault of the same name in another Region."""
 
     region: Region = Field(description="Region of the copy.")
     delete_after_days: int = Field(35, ge=1, description="Days until the copy is deleted.")
@@ -59,26 +59,26 @@ class VaultCopy(Section):
 class VaultRule(Section):
     """A rule of the backup plan."""
 
-    name: str = Field("RuleForDailyBackups", pattern=r"^[a-zA-Z0-9_.-]{1,50}$", description="Rule.")
+    name: str = Field("RuleForDailyBackups", pattern=r"^[a-zA-Z0-9_.-]{1,50}$", description="Name of the rule.")
     frequency: Literal["hourly", "daily", "weekly", "monthly"] | None = Field(
-        None, description="When, by name: at 05:00, weekly on Sunday, monthly on the first; or say it by expression."
+        None, description="How often, at 05:00; weekly on Sunday, monthly on day 1. Or give an expression."
     )
     schedule_expression: ScheduleExpression | None = Field(
         None, description="cron(…), once an hour at most; by default cron(0 5 ? * * *)."
     )
     time_zone: TimeZone = Field("UTC", description="IANA zone in which the expression is read.")
     start_window_minutes: int = Field(
-        60, ge=60, description="Minutes within which a job must start, or it expires (AWS Backup: 60 or more)."
+        60, ge=60, description="Minutes within which a job must start; later it expires (AWS Backup: 60 or more)."
     )
     completion_window_minutes: int = Field(
-        120, ge=120, description="Minutes from the schedule within which a job must end, or it is cancelled."
+        120, ge=120, description="Minutes after the scheduled time within which a job must end; later it is cancelled."
     )
     delete_after_days: int | None = Field(35, ge=1, description="Days until a recovery point is deleted.")
     cold_storage_after_days: int | None = Field(
         None, ge=1, description="Days until it moves to cold storage, where it stays for 90 days or more."
     )
     continuous: bool = Field(
-        False, description="Continuous backup, where the resource has it (Aurora, RDS, S3, SAP HANA; not DynamoDB)."
+        False, description="Continuous backup; only for Aurora, RDS, S3, SAP HANA, not for DynamoDB."
     )
     recovery_point_tags: dict[str, str] = Field(default_factory=dict, description="Tags of the recovery points.")
     copies: list[VaultCopy] = Field(default_factory=list, description="Copies in other Regions.")
@@ -117,11 +117,13 @@ class VaultRule(Section):
 class VaultSelection(Section):
     """What a plan backs up."""
 
-    name: str = Field("TagBasedBackupSelection", pattern=r"^[a-zA-Z0-9_.-]{1,50}$", description="Selection.")
+    name: str = Field(
+        "TagBasedBackupSelection", pattern=r"^[a-zA-Z0-9_.-]{1,50}$", description="Name of the selection."
+    )
     any_tags: dict[str, str] = Field(default_factory=dict, description="Resources that have one of these tags.")
     all_tags: dict[str, str] = Field(default_factory=dict, description="Resources that have all of these tags.")
     resources: list[str] = Field(default_factory=list, description="Resources by ARN, `*` for any characters.")
-    not_resources: list[str] = Field(default_factory=list, description="Resources that are left out, by ARN.")
+    not_resources: list[str] = Field(default_factory=list, description="Excluded resources, by ARN.")
 
     @model_validator(mode="after")
     def _selects(self) -> Self:
@@ -133,18 +135,20 @@ class VaultSelection(Section):
 
 
 class VaultLock(Section):
-    """A lock of the vault: nobody shortens or deletes what is in it before its time."""
+    """A lock of the vault: recovery points cannot be deleted, nor their retention shortened, before its end."""
 
     mode: Literal["governance", "compliance"] = Field(
-        "governance", description="`governance`: who has the permission may take it off; `compliance`: nobody, ever."
+        "governance", description="`governance`: removable with permission; `compliance`: never removable."
     )
-    min_retention_days: int = Field(1, ge=1, le=36_500, description="A recovery point is kept for these days at least.")
-    max_retention_days: int = Field(36_500, ge=1, le=36_500, description="And for these at most.")
+    min_retention_days: int = Field(1, ge=1, le=36_500, description="Minimum days for which a recovery point is kept.")
+    max_retention_days: int = Field(
+        36_500, ge=1, le=36_500, description="Maximum days for which a recovery point is kept."
+    )
     changeable_for_days: int = Field(
-        3, ge=3, le=36_500, description="Compliance: days of grace until nobody can take the lock off (3 or more)."
+        3, ge=3, le=36_500, description="Compliance: days until the lock can no longer be removed (3 or more)."
     )
     confirm_compliance: str | None = Field(
-        None, description="Compliance: the vault's name once more, as this cannot be undone, not by AWS either."
+        None, description="Compliance: the vault's name, as a confirmation. Even AWS cannot undo this."
     )
 
     @model_validator(mode="after")
@@ -158,80 +162,85 @@ class VaultLock(Section):
 
 
 class RestoreTesting(Section):
-    """Restores that AWS Backup makes to test, validated item by item."""
+    """Restore tests of AWS Backup, validated item by item."""
 
-    enabled: bool = Field(False, description="Make them. Each restores the whole table, and is paid for.")
+    enabled: bool = Field(False, description="Run restore tests. Each restores the whole table and costs money.")
     plan_name: str = Field(
-        "student_restore_testing", pattern=r"^[a-zA-Z0-9_]{1,50}$", description="Plan; letters, digits, underscores."
+        "student_restore_testing",
+        pattern=r"^[a-zA-Z0-9_]{1,50}$",
+        description="Name of the plan; letters, digits, underscores.",
     )
     selection_name: str = Field(
-        "student_records", pattern=r"^[a-zA-Z0-9_]{1,50}$", description="Selection; letters, digits, underscores."
+        "student_records",
+        pattern=r"^[a-zA-Z0-9_]{1,50}$",
+        description="Name of the selection; letters, digits, underscores.",
     )
     schedule_expression: ScheduleExpression = Field("cron(0 7 ? * SUN *)", description="cron(…).")
     schedule_time_zone: TimeZone = Field("UTC", description="IANA zone in which the expression is read.")
     start_window_hours: int = Field(1, ge=1, le=168, description="Hours within which a restore may start (1 to 168).")
     selection_window_days: int = Field(
-        7, ge=1, le=365, description="Days within which the newest recovery point is taken (1 to 365)."
+        7, ge=1, le=365, description="Maximum age of the recovery point, days (1 to 365)."
     )
     validation_window_hours: int = Field(
-        4, ge=1, le=168, description="Hours that the table is kept for its validation (1 to 168)."
+        4, ge=1, le=168, description="Hours for which the restored table is kept for validation (1 to 168)."
     )
     function_name: FunctionName = Field("ValidateRestoredTable", description="Function that validates.")
-    memory_mb: int = Field(512, ge=128, le=10240, description="Its memory, MB (Lambda: 128 to 10,240).")
+    memory_mb: int = Field(512, ge=128, le=10240, description="Memory, MB (Lambda: 128 to 10,240).")
     dead_letter_queue_name: QueueName = Field(
         "restore-validation-dead-letters", description="Queue of the restores that could not be validated."
     )
     undelivered_queue_name: QueueName = Field(
-        "restore-validation-undelivered", description="Queue of those that EventBridge could not hand over."
+        "restore-validation-undelivered", description="Queue of the events that EventBridge could not deliver."
     )
 
 
 class Vault(Section):
-    """AWS Backup: one plan for everything that carries a tag."""
+    """AWS Backup: one plan for all resources with a tag."""
 
-    enabled: bool = Field(True, description="Make vault, plan and selections.")
-    vault_name: str = Field("StudentBackupVault", pattern=r"^[a-zA-Z0-9_-]{2,50}$", description="Vault.")
-    plan_name: str = Field("StudentBackupPlan", pattern=r"^[a-zA-Z0-9_.-]{1,50}$", description="Plan.")
-    role_name: RoleName = Field("StudentAwsBackupRole", description="Role under which AWS Backup works.")
+    enabled: bool = Field(True, description="Create vault, plan and selections.")
+    vault_name: str = Field("StudentBackupVault", pattern=r"^[a-zA-Z0-9_-]{2,50}$", description="Name of the vault.")
+    plan_name: str = Field("StudentBackupPlan", pattern=r"^[a-zA-Z0-9_.-]{1,50}$", description="Name of the plan.")
+    role_name: RoleName = Field("StudentAwsBackupRole", description="Role that AWS Backup uses.")
     customer_key: bool = Field(
-        False, description="Encrypt each vault with a key of its own (1 dollar a month) instead of AWS Backup's."
+        False, description="Encrypt each vault with its own key (1 dollar a month each) instead of AWS Backup's."
     )
-    rules: list[VaultRule] = Field(default_factory=lambda: [VaultRule()], description="When, how long, where to.")
+    rules: list[VaultRule] = Field(
+        default_factory=lambda: [VaultRule()], description="Rules: schedule, retention, copies."
+    )
     selections: list[VaultSelection] = Field(
-        default_factory=lambda: [VaultSelection(any_tags={"backup": "daily"})], description="What."
+        default_factory=lambda: [VaultSelection(any_tags={"backup": "daily"})], description="What the plan backs up."
     )
     lock: VaultLock | None = Field(None, description="Lock of the vault; leave out for none.")
     notifications: list[Notification] = Field(
         default=["RECOVERY_POINT_MODIFIED", "BACKUP_PLAN_MODIFIED"],
-        description="What the vault itself tells the alert topic; failed jobs come by rules.",
+        description="Events of the vault for the alert topic. Failed jobs are reported in any case.",
     )
     region_opt_in: dict[str, bool] = Field(
         default_factory=dict,
-        description="AWS Backup's services by name, each on or off, for the whole account and Region. List exactly "
-        "those that `aws backup describe-region-settings` shows: AWS refuses one that the Region lacks, and one that "
-        "is left out changes in every plan. Leave all out to touch none. DynamoDB's cold storage and copies need "
-        "`DynamoDB = true`, which preflight checks.",
+        description="AWS Backup's opt-ins by service, for the whole account and Region. List exactly the services that "
+        "`aws backup describe-region-settings` shows: AWS refuses others, and a missing one changes in every plan. "
+        "Leave out to change none. Cold storage and copies of DynamoDB need `DynamoDB = true`; preflight checks it.",
     )
     region_management: dict[str, bool] = Field(
         default_factory=dict,
-        description="With `region_opt_in`: whose backups AWS Backup manages fully, DynamoDB's being its advanced "
-        "features. Each Region has its own list, too; leave out to keep what is set.",
+        description="With `region_opt_in`: services whose backups AWS Backup manages fully; for DynamoDB these are "
+        "the advanced features. List exactly the services of the Region; leave out to change none.",
     )
     restore_testing: RestoreTesting = RestoreTesting()
     audit_manager: bool = Field(
         False,
-        description="Have Backup Audit Manager check it all, and report every day. It needs AWS Config to record the "
-        "account's resources, which is not set up here and is paid for.",
+        description="Let Backup Audit Manager check the plan and report every day. It needs AWS Config, which is not "
+        "set up here and costs money.",
     )
     aws_config_records: bool = Field(
         False,
-        description="AWS Config records this account's resources in this Region, set up elsewhere. `audit_manager` "
-        "needs it: without a recorder its framework ends FAILED.",
+        description="AWS Config records in this account and Region, set up elsewhere. `audit_manager` needs it: "
+        "without a recorder its framework fails.",
     )
     s3_buckets: bool = Field(
         False,
-        description="The selections take S3 buckets, too: gives AWS Backup's role the two policies that S3 needs, with "
-        "which it may read and write every object of the account.",
+        description="Allow selections of S3 buckets. AWS Backup's role then gets the two policies that S3 needs. With "
+        "them it may read and write every object of the account.",
     )
 
     @model_validator(mode="after")

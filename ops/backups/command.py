@@ -15,6 +15,7 @@ from ops.commands import command, group
 from ops.exits import Exit
 from ops.failures import OperatorError
 from ops.options import EnvOrLocal, Json
+from rollbook.contract.fields import to_texts
 from rollbook.engine import stored
 
 app = group("Backups: list, show, create, verify, diff, restore, drill.")
@@ -72,7 +73,7 @@ def create(
     plans = {plan.table_name: plan for plan in cloud.settings.backed_up_tables}
     if table is not None and table not in plans:
         raise OperatorError(f"{table} has no backups in {env}; there are: {', '.join(plans)}")
-    message = {"table": plans[table].message()} if table and table != cloud.settings.records.table_name else {}
+    message = {"table": to_texts(plans[table].job)} if table and table != cloud.settings.records.table_name else {}
     with console.working("Making the backup"):
         answer = invoke(cloud, cloud.settings.backups.function_name, message)
     if as_json:

@@ -7,6 +7,8 @@ from typing import Any
 from boto3.dynamodb.types import TypeDeserializer
 
 from ops.cloud import Cloud
+from rollbook.contract import moments
+from rollbook.engine import executions
 
 UNKNOWN = "not in the history"
 _deserialize = TypeDeserializer().deserialize
@@ -16,7 +18,9 @@ def overview(cloud: Cloud) -> list[dict[str, Any]]:
     """Return a row for each backup and each execution without one, newest first; None is an unknown number."""
     backups = cloud.settings.backups
     pages = cloud.client("dynamodb").get_paginator("scan").paginate(TableName=backups.history_table_name)
-    history = [_row(item) for page in pages for item in page["Items"] if "kind" in item]
+    history = [
+        _row(item, cloud.settings.records.table_name) for page in pages for item in page["Items"] if "kind" in item
+    ]
     listed = cloud.client("s3").get_paginator("list_objects_v2")
     objects = {
         found["Key"]: found
@@ -26,7 +30,7 @@ def overview(cloud: Cloud) -> list[dict[str, Any]]:
         if "/AWSDynamoDB/" not in found["Key"]  # the files of an export; its summary is listed
     }
     made = [row for row in history if row["kind"] == "backup"]
-    unknown = {"id": "", "kind": "backup", "source": "", "engine": ""}
+    unknown = {"id": "", "kind": "backup", "table": "", "source": "", "engine": ""}
     uploads = tuple(f"{plan.key_prefix}smoke-" for plan in cloud.settings.backed_up_tables)
     rows = [
         {
@@ -47,8 +51,18 @@ def overview(cloud: Cloud) -> list[dict[str, Any]]:
     return sorted(rows + made, key=lambda row: str(row["startedAt"]), reverse=True)
 
 
-def _row(item: dict[str, Any]) -> dict[str, Any]:
-    row = {name: _deserialize(value) for name, value in item.items()}
-    numbers = {name: int(row[name]) if name in row else None for name in ("items", "bytes")}
-    names = ("id", "kind", "key", "status", "source", "engine", "startedAt", "error")
-    return {name: str(row.get(name, "")) for name in names} | numbers
+def _row(item: dict[str, Any], default_table: str) -> dict[str, Any]:
+    execution = executions.read({name: _deserialize(value) for name, value in item.items()}, default_table)
+    return {
+        "id": execution.id,
+        "kind": execution.kind,
+        "table": execution.table_name,
+        "key": execution.key,
+        "status": execution.status,
+        "source": execution.source,
+        "engine": execution.engine,
+        "startedAt": moments.to_text(execution.started_at),
+        "error": execution.error,
+        "items": execution.items,
+        "bytes": execution.bytes,
+    }

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
-from rich.progress import Progress, TaskID
+from rich.progress import Progress as Bar
+from rich.progress import TaskID
 
 from ops import console
 from ops.backups.reading import explained
@@ -20,11 +21,23 @@ from ops.commands import command
 from ops.exits import Exit
 from ops.failures import OperatorError, Refused, SomethingFound
 from ops.options import EnvOrLocal, Json
-from rollbook.engine import restore
 from rollbook.engine.dynamodb.batch_write import NotWritten
 from rollbook.engine.dynamodb.rate_limiter import RateLimiter
+from rollbook.engine.executions import Execution
+from rollbook.engine.formats.document import Corrupted
 from rollbook.engine.history import History
-from rollbook.engine.verify import Corrupted
+from rollbook.engine.resources import Resources
+from rollbook.engine.restore import Restore
+from rollbook.engine.restore_request import (
+    AlreadyRunning,
+    Mode,
+    NotEqual,
+    Options,
+    Plan,
+    Progress,
+    Request,
+    RestoreRefused,
+)
 
 _EFFECTS = {
     "all": "every item of the backup replaces the item with its key",
@@ -72,10 +85,8 @@ def restore_(
     if engine not in {"write", "import"}:
         raise OperatorError(f"the engine is {engine!r}; it can be write or import")
     cloud = Cloud.of(env)
-    mode: restore.Mode = "missing" if only_missing else "differing" if only_differing else "all"
-    request = restore.Request(
-        key, to or into, is_new=bool(to), mode=mode, engine="import" if engine == "import" else "write"
-    )
+    mode: Mode = "missing" if only_missing else "differing" if only_differing else "all"
+    request = Request(key, to or into, is_new=bool(to), mode=mode, engine="import" if engine == "import" else "write")
     if into and not dry_run:
         _confirm(into, confirm, mode)
     with console.progress() as bar:
@@ -85,10 +96,10 @@ def restore_(
             if dry_run:
                 answer = _planned(restorer.plan(request), request)
             else:
-                row = _run(restorer, request)
-                answer = {"key": key, "table": request.table_name, "seconds": float(row["seconds"])}
-                answer |= {"items": int(row["items"]), "written": int(row["written"])}
-                answer |= {"differing": int(row["unlike"]), "extra": int(row["besides"])}
+                done = _run(restorer, request)
+                answer = {"key": key, "table": request.table_name, "seconds": done.seconds or 0.0}
+                answer |= {"items": done.items or 0, "written": done.written}
+                answer |= {"differing": done.differing or 0, "extra": done.extra or 0}
     if as_json:
         console.say_json(answer)
     elif dry_run:
@@ -111,7 +122,7 @@ class _Steps:
         bar: where they are shown.
     """
 
-    def __init__(self, bar: Progress) -> None:
+    def __init__(self, bar: Bar) -> None:
         self._bar = bar
         self._tasks: list[TaskID] = []
 
@@ -140,15 +151,15 @@ def _outcomes(key: str, steps: _Steps) -> Iterator[None]:
         if steps.only_read:
             raise Refused(f"{key} is damaged, and nothing was changed: {damage}") from None
         raise
-    except restore.RestoreRefused as error:
+    except RestoreRefused as error:
         raise Refused(str(error)) from None
-    except (restore.NotEqual, NotWritten) as error:
+    except (NotEqual, NotWritten) as error:
         raise SomethingFound(str(error)) from None
-    except restore.AlreadyRunning as error:
+    except AlreadyRunning as error:
         raise OperatorError(f"{error}; wait until it ends, and run this again") from None
 
 
-def _confirm(table: str, confirmed: str, mode: restore.Mode) -> None:
+def _confirm(table: str, confirmed: str, mode: Mode) -> None:
     if confirmed == table:
         return
     if confirmed:
@@ -158,34 +169,28 @@ def _confirm(table: str, confirmed: str, mode: restore.Mode) -> None:
         raise Refused("not confirmed; nothing was changed")
 
 
-def _restorer(cloud: Cloud, steps: _Steps, parallel: int, write_units: float) -> restore.Restore:
+def _restorer(cloud: Cloud, steps: _Steps, parallel: int, write_units: float) -> Restore:
     backups = cloud.settings.backups
     dynamodb = cloud.items()
-    return restore.Restore(
-        dynamodb=dynamodb,
-        s3=cloud.client("s3"),
-        bucket=backups.bucket_name,
-        history=History(dynamodb, backups.history_table_name, backups.history_days),
-        clock=lambda: datetime.now(UTC),
-        progress=restore.Progress(steps.begin, steps.advance),
-        parallel=parallel,
-        limiter=RateLimiter(write_units or None),
-    )
+    history = History(dynamodb, backups.history_table_name, backups.history_days)
+    resources = Resources(dynamodb, cloud.client("s3"), backups.bucket_name, history, lambda: datetime.now(UTC))
+    progress = Progress(steps.begin, steps.advance)
+    return Restore(resources, Options(progress, parallel=parallel, limiter=RateLimiter(write_units or None)))
 
 
-def _run(restorer: restore.Restore, request: restore.Request) -> dict[str, Any]:
+def _run(restorer: Restore, request: Request) -> Execution:
     """Restore. If another process holds the lease of the same restore, wait until it expires, and try once more."""
     holder = f"{socket.gethostname()} {os.getpid()}"
     try:
         return restorer.run(request, holder=holder)
-    except restore.AlreadyRunning as other:
+    except AlreadyRunning as other:
         seconds = max(other.until - time.time(), 0) + 1
         console.note(f"{other}. Waiting {seconds:.0f} s for its lease to expire.")
         time.sleep(seconds)
         return restorer.run(request, holder=holder)
 
 
-def _planned(plan: restore.Plan, request: restore.Request) -> dict[str, Any]:
+def _planned(plan: Plan, request: Request) -> dict[str, Any]:
     planned: dict[str, Any] = {"key": request.key, "table": request.table_name}
     planned |= {"items": plan.items, "writes": plan.writes}
     if plan.outcome:

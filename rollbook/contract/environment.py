@@ -1,41 +1,40 @@
-"""The environment of each function: `infra` sets it from these classes, the handlers read it by them."""
+"""The variables of each function: `infra` sets them from these classes, and the handlers read them with the same."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from typing import Self
 
+from rollbook.contract import fields
+from rollbook.contract.jobs import BackupJob
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Environment:
     """Base of the typed environments. A field `table_name` is the variable `TABLE_NAME`."""
 
     def variables(self) -> dict[str, str]:
-        """Return the variables as Lambda takes them; an empty value is one that is not set."""
-        return {name.upper(): value for name, value in asdict(self).items() if value}
+        """Return the variables as Lambda takes them, without those whose value is empty."""
+        return {name.upper(): text for name, text in fields.to_texts(self).items() if text}
 
     @classmethod
     def read(cls, environ: Mapping[str, str] = os.environ) -> Self:
         """Read the environment of this process.
 
         Raises:
-            KeyError: a variable without a default is not set; named.
+            KeyError: a variable without a default is not set; names it.
+            ValueError: a variable is not of its type; names it.
         """
-        values: dict[str, str] = {}
-        for field in fields(cls):
-            variable = field.name.upper()
-            if variable in environ:
-                values[field.name] = environ[variable]
-            elif isinstance(field.default, str):
-                values[field.name] = field.default
-            else:
-                raise KeyError(f"the environment variable {variable} is not set; {cls.__name__} needs it")
-        return cls(**values)
+        try:
+            return fields.from_texts(cls, {name.lower(): text for name, text in environ.items()})
+        except KeyError as missing:
+            variable = str(missing.args[0]).upper()
+            raise KeyError(f"the environment variable {variable} is not set; {cls.__name__} needs it") from None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GetStudents(Environment):
     """Of the function behind `GET /students`."""
 
@@ -43,111 +42,106 @@ class GetStudents(Environment):
     allowed_origin: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class InsertStudent(Environment):
     """Of the function behind `POST /students`. Without a sender it sends no mail."""
 
     table_name: str
     allowed_origin: str
-    max_body_bytes: str
+    max_body_bytes: int
     event_bus_name: str
     sender_email: str = ""
     recipient_email: str = ""
 
 
-@dataclass(frozen=True)
-class Reporting(Environment):
-    """Of each function that reports its executions: to the history, on the bus, by mail."""
+@dataclass(frozen=True, kw_only=True)
+class Notifications(Environment):
+    """Where a function records its executions and announces them: history, bus, mail."""
 
-    table_name: str
     s3_bucket_name: str
     sender_email: str
     recipient_email: str
     history_table_name: str
-    history_days: str
+    history_days: int
     event_bus_name: str
 
 
-@dataclass(frozen=True)
-class Backup(Reporting):
-    """Of the backup function. `READ_UNITS_PER_SECOND` is the ceiling of a scan; without it there is none.
+@dataclass(frozen=True, kw_only=True)
+class Backup(Environment):
+    """Of the backup function. The job is that of a request which names no table."""
 
-    `OBJECT_TAGS` is a query string, `key=value&…`.
-    """
-
-    key_prefix: str
+    notifications: Notifications
+    job: BackupJob
     time_zone: str
     allowed_origin: str
-    engine: str
-    format: str
-    compression: str
-    export_type: str
-    segments: str
-    read_units_per_second: str = ""
-    object_tags: str = ""
 
 
-@dataclass(frozen=True)
-class FinishExport(Reporting):
-    """Of the function that an export's manifest wakes."""
+@dataclass(frozen=True, kw_only=True)
+class FinishExport(Environment):
+    """Of the function that an export's manifest wakes. Rows of old executions without a table are of `TABLE_NAME`."""
+
+    notifications: Notifications
+    table_name: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Verify(Environment):
     """Of the function that verifies and compares backups."""
 
     s3_bucket_name: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Restore(Environment):
     """Of the function that restores. A new table's name begins with `RESTORED_PREFIX`."""
 
     restored_prefix: str
     s3_bucket_name: str
     history_table_name: str
-    history_days: str
+    history_days: int
     event_bus_name: str
 
 
-@dataclass(frozen=True)
-class Drill(Reporting):
+@dataclass(frozen=True, kw_only=True)
+class Drill(Environment):
     """Of the weekly drill. A scratch table's name begins with `SCRATCH_PREFIX`."""
 
+    notifications: Notifications
+    table_name: str
     scratch_prefix: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Welcome(Environment):
-    """Of the function that welcomes who signed up; `IDEMPOTENCY_TABLE_NAME` knows whom it has welcomed."""
+    """Of the function that welcomes new users; `IDEMPOTENCY_TABLE_NAME` holds the ids of those already welcomed."""
 
     sender_email: str
     site_url: str
     idempotency_table_name: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Audit(Environment):
-    """Of the function that watches who touches the backups; the ARNs are joined by commas."""
+    """Of the function that checks access to the backups; the ARNs are joined by commas."""
 
     s3_bucket_name: str
     expected_role_arns: str
     topic_arn: str
-    alert_refused: str = ""
+    alert_refused: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CopySnapshot(Environment):
     """Of the function that copies database snapshots."""
 
     destination_region: str
     copy_prefix: str
     key_arn: str
-    retention_days: str
+    retention_days: int
     option_group_name: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Validate(Environment):
     """Of the function that validates what AWS Backup restored."""
 
@@ -155,34 +149,12 @@ class Validate(Environment):
     key_prefix: str
 
 
-@dataclass(frozen=True)
-class ReportedTable:
-    """What the settings say of a table's backups; a report holds what happened against it.
-
-    Arguments:
-        days: storage class to the days that a backup of 128 KB or more is in it, in their order.
-        moves_small: a smaller one moves to Glacier, too; otherwise it stays in Standard.
-        replicated_to: Region of the copies, or nothing.
-        memory_mb, architecture: of the function that makes them.
-    """
-
-    table_name: str
-    schedule_name: str
-    expression: str
-    time_zone: str
-    window_minutes: int
-    days: dict[str, int]
-    replicated_to: str
-    memory_mb: int
-    architecture: str
-    moves_small: bool = False
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Report(Environment):
-    """Of the function that mails the weekly report. `PRICES` is JSON; the tables come with the event.
+    """Of the function that mails the weekly report. `PRICES` is JSON.
 
-    A function's variables have 4 KB together (Lambda quotas), and there may be any number of tables.
+    The tables come with the event: a function's variables have 4 KB together (Lambda quotas), and there may be any
+    number of tables.
     """
 
     s3_bucket_name: str
@@ -194,8 +166,8 @@ class Report(Environment):
     prices_as_of: str
     prices_region: str
     time_zone: str
-    rpo_hours: str
-    rto_minutes: str
-    days: str
+    rpo_hours: float
+    rto_minutes: float
+    days: int
     vault_name: str = ""
     plan_name: str = ""

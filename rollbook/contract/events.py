@@ -44,7 +44,7 @@ class Event(msgspec.Struct, kw_only=True, rename="camel", forbid_unknown_fields=
 
 
 class StudentSaved(Event):
-    """A record was created or changed. What is in it is nobody's business on the bus."""
+    """A record was created or changed. The event does not contain the record."""
 
     SOURCE: ClassVar[str] = "rollbook.students"
     DETAIL_TYPE: ClassVar[str] = "student saved"
@@ -55,7 +55,7 @@ class StudentSaved(Event):
 
 
 class BackupCompleted(Event):
-    """A backup is whole and visible."""
+    """A backup is complete."""
 
     SOURCE: ClassVar[str] = "rollbook.backups"
     DETAIL_TYPE: ClassVar[str] = "backup completed"
@@ -79,7 +79,7 @@ class BackupCompleted(Event):
 
 
 class BackupFailed(Event):
-    """A backup was not made; nothing of it is visible."""
+    """A backup failed; nothing of it is visible."""
 
     SOURCE: ClassVar[str] = "rollbook.backups"
     DETAIL_TYPE: ClassVar[str] = "backup failed"
@@ -90,7 +90,7 @@ class BackupFailed(Event):
 
 
 class RestoreCompleted(Event):
-    """A backup is in a table, and the two were compared."""
+    """A backup was restored, and the table compared."""
 
     SOURCE: ClassVar[str] = "rollbook.backups"
     DETAIL_TYPE: ClassVar[str] = "restore completed"
@@ -104,7 +104,7 @@ class RestoreCompleted(Event):
 
 
 class DrillPassed(Event):
-    """The newest backup was brought back into a scratch table, equal item by item."""
+    """The newest backup was restored into a scratch table; all items are equal."""
 
     SOURCE: ClassVar[str] = "rollbook.drills"
     DETAIL_TYPE: ClassVar[str] = "drill passed"
@@ -113,12 +113,12 @@ class DrillPassed(Event):
     bucket: Bucket
     key: Key
     items: Items
-    rto_seconds: Annotated[float, msgspec.Meta(ge=0, description="Until the data was back.", examples=[2.4])]
-    rpo_seconds: Annotated[float, msgspec.Meta(ge=0, description="The age of the backup.", examples=[86_400.0])]
+    rto_seconds: Annotated[float, msgspec.Meta(ge=0, description="Duration of the restore.", examples=[2.4])]
+    rpo_seconds: Annotated[float, msgspec.Meta(ge=0, description="Age of the backup.", examples=[86_400.0])]
 
 
 class DrillFailed(Event):
-    """The newest backup could not be brought back."""
+    """The newest backup could not be restored."""
 
     SOURCE: ClassVar[str] = "rollbook.drills"
     DETAIL_TYPE: ClassVar[str] = "drill failed"

@@ -1,26 +1,25 @@
-"""One execution of the backup: engine, scan or export, upload, history, report."""
+"""One execution of a backup: claim, engine, scan or export, history, notification."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Any, cast
+from datetime import UTC, datetime, tzinfo
 
 from dateutil import tz
 
 from rollbook.contract import events
-from rollbook.contract.environment import Backup as BackupEnvironment
-from rollbook.engine import stored
-from rollbook.engine.deadline import Clock, Deadline, OutOfTime
-from rollbook.engine.dynamodb import exports, scan, tables
-from rollbook.engine.dynamodb.rate_limiter import RateLimiter
-from rollbook.engine.formats import compression, document, export_layout
-from rollbook.engine.history import COMPLETED, EXPORTING, History, Row, exported_by, latest
+from rollbook.contract.jobs import BackupJob
+from rollbook.engine.deadline import Deadline, OutOfTime
+from rollbook.engine.dynamodb import definitions
+from rollbook.engine.executions import COMPLETED, EXPORTING, Execution, Row
+from rollbook.engine.export_backup import ExportBackup
+from rollbook.engine.formats import compression
 from rollbook.engine.notifier import Notifier
+from rollbook.engine.resources import Resources
 from rollbook.engine.s3 import upload
+from rollbook.engine.scan_backup import ScanBackup
 
-# What is assumed of a table that was not scanned yet: half of what 128 MB of memory were measured to do
+# The scan rate of a table that was not scanned yet: half of what was measured with 128 MB of memory
 # (docs/benchmarks.md).
 _ASSUMED_BYTES_PER_SECOND = 4e6
 # A scan is chosen if it is expected to take no more than this part of the time.
@@ -29,7 +28,7 @@ _PART_OF_THE_TIME = 0.75
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be backed up, by whose order.
+    """A request for a backup.
 
     Arguments:
         id: identifies the execution; a second request of the same id is the same execution.
@@ -42,145 +41,137 @@ class Request:
     name: str
 
 
-def scheduled(environment: BackupEnvironment, scheduled_time: datetime) -> Request:
+def scheduled(job: BackupJob, time_zone: str, scheduled_time: datetime) -> Request:
     """Return the request of a scheduled run: the same for every try of it."""
-    stamp = scheduled_time.astimezone(_zone(environment)).strftime("%Y%m%dT%H%M")
+    stamp = scheduled_time.astimezone(_zone(time_zone)).strftime("%Y%m%dT%H%M")
     moment = scheduled_time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return Request(f"schedule#{environment.table_name}#{moment}", "schedule", f"{environment.key_prefix}{stamp}")
+    return Request(f"schedule#{job.table_name}#{moment}", "schedule", f"{job.key_prefix}{stamp}")
 
 
-def manual(environment: BackupEnvironment, source: str, request_id: str, now: datetime, mark: str = "") -> Request:
-    """Return the request of a run that somebody asked for: its name is its own, to the request, and has the mark."""
-    stamp = now.astimezone(_zone(environment)).strftime("%Y%m%dT%H%M%S")
+def manual(job: BackupJob, time_zone: str, source: str, request_id: str, now: datetime, mark: str = "") -> Request:
+    """Return the request of a run that was asked for by hand. Its key has the request's id and the mark."""
+    stamp = now.astimezone(_zone(time_zone)).strftime("%Y%m%dT%H%M%S")
     marked = f"-{mark}" if mark else ""
-    return Request(f"{source}#{request_id}", source, f"{environment.key_prefix}{stamp}-{request_id[:8]}{marked}")
+    return Request(f"{source}#{request_id}", source, f"{job.key_prefix}{stamp}-{request_id[:8]}{marked}")
 
 
-def _zone(environment: BackupEnvironment) -> tzinfo:
+def _zone(name: str) -> tzinfo:
     # dateutil comes with botocore and brings its own zones, which a runtime's Linux may not have.
-    zone: tzinfo | None = tz.gettz(environment.time_zone)
+    zone: tzinfo | None = tz.gettz(name)
     if zone is None:
-        raise ValueError(f"there is no time zone {environment.time_zone!r}; TIME_ZONE must be an IANA name")
+        raise ValueError(f"there is no time zone {name!r}; TIME_ZONE must be an IANA name")
     return zone
 
 
 class Backup:
-    """The backup of one table.
+    """The backup of one table."""
 
-    Arguments:
-        dynamodb: a client of `wire.client`.
-        s3: a boto3 client of S3.
-        clock: returns the time now (aware).
-    """
-
-    def __init__(
-        self,
-        environment: BackupEnvironment,
-        *,
-        dynamodb: Any,
-        s3: Any,
-        history: History,
-        notifier: Notifier,
-        clock: Clock,
-    ) -> None:
-        self._environment = environment
-        self._dynamodb = dynamodb
-        self._s3 = s3
-        self._clock = clock
-        self._history = history
+    def __init__(self, job: BackupJob, resources: Resources, notifier: Notifier) -> None:
+        self._job = job
+        self._resources = resources
         self._notifier = notifier
-        self._method = cast(compression.Method, environment.compression)
+        self._scan = ScanBackup(job, resources)
+        self._export = ExportBackup(job, resources)
 
     def key(self, request: Request) -> str:
         """Return the key of the object by which the backup is known."""
-        is_document = self._environment.format == "json"
-        return f"{request.name}.json{compression.SUFFIXES[self._method] if is_document else ''}"
+        is_document = self._job.format == "json"
+        return f"{request.name}.json{compression.SUFFIXES[self._job.compression] if is_document else ''}"
 
-    def run(self, request: Request, *, holder: str, deadline: Deadline) -> Row | None:
-        """Make the backup and report it, once however often it is asked.
+    def run(self, request: Request, *, holder: str, deadline: Deadline) -> Execution | None:
+        """Make the backup and announce it, once for each request however often it is called.
 
         Arguments:
             holder: the invocation that asks.
             deadline: when it ends.
 
         Returns:
-            The row of the history: completed, or exporting while AWS is at work on it; None while another invocation
-            is at work on the same execution.
+            The execution: completed, or exporting while AWS is at work on it. None while another invocation is at
+            work on it.
 
         Raises:
-            Exception: whatever went wrong; the history has it, no object is visible, and a retry may begin anew.
+            Exception: the cause of the failure. The history has it, no object is visible, and a retry may start over.
         """
-        now = self._clock()
-        claim = self._history.claim(
+        now = self._resources.clock()
+        claim = self._resources.history.claim(
             request.id,
             holder=holder,
             now=now,
             until=deadline.until(now),
             values={
                 "kind": "backup",
-                "tableName": self._environment.table_name,
+                "tableName": self._job.table_name,
                 "source": request.source,
                 "key": self.key(request),
             },
         )
-        row = claim.row
+        execution = claim.execution
         if claim.granted:
-            row = self._guarded(request, holder, deadline)
-        elif row.get("status") == EXPORTING:
-            self._check_export(row, holder)
-            return row
-        elif row.get("status") != COMPLETED:
+            execution = self._make_or_fail(request, holder, deadline)
+        elif execution.status == EXPORTING:
+            self._export.check(execution, holder)
+            return execution
+        elif execution.status != COMPLETED:
             return None
-        if row["status"] == COMPLETED:
-            self._notifier.completed(row)
-        return row
+        if execution.status == COMPLETED:
+            self._notifier.completed(execution)
+        return execution
 
-    def _guarded(self, request: Request, holder: str, deadline: Deadline) -> Row:
+    def _make_or_fail(self, request: Request, holder: str, deadline: Deadline) -> Execution:
         try:
-            return self._back_up(request, holder, deadline)
+            return self._make(request, holder, deadline)
         except BaseException as error:
-            self._history.fail(request.id, holder=holder, now=self._clock(), error=error)
+            self._resources.history.fail(request.id, holder=holder, now=self._resources.clock(), error=error)
             try:
                 self._notifier.event(
                     events.BackupFailed(
                         correlation_id=request.id,
-                        table=self._environment.table_name,
-                        bucket=self._environment.s3_bucket_name,
+                        table=self._job.table_name,
+                        bucket=self._resources.bucket,
                         error=f"{type(error).__name__}: {error}"[:2000],
                     )
                 )
             except Exception as fault:  # the backup's own failure is the one to raise
-                error.add_note(f"and the event of it was not taken: {fault}")
+                error.add_note(f"and its event was not accepted: {fault}")
             raise
 
-    def _back_up(self, request: Request, holder: str, deadline: Deadline) -> Row:
-        started = self._clock()
-        described = tables.describe(self._dynamodb, self._environment.table_name)
-        known = self._history.get(latest(self._environment.table_name)) or {}
-        engine, reason = self._choose(described, known, deadline)
+    def _make(self, request: Request, holder: str, deadline: Deadline) -> Execution:
+        started = self._resources.clock()
+        described = definitions.describe(self._resources.dynamodb, self._job.table_name)
+        engine, reason = self._choose(described, deadline)
         if engine == "scan":
-            began = deadline.clock()
             try:
-                result = self._scan(request, described, started, deadline)
+                result = self._scan_or_adopt(request, described, started, deadline)
             except OutOfTime as late:
-                if self._environment.engine != "auto" or not described.definition.get("pointInTimeRecovery"):
+                if self._job.engine != "auto" or not described.definition.get("pointInTimeRecovery"):
                     raise
-                reason = f"handed over, as {late}"
-            except upload.ObjectExists as found:
-                if found.key != self.key(request):
-                    raise
-                # The invocation before this one died after its upload and before it could say so.
-                result = self._read(self.key(request))
-                return self._complete(request, holder, started, result | {"engine": engine, "reason": reason})
+                reason = f"switched to an export: {late}"
             else:
-                rate = described.size_bytes / max(deadline.clock() - began, 1e-3)
-                result |= {"scanRate": int(rate)} if rate else {}
-                return self._complete(request, holder, started, result | {"engine": engine, "reason": reason})
-        return self._export(request, holder, described, known, started, reason)
+                result |= {"engine": engine, "reason": reason}
+                return self._complete(request, holder, started, result)
+        values = self._export.start(request.id, holder, request.name, described, started)
+        values["reason"] = "; ".join(filter(None, (reason, values["reason"])))
+        return self._resources.history.hand_over(request.id, holder=holder, values=values)
 
-    def _choose(self, described: tables.Described, known: Row, deadline: Deadline) -> tuple[str, str]:
-        if self._environment.engine != "auto":
-            return self._environment.engine, f"backups.engine is {self._environment.engine}"
+    def _scan_or_adopt(
+        self, request: Request, described: definitions.Described, started: datetime, deadline: Deadline
+    ) -> Row:
+        began = deadline.clock()
+        key = self.key(request)
+        try:
+            result = self._scan.make(request.name, key, described, started, deadline)
+        except upload.ObjectExists as found:
+            if found.key != key:
+                raise
+            # The invocation before this one died after its upload and before it could write so.
+            return self._scan.read_back(key)
+        rate = described.size_bytes / max(deadline.clock() - began, 1e-3)
+        return result | ({"scanRate": int(rate)} if rate else {})
+
+    def _choose(self, described: definitions.Described, deadline: Deadline) -> tuple[str, str]:
+        if self._job.engine != "auto":
+            return self._job.engine, f"backups.engine is {self._job.engine}"
+        known = self._resources.history.newest_backup(self._job.table_name)
         rate = float(known.get("scanRate") or _ASSUMED_BYTES_PER_SECOND)
         how = "measured" if known.get("scanRate") else "assumed"
         seconds = described.size_bytes / rate
@@ -192,137 +183,7 @@ class Backup:
             return "scan", f"{expected} of {time}, and without point-in-time recovery there is no export"
         return "export", f"{expected}, and there are {time}"
 
-    def _scan(self, request: Request, described: tables.Described, started: datetime, deadline: Deadline) -> Row:
-        limiter = RateLimiter(
-            float(self._environment.read_units_per_second or 0) or None,
-            check=lambda: deadline.check(f"{self._environment.table_name} throttled the scan"),
-        )
-        pages = deadline.watch(
-            scan.pages(
-                self._dynamodb, self._environment.table_name, segments=int(self._environment.segments), limiter=limiter
-            ),
-            described.size_bytes,
-        )
-        if self._environment.format == "json":
-            return self._write_document(request, described, started, pages)
-        return self._write_export(request, described, started, pages)
-
-    def _write_document(self, request: Request, described: tables.Described, started: datetime, pages: Any) -> Row:
-        writer = document.Writer()
-        uploaded = upload.put(
-            self._s3,
-            bucket=self._environment.s3_bucket_name,
-            key=self.key(request),
-            chunks=compression.compressed(
-                writer.chunks(described.definition, started, pages, self._clock), self._method
-            ),
-            content_type="application/gzip" if self._method == "gzip" else "application/json",
-        )
-        return {
-            "format": "json",
-            "items": writer.items,
-            "bytes": uploaded.bytes,
-            "sha256": writer.sha256,
-            "crc32": uploaded.crc32,
-            "readUnits": f"{writer.read_units:g}",
-        }
-
-    def _write_export(self, request: Request, described: tables.Described, started: datetime, pages: Any) -> Row:
-        place = export_layout.Place(self._environment.s3_bucket_name, request.name, export_layout.new_id(started))
-        writer = export_layout.Writer(self._s3, place, self._method)
-        writer.write(pages)
-        ended = self._clock()
-        manifest = writer.complete(
-            table_arn=described.definition["arn"], table_id=described.table_id, started_at=started, ended_at=ended
-        )
-        description = stored.Description(
-            stored.EXPORT_FORMAT, described.definition, started, manifest, writer.items, writer.sha256, ended
-        )
-        stored.put_description(self._s3, self._environment.s3_bucket_name, self.key(request), description)
-        return {
-            "format": "dynamodb-export",
-            "manifest": manifest,
-            "items": writer.items,
-            "bytes": writer.stored_bytes,
-            "sha256": writer.sha256,
-            "crc32": writer.crc32,
-            "readUnits": f"{writer.read_units:g}",
-        }
-
-    def _read(self, key: str) -> Row:
-        backup = stored.open_backup(self._s3, self._environment.s3_bucket_name, key)
-        whole = stored.verify(backup)
-        known = {"manifest": backup.manifest, "crc32": backup.crc32()}
-        return {
-            "format": self._environment.format,
-            "items": whole.items,
-            "bytes": backup.stored_bytes(),
-            "sha256": whole.sha256,
-            **{name: value for name, value in known.items() if value},
-        }
-
-    def _complete(self, request: Request, holder: str, started: datetime, values: Row) -> Row:
-        ended = self._clock()
+    def _complete(self, request: Request, holder: str, started: datetime, values: Row) -> Execution:
+        ended = self._resources.clock()
         values["seconds"] = f"{(ended - started).total_seconds():.1f}"
-        return self._history.complete(request.id, holder=holder, now=ended, values=values)
-
-    def _export(
-        self,
-        request: Request,
-        holder: str,
-        described: tables.Described,
-        known: Row,
-        started: datetime,
-        reason: str,
-    ) -> Row:
-        period, why = self._period(known, started)
-        # Before the export begins, so that its manifest always finds whose it is.
-        self._history.remember(exported_by(request.name), {"execution": request.id})
-        begun = exports.start(
-            self._dynamodb,
-            table_arn=described.definition["arn"],
-            bucket=self._environment.s3_bucket_name,
-            prefix=request.name,
-            token=f"{request.id} {holder}",
-            period=period,
-        )
-        until = period.until if period else started
-        return self._history.hand_over(
-            request.id,
-            holder=holder,
-            values={
-                "engine": "export",
-                "reason": f"{reason}; {why}" if why else reason,
-                "format": "dynamodb-export",
-                "key": f"{request.name}.json",
-                "exportArn": begun["ExportArn"],
-                "exportType": "incremental" if period else "full",
-                "exportedUntil": until.isoformat(),
-                "table": json.dumps(described.definition),
-            },
-        )
-
-    def _period(self, known: Row, started: datetime) -> tuple[exports.Period | None, str]:
-        """Return what an incremental export has to cover, or why it has to be a full one."""
-        if self._environment.export_type != "incremental":
-            return None, ""
-        if "exportedUntil" not in known:
-            return None, "full, as there was no export before it"
-        since = datetime.fromisoformat(str(known["exportedUntil"]))
-        if not exports.SHORTEST <= started - since <= exports.LONGEST:
-            return (
-                None,
-                f"full, as the export before it is of {since:%Y-%m-%dT%H:%MZ}, not 15 minutes to 24 hours ago",
-            )
-        return exports.Period(since, started), ""
-
-    def _check_export(self, row: Row, holder: str) -> None:
-        """Raise if the export that was left at work has failed; the next try begins a new one."""
-        fault = exports.fault(self._dynamodb, str(row["exportArn"]))
-        if fault is None:
-            return
-        failed = exports.ExportFailed(f"AWS's export {row['exportArn']} failed: {fault}")
-        now = self._clock()
-        if self._history.take_back(str(row["id"]), holder=holder, now=now, until=now + timedelta(minutes=1)).granted:
-            self._history.fail(str(row["id"]), holder=holder, now=now, error=failed)
-        raise failed
+        return self._resources.history.complete(request.id, holder=holder, now=ended, values=values)

@@ -6,9 +6,9 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from rollbook.engine import fingerprints, restore, stored
+from rollbook.engine import fingerprints, stored
 from rollbook.engine.comparison import Comparison, Outcome
-from rollbook.engine.dynamodb import tables
+from rollbook.engine.dynamodb import definitions, scan
 from rollbook.engine.fingerprints import Fingerprint
 
 Counter = Callable[[Iterator[bytes]], Iterator[bytes]]
@@ -45,7 +45,7 @@ def compare(
     """
 
     def side(name: str) -> Iterator[Fingerprint]:
-        read = stored.open_backup(s3, bucket, name).items() if is_backup(name) else restore.items_of(dynamodb, name)
+        read = stored.open_backup(s3, bucket, name).items() if is_backup(name) else scan.items(dynamodb, name)
         return map(fingerprints.fingerprint_of(names), counted(read))
 
     comparison.read(side(first))
@@ -70,11 +70,11 @@ def keys(dynamodb: Any, s3: Any, bucket: str, first: str, second: str) -> list[s
 def _keys(dynamodb: Any, s3: Any, bucket: str, name: str) -> list[str] | None:
     if not is_backup(name):
         described = dynamodb.describe_table(TableName=name)["Table"]
-        return tables.key_names({"keySchema": described["KeySchema"]})
+        return definitions.key_names({"keySchema": described["KeySchema"]})
     backup = stored.open_backup(s3, bucket, name)
     if backup.change_of:
         raise NotComparable(f"{name} has only what changed from {backup.change_of[0]} to {backup.change_of[1]}")
-    return tables.key_names(backup.table) if backup.table else None
+    return definitions.key_names(backup.table) if backup.table else None
 
 
 def summary(dynamodb: Any, s3: Any, bucket: str, first: str, second: str) -> dict[str, Any]:

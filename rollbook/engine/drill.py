@@ -1,53 +1,37 @@
-"""The drill: the newest backup restored into a scratch table, compared, thrown away; and how long that takes."""
+"""Restores the newest backup into a scratch table, compares the two, deletes the table, and measures the time."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from rollbook.contract import events
-from rollbook.engine import restore, stored
-from rollbook.engine.deadline import Clock, Deadline
+from rollbook.engine import stored
+from rollbook.engine.deadline import Deadline
 from rollbook.engine.dynamodb import tables
-from rollbook.engine.history import COMPLETED, History, Row, latest, scratch_of
+from rollbook.engine.executions import COMPLETED, Execution, Row
+from rollbook.engine.history import scratch_of
 from rollbook.engine.notifier import Notifier
+from rollbook.engine.resources import Resources
+from rollbook.engine.restore import Restore
+from rollbook.engine.restore_request import Request
 
 
 class DrillFailed(RuntimeError):
-    """The newest backup could not be brought back; the message says which and why."""
+    """The newest backup could not be restored; the message says which and why."""
 
 
 class Drill:
     """Drills the backups of one table.
 
     Arguments:
-        dynamodb: a client of `wire.client`.
-        s3: a boto3 S3 client.
         scratch_prefix: what a scratch table's name begins with.
-        clock: returns the time now (aware).
     """
 
-    def __init__(
-        self,
-        *,
-        table_name: str,
-        bucket: str,
-        scratch_prefix: str,
-        dynamodb: Any,
-        s3: Any,
-        history: History,
-        notifier: Notifier,
-        clock: Clock,
-    ) -> None:
+    def __init__(self, table_name: str, scratch_prefix: str, resources: Resources, notifier: Notifier) -> None:
         self._table_name = table_name
-        self._bucket = bucket
         self._scratch_prefix = scratch_prefix
-        self._dynamodb = dynamodb
-        self._s3 = s3
-        self._history = history
+        self._resources = resources
         self._notifier = notifier
-        self._clock = clock
 
-    def run(self, execution_id: str, *, holder: str, deadline: Deadline) -> Row | None:
+    def run(self, execution_id: str, *, holder: str, deadline: Deadline) -> Execution | None:
         """Make a drill and record it: RTO, the seconds until the data was back, and RPO, the backup's age in seconds.
 
         Arguments:
@@ -55,102 +39,95 @@ class Drill:
             holder: the invocation that asks.
 
         Returns:
-            The row of the history, or None while another invocation is at work on the same drill.
+            The execution, or None while another invocation is at work on it.
 
         Raises:
-            DrillFailed: the backup is damaged, missing or not what was restored; the event and the mail say so too.
+            DrillFailed: the backup is damaged, missing or not equal to the restored table; it is announced as well.
         """
-        now = self._clock()
-        claim = self._history.claim(
+        history, now = self._resources.history, self._resources.clock()
+        claim = history.claim(
             execution_id,
             holder=holder,
             now=now,
             until=deadline.until(now),
-            values={"kind": "drill", "table": self._table_name},
+            values={"kind": "drill", "tableName": self._table_name},
         )
         if not claim.granted:
-            return claim.row if claim.row.get("status") == COMPLETED else None
-        known = self._history.get(latest(self._table_name)) or {}
-        key = str(known.get("key", ""))
+            return claim.execution if claim.execution.status == COMPLETED else None
+        key = str(history.newest_backup(self._table_name).get("key", ""))
         try:
             if not key:
-                raise DrillFailed(f"the history knows of no backup of {self._table_name}; make one first")
-            result = self._drill(execution_id, key, holder, deadline)
+                raise DrillFailed(f"the history has no backup of {self._table_name}; make one first")
+            result = self._drill(key, holder, deadline)
         except BaseException as error:
             failure = self._failure(key, error)
-            self._history.fail(execution_id, holder=holder, now=self._clock(), error=failure)
-            self._tell(execution_id, key, failure)
+            history.fail(execution_id, holder=holder, now=self._resources.clock(), error=failure)
+            self._announce(execution_id, key, failure)
             if isinstance(error, Exception):
                 raise failure from error
             raise
-        row = self._history.complete(execution_id, holder=holder, now=self._clock(), values=result)
+        done = history.complete(execution_id, holder=holder, now=self._resources.clock(), values=result)
         self._notifier.event(
             events.DrillPassed(
                 correlation_id=execution_id,
                 table=self._table_name,
-                bucket=self._bucket,
+                bucket=self._resources.bucket,
                 key=key,
-                items=int(row["items"]),
-                rto_seconds=float(row["rtoSeconds"]),
-                rpo_seconds=float(row["rpoSeconds"]),
+                items=done.items or 0,
+                rto_seconds=done.rto_seconds or 0.0,
+                rpo_seconds=done.rpo_seconds or 0.0,
             )
         )
-        return row
+        return done
 
-    def _drill(self, execution_id: str, key: str, holder: str, deadline: Deadline) -> Row:
-        began = self._clock()
-        self._clear_away()
+    def _drill(self, key: str, holder: str, deadline: Deadline) -> Row:
+        resources = self._resources
+        began = resources.clock()
+        self._delete_last_scratch_table()
         scratch = f"{self._scratch_prefix}{began:%Y%m%dT%H%M%S}"
-        self._history.remember(scratch_of(self._table_name), {"table": scratch})
-        backup = stored.open_backup(self._s3, self._bucket, key)
+        resources.history.remember(scratch_of(self._table_name), {"table": scratch})
+        backup = stored.open_backup(resources.s3, resources.bucket, key)
         if backup.change_of and backup.table is not None:
             raise DrillFailed(f"the newest backup {key} has only changes; a drill needs a full one")
-        restorer = restore.Restore(
-            dynamodb=self._dynamodb,
-            s3=self._s3,
-            bucket=self._bucket,
-            history=self._history,
-            clock=self._clock,
-        )
-        request = restore.Request(key, scratch, is_new=True, scratch=True)
+        request = Request(key, scratch, is_new=True, scratch=True)
         try:
-            restored = restorer.run(request, holder=holder, deadline=deadline)
-            ended = self._clock()
+            restored = Restore(resources).run(request, holder=holder, deadline=deadline)
+            ended = resources.clock()
         finally:
-            tables.delete(self._dynamodb, scratch)
+            tables.delete(resources.dynamodb, scratch)
         age = (began - backup.started_at).total_seconds() if backup.started_at else 0.0
         return {
             "key": key,
-            "items": restored["items"],
+            "items": restored.items,
             "rtoSeconds": f"{(ended - began).total_seconds():.1f}",
             "rpoSeconds": f"{age:.0f}",
         }
 
-    def _clear_away(self) -> None:
+    def _delete_last_scratch_table(self) -> None:
         """Delete the scratch table of a drill that died before it could."""
-        left = self._history.get(scratch_of(self._table_name))
+        left = self._resources.history.recall(scratch_of(self._table_name))
         if left:
-            tables.delete(self._dynamodb, str(left["table"]))
+            tables.delete(self._resources.dynamodb, str(left["table"]))
 
     def _failure(self, key: str, error: BaseException) -> DrillFailed:
         if isinstance(error, DrillFailed):
             return error
-        what = f"the backup s3://{self._bucket}/{key} could not be brought back"
+        what = f"the backup s3://{self._resources.bucket}/{key} could not be restored"
         return DrillFailed(f"{what}: {type(error).__name__}: {error}")
 
-    def _tell(self, execution_id: str, key: str, failure: DrillFailed) -> None:
+    def _announce(self, execution_id: str, key: str, failure: DrillFailed) -> None:
         body = (
             f"{failure}\n\n"
             f"Table:     {self._table_name}\n"
             f"Backup:    {key or 'none'}\n"
             f"Execution: {execution_id}\n\n"
-            "Until a drill passes, take it that this backup cannot be restored. Make a new one, run the drill again,\n"
+            "Until a drill passes, assume that this backup cannot be restored. Make a new one, run the drill again,\n"
             'and look for an older version of the object: docs/runbook.md, "A drill failed".\n'
         )
         event = events.DrillFailed(
             correlation_id=execution_id,
             table=self._table_name,
-            bucket=self._bucket,
+            bucket=self._resources.bucket,
             key=key,
             error=str(failure)[:2000],
         )

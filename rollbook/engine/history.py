@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
-# An export is AWS's work by now; the arrival of its manifest completes it.
-RUNNING, EXPORTING, COMPLETED, FAILED = "running", "exporting", "completed", "failed"
-Row = dict[str, Any]
-# A mail takes a second or two; past this a claim on it is taken for that of an invocation that died.
+from rollbook.contract import moments
+from rollbook.engine import executions
+from rollbook.engine.executions import COMPLETED, EXPORTING, FAILED, RUNNING, Execution, Row
+
+# A mail takes a second or two; a claim that is older is that of an invocation that died.
 _MAIL_LEASE = timedelta(minutes=2)
 _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
@@ -20,14 +21,22 @@ _deserialize = TypeDeserializer().deserialize
 
 @dataclass(frozen=True)
 class Claim:
-    """The outcome of `History.claim`: the row, and whether the caller is to do the work."""
+    """The outcome of `History.claim`: the execution, and whether the caller has to do the work."""
+
+    execution: Execution
+    granted: bool
+
+
+@dataclass(frozen=True)
+class Update:
+    """The outcome of a conditional write: the row as it is now, and whether it was written."""
 
     row: Row
     granted: bool
 
 
 class LeaseLost(RuntimeError):
-    """The invocation held its execution beyond its time, and another has taken it."""
+    """The lease of an execution expired, and another invocation holds it now."""
 
 
 class History:
@@ -36,10 +45,12 @@ class History:
     Arguments:
         dynamodb: a DynamoDB client.
         days: after how many days a row expires.
+        default_table: the table of old rows that name none.
     """
 
-    def __init__(self, dynamodb: Any, table_name: str, days: int) -> None:
+    def __init__(self, dynamodb: Any, table_name: str, days: int, default_table: str = "") -> None:
         self._dynamodb = dynamodb
+        self._default_table = default_table
         self._table_name = table_name
         self._days = days
 
@@ -51,17 +62,17 @@ class History:
         Arguments:
             holder: the invocation; the same one (a retry of Lambda's) may take it again.
             until: when the invocation will have ended, come what may (aware).
-            values: what to write into the row; what the row has besides stays.
+            values: what to write into the row; its other attributes stay.
             again: also take one that is completed.
         """
         row = values | {
             "status": RUNNING,
             "holder": holder,
-            "startedAt": _text(now),
+            "startedAt": moments.to_text(now),
             "leaseUntil": int(until.timestamp()),
             "expiresAt": int((now + timedelta(days=self._days)).timestamp()),
         }
-        return self._update(
+        update = self._update(
             execution_id,
             row,
             condition="attribute_not_exists(id) OR #status = :failed"
@@ -71,65 +82,74 @@ class History:
             | ({":completed": COMPLETED} if again else {}),
             remove="error",
         )
+        return self._claimed(update)
 
     def extend(self, execution_id: str, *, holder: str, until: datetime, values: Row) -> None:
         """Write how far an execution has come, and that it is still at work.
 
         Raises:
-            LeaseLost: another invocation has taken it meanwhile.
+            LeaseLost: another invocation holds it now.
         """
         row = values | {"leaseUntil": int(until.timestamp())}
         self._hold(self._update(execution_id, row, "holder = :holder", {":holder": holder}), execution_id, holder)
 
-    def hand_over(self, execution_id: str, *, holder: str, values: Row) -> Row:
-        """Write that an execution is AWS's export by now.
+    def hand_over(self, execution_id: str, *, holder: str, values: Row) -> Execution:
+        """Write that AWS now works on the execution's export.
 
         Raises:
-            LeaseLost: another invocation has taken it meanwhile.
+            LeaseLost: another invocation holds it now.
         """
-        claim = self._end(execution_id, holder, values | {"status": EXPORTING})
-        return self._hold(claim, execution_id, holder)
+        update = self._end(execution_id, holder, values | {"status": EXPORTING})
+        return self._hold(update, execution_id, holder)
 
     def take_back(self, execution_id: str, *, holder: str, now: datetime, until: datetime) -> Claim:
         """Take an execution that was handed over to an export, to complete or to fail it."""
-        return self._update(
+        update = self._update(
             execution_id,
             {"status": RUNNING, "holder": holder, "leaseUntil": int(until.timestamp())},
             condition="#status = :exporting OR (#status = :running AND (leaseUntil < :now OR holder = :holder))",
             operands={":exporting": EXPORTING, ":running": RUNNING, ":now": int(now.timestamp())},
         )
+        return self._claimed(update)
 
-    def get(self, execution_id: str) -> Row | None:
-        """Return a row, or None if there is none."""
-        found = self._dynamodb.get_item(
-            TableName=self._table_name, Key={"id": {"S": execution_id}}, ConsistentRead=True
-        )
+    def get(self, execution_id: str) -> Execution | None:
+        """Return an execution, or None if there is none of that id."""
+        row = self.recall(execution_id)
+        return executions.read(row, self._default_table) if row else None
+
+    def newest_backup(self, table_name: str) -> Row:
+        """Return what is remembered of a table's newest backup; nothing if there is none."""
+        return self.recall(latest(table_name)) or {}
+
+    def recall(self, name: str) -> Row | None:
+        """Return what `remember` wrote, or None."""
+        found = self._dynamodb.get_item(TableName=self._table_name, Key={"id": {"S": name}}, ConsistentRead=True)
         return _row(found["Item"]) if "Item" in found else None
 
-    def remember(self, name: str, values: Row, *, started_at: str | None = None) -> bool:
-        """Write a row that is no execution: what was last of its kind. Return whether it was.
+    def remember(self, name: str, values: Row, *, started_at: datetime | None = None) -> bool:
+        """Write a row that is not an execution, such as a table's newest backup. Return whether it was written.
 
         Arguments:
-            started_at: an older row is replaced, a newer one stays; None to replace any.
+            started_at: replace an older row only; None to replace any.
         """
         is_newer = "attribute_not_exists(startedAt) OR startedAt <= :startedAt"
         if started_at is None:
             return self._update(name, values, "", {}).granted
-        return self._update(name, values | {"startedAt": started_at}, is_newer, {}).granted
+        return self._update(name, values | {"startedAt": moments.to_text(started_at)}, is_newer, {}).granted
 
-    def complete(self, execution_id: str, *, holder: str, now: datetime, values: Row) -> Row:
-        """Write that an execution is done, and return the row.
+    def complete(self, execution_id: str, *, holder: str, now: datetime, values: Row) -> Execution:
+        """Write that an execution is done, and return it.
 
         Raises:
-            LeaseLost: another invocation has taken the execution meanwhile.
+            LeaseLost: another invocation holds it now.
         """
-        claim = self._end(execution_id, holder, values | {"status": COMPLETED, "endedAt": _text(now)})
-        return self._hold(claim, execution_id, holder)
+        update = self._end(execution_id, holder, values | {"status": COMPLETED, "endedAt": moments.to_text(now)})
+        return self._hold(update, execution_id, holder)
 
     def fail(self, execution_id: str, *, holder: str, now: datetime, error: BaseException) -> None:
         """Write that an execution failed and why; the next try may take it at once."""
         text = f"{type(error).__name__}: {error}"
-        self._end(execution_id, holder, {"status": FAILED, "endedAt": _text(now), "error": text[:2000]})
+        self._end(execution_id, holder, {"status": FAILED, "endedAt": moments.to_text(now), "error": text[:2000]})
 
     def claim_mail(self, execution_id: str, *, now: datetime) -> bool:
         """Return whether the caller is to send the execution's mail: once, unless who had it died or failed."""
@@ -143,23 +163,26 @@ class History:
 
     def mailed(self, execution_id: str, *, now: datetime) -> None:
         """Write that the mail is sent."""
-        self._update(execution_id, {"mailedAt": _text(now)}, "attribute_exists(id)", {})
+        self._update(execution_id, {"mailedAt": moments.to_text(now)}, "attribute_exists(id)", {})
 
     def release_mail(self, execution_id: str) -> None:
         """Write that the mail was not sent, so that the next try may send it at once."""
         self._update(execution_id, {"mailLeaseUntil": 0}, "attribute_exists(id)", {})
 
-    def _hold(self, claim: Claim, execution_id: str, holder: str) -> Row:
-        if not claim.granted:
-            raise LeaseLost(
-                f"{execution_id} is {claim.row.get('holder')}'s by now, not {holder}'s; it will complete it"
-            )
-        return claim.row
+    def _claimed(self, update: Update) -> Claim:
+        return Claim(executions.read(update.row, self._default_table), update.granted)
 
-    def _end(self, execution_id: str, holder: str, values: Row) -> Claim:
+    def _hold(self, update: Update, execution_id: str, holder: str) -> Execution:
+        if not update.granted:
+            raise LeaseLost(
+                f"{holder} lost the lease of {execution_id}; {update.row.get('holder')} holds it now and completes it"
+            )
+        return executions.read(update.row, self._default_table)
+
+    def _end(self, execution_id: str, holder: str, values: Row) -> Update:
         return self._update(execution_id, values | {"leaseUntil": 0}, "holder = :holder", {":holder": holder})
 
-    def _update(self, execution_id: str, values: Row, condition: str, operands: Row, remove: str = "") -> Claim:
+    def _update(self, execution_id: str, values: Row, condition: str, operands: Row, remove: str = "") -> Update:
         names = {f"#{name}": name for name in values}
         sets = {f":{name}": value for name, value in values.items()}
         if "#status" in condition:
@@ -186,8 +209,8 @@ class History:
             if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
                 raise
             item: Any = error.response.get("Item", {})
-            return Claim(_row(item), granted=False)
-        return Claim(_row(response["Attributes"]), granted=True)
+            return Update(_row(item), granted=False)
+        return Update(_row(response["Attributes"]), granted=True)
 
 
 def _row(item: dict[str, Any]) -> Row:
@@ -207,7 +230,3 @@ def exported_by(prefix: str) -> str:
 def scratch_of(table_name: str) -> str:
     """Return the id of the row that remembers the scratch table of the last drill."""
     return f"scratch#{table_name}"
-
-
-def _text(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

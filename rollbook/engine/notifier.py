@@ -1,73 +1,87 @@
-"""Tells of a completed backup: the row that remembers the newest, the event, the mail."""
+"""Announces executions: the row of the newest backup, the event, the metrics, the mail."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from rollbook.contract import events
-from rollbook.contract.environment import Reporting
+from rollbook.contract import events, moments
+from rollbook.contract.environment import Notifications
 from rollbook.engine.deadline import Clock
-from rollbook.engine.history import History, Row, latest
+from rollbook.engine.executions import Execution
+from rollbook.engine.history import History, latest
 from rollbook.messages import mail, metrics
 from rollbook.messages.bus import Bus
 
-_REMEMBERED = ("key", "engine", "items", "bytes", "exportedUntil", "scanRate")
-
 
 class Notifier:
-    """Reports the executions of one table.
+    """Announces the executions of all tables.
 
     Arguments:
-        client: returns a client of a service by its name; asked for SES and EventBridge when there is news to tell, as
-            until then the memory is the scan's.
+        client: returns a client of a service by its name. SES and EventBridge are asked for only when there is
+            something to send; until then the memory belongs to the scan.
         clock: returns the time now (aware).
     """
 
-    def __init__(self, environment: Reporting, *, history: History, client: Callable[[str], Any], clock: Clock) -> None:
+    def __init__(
+        self,
+        environment: Notifications,
+        *,
+        history: History,
+        client: Callable[[str], Any],
+        clock: Clock,
+    ) -> None:
         self._environment = environment
         self._history = history
         self._client = client
         self._clock = clock
 
-    def completed(self, row: Row) -> None:
-        """Tell of a completed backup, once however often it is asked.
+    def completed(self, done: Execution) -> None:
+        """Announce a completed backup, once for each execution.
 
         Raises:
-            Exception: what could not be told; the next try may tell it at once.
+            Exception: the event or the mail could not be sent; the next try may send it at once.
         """
-        # The function that completes exports has those of all tables.
-        table = str(row.get("tableName", self._environment.table_name))
+        table = done.table_name
         metrics.put(
             table,
             BackupsCompleted=1,
-            BackupItems=int(row["items"]),
-            BackupBytes=int(row["bytes"]),
-            BackupSeconds=float(row["seconds"]),
+            BackupItems=done.items or 0,
+            BackupBytes=done.bytes or 0,
+            BackupSeconds=done.seconds or 0.0,
         )
-        kept = {name: row[name] for name in _REMEMBERED if name in row} | {"execution": row["id"]}
-        self._history.remember(latest(table), kept, started_at=str(row["startedAt"]))
+        remembered = {
+            "key": done.key,
+            "engine": done.engine,
+            "items": done.items,
+            "bytes": done.bytes,
+            "exportedUntil": done.exported_until.isoformat() if done.exported_until else None,
+            "scanRate": int(done.scan_rate) if done.scan_rate else None,
+            "execution": done.id,
+        }
+        known = {name: value for name, value in remembered.items() if value is not None}
+        self._history.remember(latest(table), known, started_at=done.started_at)
         event = events.BackupCompleted(
-            correlation_id=str(row["id"]),
+            correlation_id=done.id,
             table=table,
             bucket=self._environment.s3_bucket_name,
-            key=str(row["key"]),
-            trigger=str(row["source"]),
-            engine=str(row["engine"]),
-            format=str(row["format"]),
-            items=int(row["items"]),
-            bytes=int(row["bytes"]),
-            started_at=str(row["startedAt"]),
-            ended_at=str(row["endedAt"]),
+            key=done.key,
+            trigger=done.source,
+            engine=done.engine,
+            format=done.format,
+            items=done.items or 0,
+            bytes=done.bytes or 0,
+            started_at=moments.to_text(done.started_at),
+            ended_at=moments.to_text(done.ended_at or done.started_at),
         )
-        self._once(event, f"Backup Completed: {row['key']}", _body(self._environment, table, row))
+        self._once(event, f"Backup Completed: {done.key}", self._body(table, done))
 
     def drill_failed(self, event: events.DrillFailed, body: str) -> None:
-        """Tell of a failed drill, once for each execution."""
+        """Announce a failed drill, once for each execution."""
         self._once(event, f"Drill Failed: {event.key or event.table}", body)
 
     def event(self, event: events.Event) -> None:
-        """Put an event on the bus, of which there is no mail, and what is measured by it."""
+        """Put an event on the bus, and its metrics; no mail is sent."""
         match event:
             case events.BackupFailed():
                 metrics.put(event.table, BackupsFailed=1)
@@ -97,18 +111,17 @@ class Notifier:
             raise
         self._history.mailed(execution, now=self._clock())
 
-
-def _body(environment: Reporting, table: str, row: Row) -> str:
-    digest = "of the item lines" if row["format"] == "json" else "of manifest-files.json"
-    manifest = f"Manifest:  {row['manifest']}\n" if "manifest" in row else ""
-    return f"""Backup saved to s3://{environment.s3_bucket_name}/{row["key"]}
+    def _body(self, table: str, done: Execution) -> str:
+        digest = "of the item lines" if done.format == "json" else "of manifest-files.json"
+        manifest = f"Manifest:  {done.manifest}\n" if done.manifest else ""
+        return f"""Backup saved to s3://{self._environment.s3_bucket_name}/{done.key}
 
 Table:     {table}
-Items:     {int(row["items"]):,}
-Bytes:     {int(row["bytes"]):,}
-Duration:  {row["seconds"]} s
-SHA-256:   {row["sha256"]} ({digest})
-{manifest}Engine:    {row["engine"]} ({row["reason"]})
-Source:    {row["source"]}
-Execution: {row["id"]}
+Items:     {done.items or 0:,}
+Bytes:     {done.bytes or 0:,}
+Duration:  {done.seconds or 0:.1f} s
+SHA-256:   {done.sha256} ({digest})
+{manifest}Engine:    {done.engine} ({done.reason})
+Source:    {done.source}
+Execution: {done.id}
 """

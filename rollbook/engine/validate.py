@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from rollbook.engine import fingerprints, restore, stored
+from rollbook.engine import fingerprints, stored
 from rollbook.engine.comparison import Comparison
 from rollbook.engine.deadline import Deadline
-from rollbook.engine.dynamodb import tables
+from rollbook.engine.dynamodb import definitions, scan
 from rollbook.engine.fingerprints import Fingerprint
 
 # What of a table's definition a restore has to bring back; billing, tags and stream AWS Backup leaves to others.
@@ -68,16 +68,16 @@ class Validation:
             OutOfTime: the tables are too large for the time that is left.
             Corrupted: the backup that was to be the witness is damaged.
         """
-        source = tables.describe(self._dynamodb, restored.source)
-        found = tables.describe(self._dynamodb, restored.table)
+        source = definitions.describe(self._dynamodb, restored.source)
+        found = definitions.describe(self._dynamodb, restored.table)
         for part in _SCHEMA:
             if _schema(source.definition, part) != _schema(found.definition, part):
                 return Verdict(False, f"the {part} of {restored.table} is not that of {restored.source}")
-        names = tables.key_names(source.definition)
+        names = definitions.key_names(source.definition)
         with Comparison() as comparison:
 
             def read(table_name: str) -> Iterator[Fingerprint]:
-                for number, each in enumerate(restore.items_of(self._dynamodb, table_name)):
+                for number, each in enumerate(scan.items(self._dynamodb, table_name)):
                     if number % 10_000 == 0:
                         deadline.check(f"validating {table_name}")
                     yield fingerprints.fingerprint_of(names)(each)
@@ -107,7 +107,7 @@ class Validation:
             True, f"{now.first} items, {len(differing)} changed in the table since, as the backup {key} shows"
         )
 
-    def _before(self, restored: Restored) -> tuple[str, stored.Stored] | None:
+    def _before(self, restored: Restored) -> tuple[str, stored.StoredBackup] | None:
         """Return the newest whole backup of the source that was complete before the recovery point was taken."""
         pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._key_prefix)
         candidates = [

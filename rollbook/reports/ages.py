@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from rollbook.contract.environment import ReportedTable
+from rollbook.contract.jobs import ReportedTable
+from rollbook.engine.executions import Execution
 from rollbook.messages import metrics
 from rollbook.reports.assessment import is_seen
-from rollbook.reports.facts import Execution, Facts, Unknown
+from rollbook.reports.facts import Facts, Unknown
 
 
 def measure(facts: Facts, tables: Sequence[ReportedTable], now: datetime) -> dict[str, dict[str, float]]:
@@ -34,7 +35,7 @@ def measure(facts: Facts, tables: Sequence[ReportedTable], now: datetime) -> dic
 def _ages(facts: Facts, table: str, now: datetime) -> dict[str, float]:
     if isinstance(facts.executions, Unknown):
         return {}
-    of_table = [each for each in facts.executions if each.table == table]
+    of_table = [each for each in facts.executions if each.table_name == table]
     if not of_table:
         return {}
     first = min(each.started_at for each in of_table)

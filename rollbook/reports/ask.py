@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from rollbook.contract.environment import Report as ReportEnvironment
-from rollbook.contract.environment import ReportedTable
+from rollbook.contract.jobs import ReportedTable
 from rollbook.reports import assessment, facts
+from rollbook.reports.report import Objectives, Report
 
 
 def gather(
@@ -40,7 +41,7 @@ def ask(
     *,
     now: datetime,
     period: timedelta,
-) -> assessment.Report:
+) -> Report:
     """Return the report of the time up to now.
 
     Arguments:
@@ -50,10 +51,10 @@ def ask(
     """
     since = now - period
     gathered = gather(environment, tables, client, since=since)
-    wanted = assessment.Objectives(
+    wanted = Objectives(
         tables=tables,
-        rpo=timedelta(hours=float(environment.rpo_hours)),
-        rto=timedelta(minutes=float(environment.rto_minutes)),
+        rpo=timedelta(hours=environment.rpo_hours),
+        rto=timedelta(minutes=environment.rto_minutes),
         prices=json.loads(environment.prices),
         prices_as_of=environment.prices_as_of,
         prices_region=environment.prices_region,

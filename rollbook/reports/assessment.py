@@ -5,122 +5,19 @@ from __future__ import annotations
 import itertools
 import statistics
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-import msgspec
-
 from rollbook.contract import schedules
-from rollbook.contract.environment import ReportedTable
-from rollbook.reports.facts import Execution, Facts, Schedule, Unknown
+from rollbook.contract.jobs import ReportedTable
+from rollbook.engine.executions import Execution
+from rollbook.reports.costs import GB, SMALLEST_MOVED, costs_of, runs_a_month
+from rollbook.reports.facts import Facts, Schedule, Unknown
+from rollbook.reports.report import Cost, Objective, Objectives, Point, Report, TableReport, VaultReport
+from rollbook.reports.words import size_of, span
 
-_GB = 1e9
-_MONTH = timedelta(days=30.4)
 # Lambda's longest (Lambda quotas).
 _LONGEST_RUN = timedelta(minutes=15)
-# S3 moves no smaller object to a cheaper class unless told (S3 User Guide, "Transitioning objects using Amazon S3
-# Lifecycle").
-_SMALLEST_MOVED = 128 * 1024
-# Each object in Glacier is billed this much more, at Glacier's and at Standard's price (S3 User Guide, "Understanding
-# S3 Glacier storage classes for long-term data storage").
-_GLACIER_INDEX, _GLACIER_NAME = 32 * 1024, 8 * 1024
-# One part of an upload (rollbook/engine/s3/upload.py).
-_PART_BYTES = 5 * 1024 * 1024
-_PRICE_OF_CLASS = {
-    "STANDARD": "s3_standard_gb_month",
-    "STANDARD_IA": "s3_standard_ia_gb_month",
-    "GLACIER": "s3_glacier_gb_month",
-}
-
-
-class Point(msgspec.Struct, frozen=True, rename="camel"):
-    """One backup, for the charts."""
-
-    at: datetime
-    bytes: int
-    items: int
-    seconds: float
-
-
-class Cost(msgspec.Struct, frozen=True, rename="camel"):
-    """A component of the bill, in dollars a month."""
-
-    component: str
-    dollars: float
-    how: str
-
-
-class Objective(msgspec.Struct, frozen=True, rename="camel"):
-    """What is wanted and what was reached; None for what was not seen."""
-
-    wanted_seconds: float
-    reached_seconds: float | None
-    is_met: bool | None
-
-
-class TableReport(msgspec.Struct, frozen=True, rename="camel"):
-    """A table. `state` is `on time`, `late by …`, or `unknown` with `why`."""
-
-    table: str
-    state: str
-    why: str
-    is_late: bool | None
-    last_key: str | None
-    last_at: datetime | None
-    next_at: datetime | None
-    expression: str | None
-    is_scheduled: bool | None
-    executions: dict[str, int] | None
-    success_rate: float | None
-    items: int | None
-    bytes: int | None
-    growth_bytes: int | None
-    median_seconds: float | None
-    slowest_seconds: float | None
-    rpo: Objective
-    rto: Objective
-    last_errors: list[str]
-    points: list[Point]
-    costs: list[Cost]
-    advice: list[str]
-
-
-class VaultReport(msgspec.Struct, frozen=True, rename="camel"):
-    """AWS Backup; None is what is not known."""
-
-    jobs: dict[str, int] | None
-    recovery_points: int | None
-    newest_at: datetime | None
-    next_expiry_at: datetime | None
-    bytes: int | None
-    next_runs: dict[str, datetime | None] | None
-    costs: list[Cost]
-
-
-class Report(msgspec.Struct, frozen=True, rename="camel"):
-    """The whole. `unknown` names what could not be read."""
-
-    at: datetime
-    since: datetime
-    is_good: bool
-    tables: list[TableReport]
-    vault: VaultReport | None
-    unknown: list[str]
-    monthly_dollars: float
-    prices_as_of: str
-    prices_region: str
-
-
-class Objectives(msgspec.Struct, frozen=True):
-    """What the settings want and say: objectives, grace, prices."""
-
-    tables: Sequence[ReportedTable]
-    rpo: timedelta
-    rto: timedelta
-    prices: Mapping[str, float]
-    prices_as_of: str
-    prices_region: str
-    uses_vault: bool
 
 
 def build(facts: Facts, wanted: Objectives, *, now: datetime, since: datetime) -> Report:
@@ -157,7 +54,7 @@ def _table(table: ReportedTable, facts: Facts, wanted: Objectives, now: datetime
     if isinstance(facts.executions, Unknown):
         of_table: list[Execution] | None = None
     else:
-        of_table = sorted((e for e in facts.executions if e.table == name), key=lambda each: each.started_at)
+        of_table = sorted((e for e in facts.executions if e.table_name == name), key=lambda each: each.started_at)
     good = None if of_table is None else [each for each in of_table if is_seen(each, facts)]
     last = good[-1] if good else None
     state, why, is_late = _lateness(table, schedule, last, good is None, now)
@@ -193,7 +90,7 @@ def _table(table: ReportedTable, facts: Facts, wanted: Objectives, now: datetime
             -3:
         ],
         points=[Point(each.started_at, each.bytes or 0, each.items or 0, each.seconds or 0.0) for each in recent_good],
-        costs=list(_costs(table, schedule, recent_good or (good or [])[-1:], facts, wanted)),
+        costs=list(costs_of(table, schedule, recent_good or (good or [])[-1:], facts, wanted)),
         advice=list(_advice(table, schedule, (good or [])[-1:], facts, wanted)),
     )
 
@@ -265,89 +162,6 @@ def _objective(wanted: timedelta, reached: float | None) -> Objective:
     return Objective(seconds, reached, None if reached is None else reached <= seconds)
 
 
-def _runs_a_month(table: ReportedTable, schedule: Schedule | Unknown) -> float:
-    expression = table.expression if isinstance(schedule, Unknown) else schedule.expression
-    zone = table.time_zone if isinstance(schedule, Unknown) else schedule.time_zone
-    if not isinstance(schedule, Unknown) and not schedule.is_on:
-        return 0.0
-    interval = schedules.mean_interval(expression, zone)
-    return _MONTH / interval if interval else 0.0
-
-
-def _costs(
-    table: ReportedTable, schedule: Schedule | Unknown, seen: Sequence[Execution], facts: Facts, wanted: Objectives
-) -> Iterator[Cost]:
-    """Estimate a month at the size and the frequency of what was seen, once the lifecycle is full."""
-    if not seen:
-        return
-    prices, runs = wanted.prices, _runs_a_month(table, schedule)
-    size = statistics.fmean(each.bytes or 0 for each in seen)
-    days_between = _MONTH / timedelta(days=1) / runs if runs else 0
-    days_in = _days_in_classes(table, size)
-    for storage_class, days in days_in.items():
-        kept = days / days_between if runs else 0
-        billed, dollars = size, kept * size / _GB * prices[_PRICE_OF_CLASS[storage_class]]
-        if storage_class == "GLACIER":
-            billed += _GLACIER_INDEX + _GLACIER_NAME
-            dollars += kept * _GLACIER_INDEX / _GB * prices["s3_glacier_gb_month"]
-            dollars += kept * _GLACIER_NAME / _GB * prices["s3_standard_gb_month"]
-        yield Cost(f"S3 {storage_class}", dollars, f"{kept:,.0f} backups of {size_of(billed)}")
-    puts = runs * (size // _PART_BYTES + 3)
-    moves = runs * (len(days_in) - 1)
-    yield Cost(
-        "S3 requests",
-        puts * prices["s3_put_request"] + moves * prices["s3_transition_request"],
-        f"{puts:,.0f} writes, {moves:,.0f} moves to a cheaper class",
-    )
-    seconds = statistics.fmean(each.seconds or 0 for each in seen)
-    gb_seconds = runs * seconds * table.memory_mb / 1024
-    yield Cost(
-        "Lambda",
-        gb_seconds * prices[f"lambda_{table.architecture}_gb_second"] + runs * prices["lambda_request"],
-        f"{runs:,.0f} runs of {seconds:,.1f} s at {table.memory_mb} MB",
-    )
-    yield Cost("Scheduler", runs * prices["scheduler_invocation"], f"{runs:,.0f} invocations")
-    yield Cost("SES", runs * prices["ses_mail"], f"{runs:,.0f} mails")
-    table_bytes = facts.table_bytes.get(table.table_name, Unknown(""))
-    exported = [each for each in seen if each.engine == "export"]
-    if exported and not isinstance(table_bytes, Unknown):
-        exports = runs * len(exported) / len(seen)
-        yield Cost(
-            "DynamoDB export",
-            exports * table_bytes / _GB * prices["dynamodb_export_gb"],
-            f"{exports:,.0f} exports of {size_of(table_bytes)}",
-        )
-    units = [each.read_units for each in seen if each.read_units is not None]
-    if units:
-        read = runs * statistics.fmean(units) * len(units) / len(seen)
-        yield Cost("DynamoDB reads", read * prices["dynamodb_read_unit"], f"{read:,.0f} read units")
-    if not isinstance(table_bytes, Unknown):
-        yield Cost(
-            "DynamoDB point-in-time recovery",
-            table_bytes / _GB * prices["dynamodb_pitr_gb_month"],
-            f"a table of {size_of(table_bytes)}",
-        )
-    if table.replicated_to:
-        copied = runs * size / _GB
-        kept = sum(table.days.values()) / days_between if runs else 0
-        yield Cost(
-            f"Copies in {table.replicated_to}",
-            copied * (prices["s3_replication_gb"] + prices["s3_replication_time_control_gb"])
-            + runs * prices["s3_put_request"]
-            + kept * size / _GB * prices["s3_standard_gb_month"],
-            f"{size_of(copied * _GB)} a month, {kept:,.0f} backups kept",
-        )
-
-
-def _days_in_classes(table: ReportedTable, size: float) -> dict[str, int]:
-    """Return the days that a backup of a size is in each storage class."""
-    if size >= _SMALLEST_MOVED:
-        return table.days
-    glacier = table.days.get("GLACIER", 0) if table.moves_small else 0
-    standard = sum(table.days.values()) - glacier
-    return {"STANDARD": standard, **({"GLACIER": glacier} if glacier else {})}
-
-
 def _advice(
     table: ReportedTable, schedule: Schedule | Unknown, seen: Sequence[Execution], facts: Facts, wanted: Objectives
 ) -> Iterator[str]:
@@ -355,20 +169,20 @@ def _advice(
         return
     last, prices = seen[-1], wanted.prices
     size = last.bytes or 0
-    runs = _runs_a_month(table, schedule)
+    runs = runs_a_month(table, schedule)
     kept_days = sum(table.days.values())
-    if size < _SMALLEST_MOVED and len(table.days) > 1:
+    if size < SMALLEST_MOVED and len(table.days) > 1:
         unmoved = "nothing" if not table.moves_small else "nothing but what goes to Glacier, which bills 40 KB more,"
         yield (
-            f"A backup has {size_of(size)}, and of objects under {size_of(_SMALLEST_MOVED)} S3 moves {unmoved} to a "
+            f"A backup has {size_of(size)}, and of objects under {size_of(SMALLEST_MOVED)} S3 moves {unmoved} to a "
             "cheaper class: infrequent_access_after_days and glacier_after_days save nothing; set them to 0."
         )
-    if "GLACIER" not in table.days and kept_days > 180 and size >= _SMALLEST_MOVED:
-        moved = runs * (kept_days - 90) / 30.4 * size / _GB
+    if "GLACIER" not in table.days and kept_days > 180 and size >= SMALLEST_MOVED:
+        moved = runs * (kept_days - 90) / 30.4 * size / GB
         saved = moved * (prices["s3_standard_ia_gb_month"] - prices["s3_glacier_gb_month"])
         yield f"Backups are kept for {kept_days} days: glacier_after_days = 90 would save {saved:,.2f} dollars a month."
     table_bytes = facts.table_bytes.get(table.table_name, Unknown(""))
-    if last.engine == "export" and not isinstance(table_bytes, Unknown) and table_bytes < _GB:
+    if last.engine == "export" and not isinstance(table_bytes, Unknown) and table_bytes < GB:
         yield f'The table has {size_of(table_bytes)}: the engine scan is cheaper than an export; set engine = "auto".'
     if last.engine == "scan" and (last.seconds or 0) > 600:
         took = span(timedelta(seconds=last.seconds or 0))
@@ -393,7 +207,7 @@ def _vault(facts: Facts, wanted: Objectives, now: datetime) -> VaultReport:
         held = sum(point.bytes for point in points or [] if point.is_cold is is_cold)
         if held:
             word = "cold" if is_cold else "warm"
-            costs.append(Cost(f"AWS Backup, {word}", held / _GB * wanted.prices[name], size_of(held)))
+            costs.append(Cost(f"AWS Backup, {word}", held / GB * wanted.prices[name], size_of(held)))
     expiries = [point.expires_at for point in points or [] if point.expires_at]
     return VaultReport(
         jobs=None if jobs is None else dict(jobs),
@@ -420,21 +234,3 @@ def _unknown(facts: Facts, wanted: Objectives) -> Iterator[str]:
         for what, found in (("jobs", facts.jobs), ("recovery points", facts.recovery_points), ("rules", facts.rules)):
             if isinstance(found, Unknown):
                 yield f"AWS Backup's {what} could not be read: {found.reason}"
-
-
-def span(span: timedelta) -> str:
-    """Return a time in words: `3 h`, `2 d 4 h`, `12 min`."""
-    minutes = int(span.total_seconds() // 60)
-    days, hours = minutes // 1440, minutes // 60 % 24
-    if days:
-        return f"{days} d {hours} h" if hours else f"{days} d"
-    return f"{hours} h" if hours else f"{minutes} min"
-
-
-def size_of(count: float) -> str:
-    """Return a number of bytes in words: `18.5 KB`."""
-    units = ["B", "KB", "MB", "GB"]
-    while count >= 1000 and len(units) > 1:
-        count /= 1000
-        units.pop(0)
-    return f"{count:,.0f} B" if units[0] == "B" else f"{count:,.1f} {units[0]}"

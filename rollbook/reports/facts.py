@@ -11,6 +11,9 @@ from typing import Any, TypeVar
 from boto3.dynamodb.types import TypeDeserializer
 from botocore.exceptions import BotoCoreError, ClientError
 
+from rollbook.engine import executions
+from rollbook.engine.executions import Execution, UnreadableRow
+
 T = TypeVar("T")
 _deserialize = TypeDeserializer().deserialize
 
@@ -20,25 +23,6 @@ class Unknown:
     """What could not be read, and why."""
 
     reason: str
-
-
-@dataclass(frozen=True)
-class Execution:
-    """A row of the history: a backup, a restore or a drill; None is what the row does not say."""
-
-    kind: str
-    table: str
-    status: str
-    started_at: datetime
-    ended_at: datetime | None
-    key: str
-    engine: str
-    items: int | None
-    bytes: int | None
-    seconds: float | None
-    read_units: float | None
-    rto_seconds: float | None
-    error: str
 
 
 @dataclass(frozen=True)
@@ -81,10 +65,6 @@ class RecoveryPoint:
     is_cold: bool
 
 
-class Unreadable(ValueError):
-    """A row of the history is not what this project writes; the message says which and why."""
-
-
 @dataclass(frozen=True)
 class Facts:
     """All that a report is made of. Schedules and table sizes are by table name."""
@@ -115,7 +95,7 @@ def gather(
     Arguments:
         client: returns a boto3 client of a service.
         tables: table name to the name of its schedule.
-        default_table: whose the rows are that do not say it.
+        default_table: the table of old rows that name none.
         since: jobs of AWS Backup from then on.
         vault_name, plan_name: of AWS Backup; empty where it is not used.
     """
@@ -136,7 +116,7 @@ def gather(
 def _try(read: Callable[[], T]) -> T | Unknown:
     try:
         return read()
-    except (BotoCoreError, ClientError, Unreadable) as error:
+    except (BotoCoreError, ClientError, UnreadableRow) as error:
         return Unknown(str(error))
 
 
@@ -147,39 +127,7 @@ def _size(dynamodb: Any, table: str) -> int:
 def _executions(dynamodb: Any, table: str, default_table: str) -> list[Execution]:
     pages = dynamodb.get_paginator("scan").paginate(TableName=table)
     rows = [{name: _deserialize(value) for name, value in item.items()} for page in pages for item in page["Items"]]
-    return [_read(row, default_table) for row in rows if "kind" in row]
-
-
-def _read(row: dict[str, Any], default_table: str) -> Execution:
-    try:
-        execution = _execution(row, default_table)
-    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
-        raise Unreadable(f"the row {row.get('id')!r} of the history cannot be read: {error!r}") from None
-    if execution.started_at.tzinfo is None or (execution.ended_at and execution.ended_at.tzinfo is None):
-        raise Unreadable(f"the row {row.get('id')!r} of the history has a time without a zone")
-    return execution
-
-
-def _execution(row: dict[str, Any], default_table: str) -> Execution:
-    def number(name: str, kind: Callable[[Any], Any]) -> Any:
-        return kind(row[name]) if name in row else None
-
-    return Execution(
-        kind=str(row["kind"]),
-        # A drill and a restore say it as `table`, which is the whole definition in the row of an export.
-        table=str(row.get("tableName") or (row.get("table") if row["kind"] != "backup" else "") or default_table),
-        status=str(row["status"]),
-        started_at=datetime.fromisoformat(str(row["startedAt"])),
-        ended_at=datetime.fromisoformat(str(row["endedAt"])) if "endedAt" in row else None,
-        key=str(row.get("key", "")),
-        engine=str(row.get("engine", "")),
-        items=number("items", int),
-        bytes=number("bytes", int),
-        seconds=number("seconds", float),
-        read_units=number("readUnits", float),
-        rto_seconds=number("rtoSeconds", float),
-        error=str(row.get("error", "")),
-    )
+    return [executions.read(row, default_table) for row in rows if "kind" in row]
 
 
 def _objects(s3: Any, bucket: str) -> dict[str, StoredObject]:

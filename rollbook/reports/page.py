@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta, tzinfo
 from typing import TypeVar
 
-from rollbook.reports.assessment import Cost, Objective, Point, Report, TableReport, VaultReport, size_of, span
+from rollbook.reports.report import Cost, Objective, Point, Report, TableReport, VaultReport
+from rollbook.reports.words import size_of, span
 
 T = TypeVar("T")
 _UNKNOWN = "unknown"

@@ -1,4 +1,4 @@
-"""`python -m tests.checks`: zizmor over the workflows, checkov over the plans of production.
+"""`python -m tests.checks`: prose, zizmor over the workflows, checkov over the plans of production.
 
 What is planned is the production environment as it is, in an empty account; the only thing asked of a cloud is the
 account's number, and the embedded AWS answers that.
@@ -23,15 +23,17 @@ from infra.settings import ENVIRONMENTS, load
 from ops.console import ROOT, err, out
 from ops.local.emulator import Emulator
 from ops.terraform import Terraform
+from tests.checks import prose
 from tests.ports import free_port
 
 
 def main() -> int:
-    """Run both; return the exit code."""
+    """Run all three; return the exit code."""
     programs = tools.folder(Path(__file__).with_name("requirements.txt"))
     with tempfile.TemporaryDirectory() as temporary, ThreadPoolExecutor() as pool:
         workflows = pool.submit(_zizmor, programs)
-        return max(_checkov(programs, Path(temporary)), workflows.result())
+        texts = pool.submit(prose.main)
+        return max(_checkov(programs, Path(temporary)), workflows.result(), texts.result())
 
 
 def _zizmor(programs: Path) -> int:

@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
+from ops import local as emulated
 from ops.cloud import Cloud
-from ops.local import aws as emulated
 from rollbook.contract import schedules
 from tests.conftest import Local
 

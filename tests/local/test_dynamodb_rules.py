@@ -21,8 +21,11 @@ from botocore.exceptions import ClientError
 from infra.settings import ENVIRONMENTS, load
 from ops.local import aws
 from rollbook.engine import history, restore, stored
-from rollbook.engine.dynamodb import exports, raw, scan, tables
+from rollbook.engine.dynamodb import definitions, exports, raw, scan
 from rollbook.engine.formats import document
+from rollbook.engine.resources import Resources
+from rollbook.engine.restore_request import Request
+from rollbook.engine.stored_export import StoredExport
 from tests.conftest import Stacks
 from tests.unit.aws import REGION
 
@@ -133,7 +136,7 @@ def test_an_export_writes_data_and_manifests_that_the_engine_reads(
     assert (done["ExportStatus"], done["ItemCount"]) == ("COMPLETED", 20)
     lines = lines_of(clients, name, done["ExportManifest"])
     assert sorted(line["Item"]["id"]["S"] for line in lines) == [f"SV{number:03}" for number in range(20)]
-    reader = stored.Export(clients["s3"], name, done["ExportManifest"], done["ExportManifest"])
+    reader = StoredExport(clients["s3"], name, done["ExportManifest"], done["ExportManifest"])
     assert (stored.verify(reader).items, reader.summary.export_arn) == (20, done["ExportArn"])
 
 
@@ -185,7 +188,7 @@ def test_an_incremental_export_has_a_line_for_each_key_that_changed(clients: dic
     assert lines.keys() == {"kept", "gone"}
     assert lines["kept"]["NewImage"]["text"] == {"S": "b"}
     assert "NewImage" not in lines["gone"]
-    reader = stored.Export(clients["s3"], name, done["ExportManifest"], done["ExportManifest"])
+    reader = StoredExport(clients["s3"], name, done["ExportManifest"], done["ExportManifest"])
     assert reader.change_of is not None
     assert stored.verify(reader).items == 2
 
@@ -299,19 +302,14 @@ def test_a_restore_is_compared_with_what_it_just_wrote(
     now = datetime.now(UTC)
     dynamodb = raw.client(**aws.options(bare_port, REGION))
     items = [b'{"id":{"S":"SV%03d"}}' % number for number in range(30)]
-    definition = tables.describe(dynamodb, name).definition
+    definition = definitions.describe(dynamodb, name).definition
     chunks = document.Writer().chunks(definition, now, [scan.Page(items, 1.0)], lambda: now)
     clients["s3"].put_object(Bucket=name, Key="backup.json", Body=b"".join(chunks))
     # The table of the fixture keeps the history: its key is the history's.
-    restorer = restore.Restore(
-        dynamodb=dynamodb,
-        s3=clients["s3"],
-        bucket=name,
-        history=history.History(dynamodb, name, days=1),
-        clock=lambda: datetime.now(UTC),
-    )
-    row = restorer.run(restore.Request("backup.json", f"{name}-restored", is_new=True), holder="a")
-    assert (row["status"], int(row["written"])) == ("completed", 30)
+    kept = history.History(dynamodb, name, days=1)
+    resources = Resources(dynamodb, clients["s3"], name, kept, lambda: datetime.now(UTC))
+    done = restore.Restore(resources).run(Request("backup.json", f"{name}-restored", is_new=True), holder="a")
+    assert (done.status, done.written) == ("completed", 30)
 
 
 def policies_of(stacks: Stacks, environment: str, bucket: str) -> tuple[list[dict[str, Any]], dict[str, Any], str]:

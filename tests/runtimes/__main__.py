@@ -49,12 +49,12 @@ def python_of(version: str) -> str | None:
 
 
 def files_of_handlers() -> list[str]:
-    """Return the test files that import `handlers` and nothing of `infra`, `ops` and `docs`."""
+    """Return the test files that import `handlers` or `rollbook` and nothing of `infra`, `ops` and `docs`."""
     files = []
     for path in sorted(UNIT.glob("test_*.py")):
         text = path.read_text("utf-8")
         needs_more = re.search(r"^(from|import) (infra|ops|docs|bench|cdktf)\b", text, re.MULTILINE)
-        if "handlers" in text and not needs_more:
+        if re.search(r"^from (handlers|rollbook)\b", text, re.MULTILINE) and not needs_more:
             files.append(str(path.relative_to(ROOT)))
     return files
 

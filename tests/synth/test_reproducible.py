@@ -7,8 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from ops.console import ROOT
 from tests.conftest import Stacks, synthesize
 
@@ -19,6 +17,7 @@ SOURCES = (
     "Pipfile.lock",
     "environments",
     "handlers",
+    "rollbook",
     "infra",
     "site",
     "terraform.lock.hcl",
@@ -71,7 +70,7 @@ def test_the_quick_import_of_the_provider_changes_nothing(stacks: Stacks, tmp_pa
 
 def test_bad_settings_end_the_synth_with_one_message(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "environments", tmp_path / "environments")
-    for folder in ("handlers", "infra"):
+    for folder in ("handlers", "infra", "rollbook"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
     shutil.copyfile(ROOT / "main.py", tmp_path / "main.py")
     workshop = tmp_path / "environments" / "workshop.toml"
@@ -80,31 +79,6 @@ def test_bad_settings_end_the_synth_with_one_message(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "workshop.toml: backups.schedule_expression = 'cron(0 0 * * SUN)'" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-@pytest.mark.parametrize("folder", ["handlers", "ops"])
-def test_imports_run_one_way(folder: str) -> None:
-    forbidden = {"handlers": ("infra", "ops"), "ops": ("main",)}[folder]
-    for path in (ROOT / folder).rglob("*.py"):
-        for line in path.read_text().splitlines():
-            assert not line.startswith(tuple(f"{word} {name}" for word in ("import", "from") for name in forbidden)), (
-                path
-            )
-
-
-def test_infra_imports_of_the_handlers_only_the_contract() -> None:
-    """The typed environments, and what a schedule expression means (docs/decisions/0012)."""
-    allowed = {
-        "from handlers import environment",
-        "from handlers import schedules",
-        "from rollbook.contract.environment import Environment",
-        "from rollbook.contract.environment import ReportedTable",
-    }
-    for path in (ROOT / "infra").rglob("*.py"):
-        lines = [
-            line for line in path.read_text().splitlines() if line.startswith(("from handlers", "import handlers"))
-        ]
-        assert set(lines) <= allowed, path
 
 
 def test_a_setting_of_one_capability_leaves_the_others_as_they_are(stacks: Stacks, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 
-from rollbook.contract.environment import Backup as BackupEnvironment
+from rollbook.contract.jobs import BackupJob
 from rollbook.engine import restore
 from rollbook.engine.dynamodb import raw
 from rollbook.engine.s3 import upload
@@ -22,9 +22,9 @@ def remote_of(address: str) -> raw.Aws:
     return raw.Aws(endpoint_url=address, region_name=REGION)
 
 
-def back_up(address: str, environment: BackupEnvironment) -> None:
+def back_up(address: str, job: BackupJob) -> None:
     upload._PART_BYTES = PART_BYTES
-    backup_of(environment, None, Clock(), remote_of(address)).run(scheduled(), holder="a", deadline=soon())
+    backup_of(job, None, Clock(), remote_of(address)).run(scheduled(), holder="a", deadline=soon())
 
 
 def bring_back(address: str, key: str) -> None:

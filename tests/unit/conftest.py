@@ -10,7 +10,7 @@ from moto import mock_aws
 from rollbook.engine import backup as run
 from tests.conftest import Stacks
 from tests.unit.aws import create_bucket, create_bus, create_tables
-from tests.unit.engine import ENVIRONMENT, Clock, Mail, backup_of
+from tests.unit.engine import JOB, PLACES, Clock, Mail, backup_of
 from tests.unit.strict_s3 import strict_s3
 
 
@@ -18,8 +18,8 @@ from tests.unit.strict_s3 import strict_s3
 def aws(stacks: Stacks) -> Iterator[None]:
     with mock_aws(), strict_s3():
         create_tables(stacks)
-        create_bucket(ENVIRONMENT.s3_bucket_name)
-        create_bus(ENVIRONMENT.event_bus_name)
+        create_bucket(PLACES.s3_bucket_name)
+        create_bus(PLACES.event_bus_name)
         yield
 
 
@@ -35,4 +35,4 @@ def clock() -> Clock:
 
 @pytest.fixture
 def backup(aws: None, mail: Mail, clock: Clock) -> run.Backup:
-    return backup_of(ENVIRONMENT, mail, clock)
+    return backup_of(JOB, mail, clock)

@@ -11,28 +11,34 @@ import boto3
 from botocore.exceptions import ClientError
 
 from rollbook.contract.environment import Backup as BackupEnvironment
+from rollbook.contract.environment import Notifications
+from rollbook.contract.jobs import BackupJob
 from rollbook.engine import backup, fingerprints, history, restore
 from rollbook.engine.deadline import Deadline
-from rollbook.engine.dynamodb import raw
+from rollbook.engine.dynamodb import raw, scan
 from rollbook.engine.notifier import Notifier
+from rollbook.engine.resources import Resources
+from rollbook.engine.restore_request import Options
 
-ENVIRONMENT = BackupEnvironment(
+ZONE = "Asia/Ho_Chi_Minh"
+JOB = BackupJob(
     table_name="studentData",
-    s3_bucket_name="student-backup",
-    sender_email="no-reply@school.example",
-    recipient_email="office@school.example",
-    history_table_name="backup-executions",
-    history_days="400",
-    event_bus_name="student-events",
     key_prefix="students-backup-",
-    time_zone="Asia/Ho_Chi_Minh",
-    allowed_origin="https://site.example",
     engine="scan",
     format="json",
     compression="none",
     export_type="full",
-    segments="1",
+    segments=1,
 )
+PLACES = Notifications(
+    s3_bucket_name="student-backup",
+    sender_email="no-reply@school.example",
+    recipient_email="office@school.example",
+    history_table_name="backup-executions",
+    history_days=400,
+    event_bus_name="student-events",
+)
+ENVIRONMENT = BackupEnvironment(notifications=PLACES, job=JOB, time_zone=ZONE, allowed_origin="https://site.example")
 MIDNIGHT = datetime(2025, 7, 8, tzinfo=UTC)
 SCHEDULED = {"source": "schedule", "scheduledTime": "2025-07-08T00:00:00Z"}
 KEY = "students-backup-20250708T0700.json"
@@ -73,38 +79,36 @@ def local() -> raw.Aws:
     return raw.Aws()
 
 
+def resources(clock: Clock, aws: raw.Aws | None = None, bucket: str = PLACES.s3_bucket_name) -> Resources:
+    aws = aws or local()
+    kept = history.History(aws.dynamodb, PLACES.history_table_name, PLACES.history_days)
+    return Resources(aws.dynamodb, aws.client("s3"), bucket, kept, clock)
+
+
 def backup_of(
-    environment: BackupEnvironment, mail: Mail | None, clock: Clock, aws: raw.Aws | None = None
+    job: BackupJob,
+    mail: Mail | None,
+    clock: Clock,
+    aws: raw.Aws | None = None,
+    bucket: str = PLACES.s3_bucket_name,
 ) -> backup.Backup:
     """Return the backup; without a `mail` its mails go to SES."""
-    aws = aws or local()
-    kept = history.History(aws.dynamodb, environment.history_table_name, int(environment.history_days))
+    clients = aws or local()
+    used = resources(clock, aws, bucket)
 
     def client(name: str) -> Any:
-        return mail if mail and name == "sesv2" else aws.client(name)
+        return mail if mail and name == "sesv2" else clients.client(name)
 
-    notifier = Notifier(environment, history=kept, client=client, clock=clock)
-    return backup.Backup(
-        environment, dynamodb=aws.dynamodb, s3=aws.client("s3"), history=kept, notifier=notifier, clock=clock
-    )
+    return backup.Backup(job, used, Notifier(PLACES, history=used.history, client=client, clock=clock))
 
 
 def restorer(clock: Clock, aws: raw.Aws | None = None, **options: Any) -> restore.Restore:
-    aws = aws or local()
-    kept = history.History(aws.dynamodb, ENVIRONMENT.history_table_name, 400)
-    return restore.Restore(
-        dynamodb=aws.dynamodb,
-        s3=aws.client("s3"),
-        bucket=ENVIRONMENT.s3_bucket_name,
-        history=kept,
-        clock=clock,
-        **options,
-    )
+    return restore.Restore(resources(clock, aws), Options(**options))
 
 
 def table(name: str) -> dict[str, bytes]:
     """Return a table's items by their key, in the canonical form."""
-    found = list(restore.items_of(local().dynamodb, name))
+    found = list(scan.items(local().dynamodb, name))
     return {json.loads(each)["studentid"]["S"]: fingerprints.canonical(each) for each in found}
 
 
@@ -129,4 +133,4 @@ def read(key: str) -> bytes:
 
 
 def scheduled() -> backup.Request:
-    return backup.scheduled(ENVIRONMENT, MIDNIGHT)
+    return backup.scheduled(JOB, ZONE, MIDNIGHT)

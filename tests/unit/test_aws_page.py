@@ -16,7 +16,7 @@ from ops.console import ROOT
 from tests.conftest import Stacks
 
 _PAGE = ROOT / "docs" / "aws.md"
-_PROGRAMS = ("handlers", "ops", "infra/emulator")
+_PROGRAMS = ("rollbook", "handlers", "ops", "infra/emulator")
 _CLIENTS = re.compile(r"""client\(\s*(?:settings, )?["']([a-z0-9-]+)["']""")
 
 

@@ -27,7 +27,9 @@ _GROUP = get_command(app)
 assert isinstance(_GROUP, TyperGroup)
 # A command ends where the text around it goes on.
 _END = r"[^`\n;|#&<>()]*"
-_OURS = re.compile(rf"(?:python3? -m ops|(?<![\w./-])(?:\.venv/bin/)?rollbook) (?P<line>[a-z]{_END})")
+# The console script, where a command begins: in a sentence, "rollbook" is only the project's name.
+_SCRIPT = r"""(?:^[ \t]*|[`"'(/]|\$ |run: |- |&& |\|\| )rollbook"""
+_OURS = re.compile(rf"(?:python3? -m ops|{_SCRIPT}) (?P<line>[a-z]{_END})", re.MULTILINE)
 _AWS = re.compile(rf"(?<![\w.-])aws (?P<line>[a-z][a-z0-9-]+ [a-z]{_END})")
 _MAKE = re.compile(r"(?:`|^|- |\$ |run: )make (?P<line>[a-z][a-z-]*)", re.MULTILINE)
 # The name of a command after `ops`, without what starts it: nothing of that name is on anybody's PATH.
@@ -122,13 +124,13 @@ def fault(arguments: list[str], *, needs_environment: bool) -> str:
 @pytest.mark.parametrize(("place", "line"), sorted(set(found(_OURS))))
 def test_a_command_line_is_one_of_the_real_commands(place: str, line: str) -> None:
     # Who is called by an alarm or a function's mail is at production.
-    in_an_incident = place.startswith(("docs/runbook.md", "handlers/", "infra/"))
+    in_an_incident = place.startswith(("docs/runbook.md", "rollbook/", "handlers/", "infra/"))
     assert not (wrong := fault(words(line), needs_environment=in_an_incident)), f"{place}: {line!r}: {wrong}"
 
 
 def test_no_text_abbreviates_a_command() -> None:
     short = [f"{text.place}: {match[0]}" for text in texts() for match in _SHORT.finditer(text.text)]
-    assert short == [], "write `rollbook …`, which works"
+    assert short == [], "write `rollbook …` or `python -m ops …`"
 
 
 @functools.cache
@@ -165,7 +167,30 @@ def test_a_make_line_is_a_target(place: str, line: str) -> None:
     assert re.search(rf"^{line}:", (ROOT / "Makefile").read_text(), re.MULTILINE), f"{place}: make {line}"
 
 
-def test_an_incident_line_needs_its_environment() -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        "`rollbook report KEY`",
+        "rollbook report KEY\n",
+        "  rollbook report KEY",
+        "$ rollbook report KEY",
+        "- run: rollbook report KEY",
+        "make setup && rollbook report KEY",
+        ".venv/bin/rollbook report KEY",
+        "python -m ops report KEY",
+    ],
+)
+def test_a_command_is_found_where_it_begins(text: str) -> None:
+    match = _OURS.search(text)
+    assert match
+    assert match["line"].strip() == "report KEY"
+
+
+def test_the_projects_name_in_a_sentence_is_no_command() -> None:
+    assert not _OURS.search("Everything that rollbook keeps, and rollbook reports.")
+
+
+def test_an_incident_line_without_its_environment_is_found() -> None:
     for line in ("events dead", "backups create --json", "report"):
         assert "embedded AWS" in fault(line.split(), needs_environment=True)
         assert not fault([*line.split(), "--env", "production"], needs_environment=True)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from infra.emulator import alarms
-from infra.emulator.alarms import Datapoint, Find, evaluate, refusal, state_of
+from infra.emulator.alarm_evaluation import Datapoint, Find, evaluate, refusal, state_of
 
 NOW = 1_700_000_040.0  # a whole minute
 TREATMENTS = ("missing", "ignore", "breaching", "notBreaching")

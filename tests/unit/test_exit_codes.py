@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from rollbook.engine.verify import Corrupted
 from typer.testing import Result
 
 from infra.settings import SettingsError
@@ -33,7 +34,6 @@ from ops.smoke.steps import Outcome as StepOutcome
 from rollbook.engine import restore
 from rollbook.engine.comparison import Outcome
 from rollbook.engine.dynamodb.batch_write import NotWritten
-from rollbook.engine.verify import Corrupted
 from rollbook.reports import ask
 from tests.unit.commands import COMMANDS, LOCAL, Commands, codes_of, giving, raising, run
 

@@ -8,7 +8,7 @@ import hashlib
 import json
 import time
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import boto3
@@ -16,14 +16,18 @@ import pytest
 from botocore.exceptions import ClientError
 from moto.dynamodb.models.table import Table
 
+from rollbook.contract.jobs import BackupJob
 from rollbook.engine import backup as run
-from rollbook.engine import finish_export, history, restore
+from rollbook.engine import finish_export, history
 from rollbook.engine.deadline import Deadline, OutOfTime
 from rollbook.engine.dynamodb import exports
+from rollbook.engine.executions import Execution
+from rollbook.engine.formats.document import Corrupted
 from rollbook.engine.notifier import Notifier
-from rollbook.engine.verify import Corrupted
+from rollbook.engine.restore_request import Mode, Request, RestoreRefused
 from tests.unit.engine import (
-    ENVIRONMENT,
+    JOB,
+    PLACES,
     Clock,
     Mail,
     backup_of,
@@ -31,16 +35,17 @@ from tests.unit.engine import (
     local,
     objects,
     put,
+    resources,
     restorer,
     scheduled,
     soon,
     table,
 )
 
-BUCKET = ENVIRONMENT.s3_bucket_name
+BUCKET = PLACES.s3_bucket_name
 PREFIX = "students-backup-20250708T0700"
-EXPORT = replace(ENVIRONMENT, engine="export", format="dynamodb-export", compression="gzip")
-AUTO = replace(ENVIRONMENT, engine="auto")
+EXPORT = replace(JOB, engine="export", format="dynamodb-export", compression="gzip")
+AUTO = replace(JOB, engine="auto")
 
 
 @pytest.fixture
@@ -51,7 +56,7 @@ def recovery(aws: None) -> None:
 
 
 def kept() -> history.History:
-    return history.History(local().dynamodb, ENVIRONMENT.history_table_name, 400)
+    return history.History(local().dynamodb, PLACES.history_table_name, 400)
 
 
 def exported() -> str:
@@ -113,24 +118,16 @@ def complete_the_export() -> str:
     return put_manifests(key.rpartition("/data/")[0], row["exportArn"]["S"], {"one": lines})
 
 
-def finished(manifest: str, mail: Mail, clock: Clock) -> history.Row | None:
+def finished(manifest: str, mail: Mail, clock: Clock) -> Execution | None:
+    used = resources(clock)
     notifier = Notifier(
-        EXPORT, history=kept(), client=lambda name: mail if name == "sesv2" else boto3.client(name), clock=clock
+        PLACES, history=used.history, client=lambda name: mail if name == "sesv2" else boto3.client(name), clock=clock
     )
-    return finish_export.finish(
-        manifest,
-        s3=boto3.client("s3"),
-        bucket=BUCKET,
-        history=kept(),
-        notifier=notifier,
-        clock=clock,
-        holder="finisher",
-        deadline=soon(),
-    )
+    return finish_export.finish(manifest, used, notifier, holder="finisher", deadline=soon())
 
 
-def begun(mail: Mail, clock: Clock, environment: Any = EXPORT) -> history.Row:
-    row = backup_of(environment, mail, clock).run(scheduled(), holder="a", deadline=soon())
+def begun(mail: Mail, clock: Clock, job: BackupJob = EXPORT, bucket: str = BUCKET) -> Execution:
+    row = backup_of(job, mail, clock, bucket=bucket).run(scheduled(), holder="a", deadline=soon())
     assert row is not None
     return row
 
@@ -140,20 +137,21 @@ def test_an_export_is_begun_finished_by_its_manifest_reported_once_and_restored(
 ) -> None:
     put(**{f"SV{number:03}": {"n": {"N": str(number)}} for number in range(40)})
     row = begun(mail, clock)
-    assert (row["status"], row["engine"], row["exportType"]) == ("exporting", "export", "full")
-    assert begun(mail, clock)["status"] == "exporting"  # a retry leaves it alone
+    assert (row.status, row.engine, row.export_type) == ("exporting", "export", "full")
+    assert begun(mail, clock).status == "exporting"  # a retry leaves it alone
     assert mail.sent == []
     manifest = complete_the_export()
     clock.now += timedelta(minutes=5)
-    row = finished(manifest, mail, clock) or {}
-    assert (row["status"], row["items"], row["manifest"]) == ("completed", 40, manifest)
-    assert int(row["bytes"]) > 0
-    assert row["seconds"] == "300.0"
+    row = finished(manifest, mail, clock)
+    assert row is not None
+    assert (row.status, row.items, row.manifest) == ("completed", 40, manifest)
+    assert (row.bytes or 0) > 0
+    assert row.seconds == 300.0
     finished(manifest, mail, clock)
     [sent] = mail.sent
     assert "Items:     40\n" in sent["Body"]["Text"]["Data"]
     assert f"Manifest:  {manifest}\n" in sent["Body"]["Text"]["Data"]
-    restorer(clock).run(restore.Request(str(row["key"]), "restored", is_new=True), holder="a")
+    restorer(clock).run(Request(row.key, "restored", is_new=True), holder="a")
     assert table("restored") == table("studentData")
 
 
@@ -179,21 +177,22 @@ def test_a_damaged_manifest_completes_nothing_and_the_next_try_does(recovery: No
         finished(manifest, mail, clock)
     assert mail.sent == []
     s3.put_object(Bucket=BUCKET, Key=listing, Body=body)
-    assert (finished(manifest, mail, clock) or {})["status"] == "completed"
+    done = finished(manifest, mail, clock)
+    assert done is not None
+    assert done.status == "completed"
 
 
 def test_an_export_that_fails_is_an_error_and_the_next_try_begins_a_new_one(
     recovery: None, mail: Mail, clock: Clock
 ) -> None:
-    environment = replace(EXPORT, s3_bucket_name="not-there")
-    arn = str(begun(mail, clock, environment)["exportArn"])
+    arn = begun(mail, clock, bucket="not-there").export_arn
     while boto3.client("dynamodb").describe_export(ExportArn=arn)["ExportDescription"]["ExportStatus"] != "FAILED":
         time.sleep(0.01)
     with pytest.raises(exports.ExportFailed, match="S3NoSuchBucket"):
-        begun(mail, clock, environment)
+        begun(mail, clock, bucket="not-there")
     [row] = executions()
     assert row["status"]["S"] == "failed"
-    assert begun(mail, clock)["exportArn"] != arn
+    assert begun(mail, clock).export_arn != arn
 
 
 def test_without_point_in_time_recovery_the_export_engine_says_so(aws: None, mail: Mail, clock: Clock) -> None:
@@ -218,12 +217,12 @@ def test_an_incremental_export_covers_what_is_since_the_last_or_is_full_and_says
         kept().remember(
             history.latest("studentData"),
             {"key": "x", "exportedUntil": (clock.now - since).isoformat()},
-            started_at=(clock.now - since).isoformat(),
+            started_at=clock.now - since,
         )
     row = begun(mail, clock, replace(EXPORT, export_type="incremental"))
-    assert row["exportType"] == kind
-    assert why in row["reason"]
-    assert datetime.fromisoformat(str(row["exportedUntil"])) == clock.now
+    assert row.export_type == kind
+    assert why in row.reason
+    assert row.exported_until == clock.now
 
 
 def change(key: str, new: dict[str, Any] | None, old: dict[str, Any] | None) -> dict[str, Any]:
@@ -254,27 +253,27 @@ def put_changes() -> str:
 
 
 @pytest.mark.parametrize("mode", ["all", "differing"])
-def test_changes_are_applied_to_the_table_that_they_are_of(aws: None, clock: Clock, mode: restore.Mode) -> None:
+def test_changes_are_applied_to_the_table_that_they_are_of(aws: None, clock: Clock, mode: Mode) -> None:
     put(SV000={"n": {"N": "0"}}, SV001={"n": {"N": "1"}}, SV002={"n": {"N": "1"}})
-    request = restore.Request(put_changes(), "studentData", is_new=False, mode=mode)
+    request = Request(put_changes(), "studentData", is_new=False, mode=mode)
     plan = restorer(clock).plan(request)
     assert (plan.items, plan.writes) == (4, 4 if mode == "all" else 3)
     row = restorer(clock).run(request, holder="a")
-    assert int(row["written"]) == plan.writes
+    assert row.written == plan.writes
     assert {key: json.loads(found)["n"]["N"] for key, found in table("studentData").items()} == {
         "SV000": "0",
         "SV001": "2",
         "SV003": "1",
     }
-    assert int(restorer(clock).run(replace(request, mode="differing"), holder="a")["written"]) == 0
+    assert restorer(clock).run(replace(request, mode="differing"), holder="a").written == 0
 
 
 def test_changes_are_no_table_and_no_missing_items(aws: None, clock: Clock) -> None:
     key = put_changes()
-    with pytest.raises(restore.RestoreRefused, match="does not say what the table was"):
-        restorer(clock).run(restore.Request(key, "restored", is_new=True), holder="a")
-    with pytest.raises(restore.RestoreRefused, match="missing items"):
-        restorer(clock).run(restore.Request(key, "studentData", is_new=False, mode="missing"), holder="a")
+    with pytest.raises(RestoreRefused, match="does not say what the table was"):
+        restorer(clock).run(Request(key, "restored", is_new=True), holder="a")
+    with pytest.raises(RestoreRefused, match="missing items"):
+        restorer(clock).run(Request(key, "studentData", is_new=False, mode="missing"), holder="a")
 
 
 def test_a_damaged_change_is_named_and_nothing_is_written(aws: None, clock: Clock) -> None:
@@ -285,15 +284,15 @@ def test_a_damaged_change_is_named_and_nothing_is_written(aws: None, clock: Cloc
         exportType="INCREMENTAL_EXPORT",
     )
     with pytest.raises(Corrupted, match=r"item 2 .* has no type of DynamoDB"):
-        restorer(clock).run(restore.Request(broken, "studentData", is_new=False), holder="a")
+        restorer(clock).run(Request(broken, "studentData", is_new=False), holder="a")
     assert table("studentData") == {}
 
 
 def test_auto_scans_what_it_can_in_time_and_says_so(recovery: None, mail: Mail, clock: Clock) -> None:
     put(SV001={"text": {"S": "x" * 1000}})
     row = begun(mail, clock, AUTO)
-    assert row["engine"] == "scan"
-    assert "at assumed 4.0 MB/s take 0 s of 45 s" in row["reason"]
+    assert row.engine == "scan"
+    assert "at assumed 4.0 MB/s take 0 s of 45 s" in row.reason
 
 
 @pytest.fixture
@@ -313,18 +312,18 @@ def test_auto_exports_what_it_could_not_scan_in_time_and_says_so(
     recovery: None, size: None, mail: Mail, clock: Clock
 ) -> None:
     put(SV001={"text": {"S": "x" * 1000}})
-    kept().remember(history.latest("studentData"), {"scanRate": 10}, started_at=clock.now.isoformat())
+    kept().remember(history.latest("studentData"), {"scanRate": 10}, started_at=clock.now)
     row = begun(mail, clock, AUTO)
-    assert (row["status"], row["engine"]) == ("exporting", "export")
-    assert "at measured 0.0 MB/s take" in row["reason"]
+    assert (row.status, row.engine) == ("exporting", "export")
+    assert "at measured 0.0 MB/s take" in row.reason
 
 
 def test_auto_scans_where_it_cannot_export(aws: None, size: None, mail: Mail, clock: Clock) -> None:
     put(SV001={"text": {"S": "x" * 1000}})
-    kept().remember(history.latest("studentData"), {"scanRate": 10}, started_at=clock.now.isoformat())
+    kept().remember(history.latest("studentData"), {"scanRate": 10}, started_at=clock.now)
     row = begun(mail, clock, AUTO)
-    assert row["engine"] == "scan"
-    assert "without point-in-time recovery there is no export" in row["reason"]
+    assert row.engine == "scan"
+    assert "without point-in-time recovery there is no export" in row.reason
 
 
 def out_of_time_after_a_page() -> Deadline:
@@ -338,13 +337,13 @@ def test_a_scan_that_runs_out_of_time_is_handed_over_and_leaves_nothing_visible(
     recovery: None, mail: Mail, clock: Clock, layout: str
 ) -> None:
     put(SV001={"text": {"S": "x" * 1000}})
-    environment = replace(AUTO, format=layout)
-    backup = backup_of(environment, mail, clock)
-    kept().remember(history.latest("studentData"), {"scanRate": 10**9}, started_at=clock.now.isoformat())
+    job = replace(AUTO, format=layout)
+    backup = backup_of(job, mail, clock)
+    kept().remember(history.latest("studentData"), {"scanRate": 10**9}, started_at=clock.now)
     row = backup.run(scheduled(), holder="a", deadline=out_of_time_after_a_page())
     assert row is not None
-    assert (row["status"], row["engine"]) == ("exporting", "export")
-    assert "handed over, as in " in row["reason"]
+    assert (row.status, row.engine) == ("exporting", "export")
+    assert "switched to an export: in " in row.reason
     assert [key for key in objects() if "/AWSDynamoDB/" not in key] == []
     assert not boto3.client("s3").list_multipart_uploads(Bucket=BUCKET).get("Uploads")
     complete_the_export()

@@ -18,13 +18,16 @@ import pytest
 from botocore import retryhandler
 from botocore.exceptions import BotoCoreError, ClientError
 
-from rollbook.contract.environment import Backup as BackupEnvironment
-from rollbook.engine import restore, stored
-from rollbook.engine.dynamodb import batch_write, raw
+from rollbook.contract.jobs import BackupJob
+from rollbook.engine import stored
+from rollbook.engine.dynamodb import batch_write, rate_limiter, raw, scan
+from rollbook.engine.restore_request import AlreadyRunning, Request
 from rollbook.engine.s3 import upload
 from tests.unit import child, gateway
 from tests.unit.engine import (
     ENVIRONMENT,
+    JOB,
+    PLACES,
     Clock,
     backup_of,
     executions,
@@ -41,8 +44,8 @@ from tests.unit.gateway import Fault, Gateway, well
 ITEMS = 120
 # DynamoDB's page, a five-hundredth of it: many pages of few bytes.
 PAGE_BYTES = 2_000
-EXPORT = replace(ENVIRONMENT, format="dynamodb-export", compression="gzip", segments="2")
-ENVIRONMENTS = {"document": ENVIRONMENT, "export, two segments": EXPORT}
+EXPORT = replace(JOB, format="dynamodb-export", compression="gzip", segments=2)
+JOBS = {"document": ENVIRONMENT, "export, two segments": EXPORT}
 TEMPORARY = [
     gateway.throttled,
     gateway.broken,
@@ -75,7 +78,7 @@ def remote(aws: None, address: str, monkeypatch: pytest.MonkeyPatch) -> raw.Aws:
     Gateway.fault, Gateway.puts = well, 0
     chance = random.Random(0)
     put(**{f"SV{number:03}": {"text": {"S": chance.randbytes(150).hex()}} for number in range(ITEMS)})
-    boto3.client("sesv2").create_email_identity(EmailIdentity=ENVIRONMENT.sender_email)
+    boto3.client("sesv2").create_email_identity(EmailIdentity=PLACES.sender_email)
     return child.remote_of(address)
 
 
@@ -106,8 +109,8 @@ def until_done(work: Work, after_each: Callable[[], None] = lambda: None) -> Any
     raise AssertionError("it never ended well")
 
 
-def of_backup(environment: BackupEnvironment, remote: raw.Aws, clock: Clock, holder: str = "a") -> Work:
-    return lambda: backup_of(environment, None, clock, remote).run(scheduled(), holder=holder, deadline=soon())
+def of_backup(job: BackupJob, remote: raw.Aws, clock: Clock, holder: str = "a") -> Work:
+    return lambda: backup_of(job, None, clock, remote).run(scheduled(), holder=holder, deadline=soon())
 
 
 def backups() -> list[str]:
@@ -115,13 +118,13 @@ def backups() -> list[str]:
     return [key for key in objects() if "/" not in key]
 
 
-def expect_whole(environment: BackupEnvironment) -> str:
+def expect_whole(job: BackupJob) -> str:
     [key] = backups()
-    backup = stored.open_backup(boto3.client("s3"), ENVIRONMENT.s3_bucket_name, key)
-    assert sorted(backup.items()) == sorted(restore.items_of(local().dynamodb, "studentData"))
+    backup = stored.open_backup(boto3.client("s3"), PLACES.s3_bucket_name, key)
+    assert sorted(backup.items()) == sorted(scan.items(local().dynamodb, "studentData"))
     [row] = executions()
     assert (row["status"]["S"], int(row["items"]["N"])) == ("completed", ITEMS)
-    if environment.format == "json":
+    if job.format == "json":
         assert objects() == [key]
     return key
 
@@ -129,30 +132,28 @@ def expect_whole(environment: BackupEnvironment) -> str:
 def expect_none_or_whole() -> None:
     s3 = boto3.client("s3")
     for key in backups():
-        assert stored.verify(stored.open_backup(s3, ENVIRONMENT.s3_bucket_name, key)).items == ITEMS
+        assert stored.verify(stored.open_backup(s3, PLACES.s3_bucket_name, key)).items == ITEMS
 
 
-@pytest.mark.parametrize("environment", ENVIRONMENTS.values(), ids=ENVIRONMENTS)
+@pytest.mark.parametrize("job", JOBS.values(), ids=JOBS)
 @pytest.mark.parametrize("seed", range(6))
-def test_a_backup_among_faults_is_whole_or_not_there(
-    remote: raw.Aws, clock: Clock, seed: int, environment: BackupEnvironment
-) -> None:
+def test_a_backup_among_faults_is_whole_or_not_there(remote: raw.Aws, clock: Clock, seed: int, job: BackupJob) -> None:
     at_random(seed, 0.3)
 
     def look() -> None:
         clock.now += timedelta(seconds=1)
         expect_none_or_whole()
 
-    until_done(of_backup(environment, remote, clock), after_each=look)
+    until_done(of_backup(job, remote, clock), after_each=look)
     Gateway.fault = well
-    until_done(of_backup(environment, remote, clock))
-    expect_whole(environment)
+    until_done(of_backup(job, remote, clock))
+    expect_whole(job)
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_a_restore_among_faults_brings_every_item_back(remote: raw.Aws, clock: Clock, seed: int) -> None:
-    of_backup(ENVIRONMENT, remote, clock)()
-    request = restore.Request(backups()[0], "restored", is_new=True)
+    of_backup(JOB, remote, clock)()
+    request = Request(backups()[0], "restored", is_new=True)
     at_random(seed, 0.2)
 
     def work() -> object:
@@ -163,17 +164,17 @@ def test_a_restore_among_faults_brings_every_item_back(remote: raw.Aws, clock: C
     assert table("restored") == table("studentData")
 
 
-@pytest.mark.parametrize("environment", ENVIRONMENTS.values(), ids=ENVIRONMENTS)
+@pytest.mark.parametrize("job", JOBS.values(), ids=JOBS)
 @pytest.mark.parametrize("fault", [gateway.denied, gateway.broken, gateway.reset, gateway.throttled])
 def test_a_part_that_cannot_be_uploaded_leaves_nothing_and_the_next_run_makes_the_backup(
-    remote: raw.Aws, clock: Clock, fault: Fault, environment: BackupEnvironment
+    remote: raw.Aws, clock: Clock, fault: Fault, job: BackupJob
 ) -> None:
     disturb(lambda call: fault if call.command == "PUT" and "partNumber=2" in call.path else well)
-    part = replace(environment, compression="none", segments="1")
+    part = replace(job, compression="none", segments=1)
     with pytest.raises((BotoCoreError, ClientError)):
         of_backup(part, remote, clock)()
     assert objects() == []
-    assert not boto3.client("s3").list_multipart_uploads(Bucket=ENVIRONMENT.s3_bucket_name).get("Uploads")
+    assert not boto3.client("s3").list_multipart_uploads(Bucket=PLACES.s3_bucket_name).get("Uploads")
     [row] = executions()
     assert row["status"]["S"] == "failed"
     Gateway.fault = well
@@ -193,7 +194,7 @@ def test_a_permission_that_is_lost_midway_is_an_error_and_leaves_nothing(
 
     disturb(lose)
     with pytest.raises(ClientError, match="AccessDenied"):
-        of_backup(ENVIRONMENT, remote, clock)()
+        of_backup(JOB, remote, clock)()
     assert objects() == []
     [row] = executions()
     assert "AccessDenied" in row["error"]["S"]
@@ -210,14 +211,14 @@ def test_a_table_that_vanishes_midway_is_an_error_and_leaves_nothing(remote: raw
 
     disturb(vanish)
     with pytest.raises(ClientError, match="ResourceNotFoundException"):
-        of_backup(ENVIRONMENT, remote, clock)()
+        of_backup(JOB, remote, clock)()
     assert objects() == []
 
 
 def test_a_table_that_changes_midway_loses_and_doubles_nothing_that_was_left_alone(
     remote: raw.Aws, clock: Clock
 ) -> None:
-    before = set(restore.items_of(local().dynamodb, "studentData"))
+    before = set(scan.items(local().dynamodb, "studentData"))
     dynamodb = boto3.client("dynamodb")
     seen: Counter[str] = Counter()
 
@@ -230,18 +231,18 @@ def test_a_table_that_changes_midway_loses_and_doubles_nothing_that_was_left_alo
         return well
 
     disturb(change)
-    row = of_backup(ENVIRONMENT, remote, clock)()
+    row = of_backup(JOB, remote, clock)()
     [key] = backups()
-    found = list(stored.open_backup(boto3.client("s3"), ENVIRONMENT.s3_bucket_name, key).items())
-    after = set(restore.items_of(local().dynamodb, "studentData"))
-    assert len(found) == len(set(found)) == int(row["items"])  # type: ignore[index]
+    found = list(stored.open_backup(boto3.client("s3"), PLACES.s3_bucket_name, key).items())
+    after = set(scan.items(local().dynamodb, "studentData"))
+    assert len(found) == len(set(found)) == row.items  # type: ignore[index]
     assert before & after <= set(found) <= before | after
 
 
 def test_two_runs_at_once_make_one_backup_and_one_mail(remote: raw.Aws, clock: Clock) -> None:
     results: list[Any] = []
     threads = [
-        threading.Thread(target=lambda holder=holder: results.append(of_backup(ENVIRONMENT, remote, clock, holder)()))
+        threading.Thread(target=lambda holder=holder: results.append(of_backup(JOB, remote, clock, holder)()))
         for holder in "abcd"
     ]
     for thread in threads:
@@ -249,13 +250,13 @@ def test_two_runs_at_once_make_one_backup_and_one_mail(remote: raw.Aws, clock: C
     for thread in threads:
         thread.join()
     assert sum(result is not None for result in results) >= 1
-    expect_whole(ENVIRONMENT)
+    expect_whole(JOB)
     assert boto3.client("ses").get_send_quota()["SentLast24Hours"] == 1
 
 
 def test_two_restores_at_once_are_one_restore(remote: raw.Aws, clock: Clock) -> None:
-    of_backup(ENVIRONMENT, remote, clock)()
-    request = restore.Request(backups()[0], "restored", is_new=True)
+    of_backup(JOB, remote, clock)()
+    request = Request(backups()[0], "restored", is_new=True)
     inside = threading.Event()
     refused: list[str] = []
 
@@ -263,7 +264,7 @@ def test_two_restores_at_once_are_one_restore(remote: raw.Aws, clock: Clock) -> 
         if call.operation == "BatchWriteItem" and not inside.is_set():
             inside.set()
             Gateway.fault = well
-            with pytest.raises(restore.AlreadyRunning) as caught:
+            with pytest.raises(AlreadyRunning) as caught:
                 restorer(clock, remote).run(request, holder="b")
             refused.append(str(caught.value))
         return well
@@ -285,11 +286,11 @@ def test_a_clock_that_jumps_changes_nothing_of_what_is_saved(remote: raw.Aws, cl
         return well
 
     disturb(leap)
-    of_backup(ENVIRONMENT, remote, clock)()
-    key = expect_whole(ENVIRONMENT)
+    of_backup(JOB, remote, clock)()
+    key = expect_whole(JOB)
     seen.clear()
     disturb(leap)
-    restorer(clock, remote).run(restore.Request(key, "restored", is_new=True), holder="a")
+    restorer(clock, remote).run(Request(key, "restored", is_new=True), holder="a")
     assert table("restored") == table("studentData")
 
 
@@ -335,21 +336,21 @@ def killed_at_random(seed: int, of: int, target: Callable[..., None], *arguments
 def test_a_backup_that_is_killed_is_whole_or_not_there_and_the_next_try_makes_it(
     remote: raw.Aws, address: str, clock: Clock, seed: int
 ) -> None:
-    name = list(ENVIRONMENTS)[seed % 2]
-    environment = ENVIRONMENTS[name]
-    killed_at_random(seed, REQUESTS[name], child.back_up, address, environment)
+    name = list(JOBS)[seed % 2]
+    job = JOBS[name]
+    killed_at_random(seed, REQUESTS[name], child.back_up, address, job)
     expect_none_or_whole()
-    of_backup(environment, remote, clock)()
-    expect_whole(environment)
+    of_backup(job, remote, clock)()
+    expect_whole(job)
 
 
 @pytest.mark.parametrize("seed", range(50))
 def test_a_restore_that_is_killed_goes_on_and_writes_every_item_once(
     remote: raw.Aws, address: str, clock: Clock, seed: int
 ) -> None:
-    of_backup(ENVIRONMENT, remote, clock)()
+    of_backup(JOB, remote, clock)()
     killed_at_random(seed, REQUESTS["restore"], child.bring_back, address, backups()[0])
     clock.now += timedelta(minutes=1)
-    restorer(clock, remote).run(restore.Request(backups()[0], "restored", is_new=True), holder="b")
+    restorer(clock, remote).run(Request(backups()[0], "restored", is_new=True), holder="b")
     assert table("restored") == table("studentData")
     assert Gateway.puts == ITEMS

@@ -11,7 +11,7 @@ import pytest
 
 from rollbook.engine import backup as run
 from tests.conftest import Stacks
-from tests.unit.engine import ENVIRONMENT, MIDNIGHT, Clock, Mail, backup_of, put, soon
+from tests.unit.engine import JOB, MIDNIGHT, PLACES, ZONE, Clock, Mail, backup_of, put, soon
 
 HOUR = timedelta(hours=1)
 
@@ -60,12 +60,12 @@ def test_a_schedule_that_is_switched_off_sets_off_the_dead_mans_alarm(
     alarms = stacks.resources("workshop", "aws_cloudwatch_metric_alarm").values()
     [alarm] = [each for each in alarms if each["alarm_name"] == "studentData-no-backup"]
     put(SV001={"name": {"S": "An"}})
-    backup = backup_of(ENVIRONMENT, mail, clock)
+    backup = backup_of(JOB, mail, clock)
     for day in range(3):
         # As late as the flexible window lets it be, and a little.
         moment = MIDNIGHT + timedelta(days=day, minutes=5 * (day % 2), seconds=3)
         clock.now = moment
-        backup.run(run.scheduled(ENVIRONMENT, MIDNIGHT + timedelta(days=day)), holder="1", deadline=soon())
+        backup.run(run.scheduled(JOB, ZONE, MIDNIGHT + timedelta(days=day)), holder="1", deadline=soon())
         publish(capsys.readouterr().out, moment)
         for hours in range(1, 24):
             assert not is_in_alarm(alarm, moment.replace(minute=0, second=0) + hours * HOUR)
@@ -77,9 +77,9 @@ def test_a_schedule_that_is_switched_off_sets_off_the_dead_mans_alarm(
 def test_a_failed_backup_measures_its_failure_and_no_success(
     aws: None, backup: run.Backup, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    boto3.client("s3").delete_bucket(Bucket=ENVIRONMENT.s3_bucket_name)
+    boto3.client("s3").delete_bucket(Bucket=PLACES.s3_bucket_name)
     with pytest.raises(Exception, match="NoSuchBucket"):
-        backup.run(run.scheduled(ENVIRONMENT, MIDNIGHT), holder="1", deadline=soon())
+        backup.run(run.scheduled(JOB, ZONE, MIDNIGHT), holder="1", deadline=soon())
     [line] = [line for line in capsys.readouterr().out.splitlines() if line.startswith('{"_aws"')]
     record = json.loads(line)
     assert (record["Table"], record["BackupsFailed"]) == ("studentData", [1.0])

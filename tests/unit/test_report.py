@@ -16,18 +16,16 @@ from botocore.exceptions import ClientError
 
 from infra.observability import report_settings
 from infra.settings import ENVIRONMENTS, load
-from rollbook.contract.environment import ReportedTable
+from rollbook.contract.jobs import ReportedTable
 from rollbook.engine import backup as run
-from rollbook.reports import ages, ask, assessment, facts, page
-from rollbook.reports.assessment import Report
+from rollbook.reports import ages, ask, costs, facts, page
+from rollbook.reports.report import Report
 from tests.unit.aws import Context
-from tests.unit.engine import ENVIRONMENT, KEY, MIDNIGHT, Clock, put, scheduled, soon
+from tests.unit.engine import KEY, MIDNIGHT, PLACES, Clock, put, scheduled, soon
 
 DAY = timedelta(days=1)
 SETTINGS = load(ENVIRONMENTS / "workshop.toml")
-ASKED = replace(
-    report_settings.variables(SETTINGS), s3_bucket_name=ENVIRONMENT.s3_bucket_name, vault_name="", plan_name=""
-)
+ASKED = replace(report_settings.variables(SETTINGS), s3_bucket_name=PLACES.s3_bucket_name, vault_name="", plan_name="")
 
 
 @pytest.fixture
@@ -107,7 +105,7 @@ def test_no_backup_at_all_is_late(schedule: None) -> None:
 def test_a_success_whose_object_is_gone_is_none(schedule: None, backup: run.Backup) -> None:
     made(backup)
     s3 = boto3.client("s3")
-    s3.delete_object(Bucket=ENVIRONMENT.s3_bucket_name, Key=KEY)
+    s3.delete_object(Bucket=PLACES.s3_bucket_name, Key=KEY)
     [table] = seen(MIDNIGHT + timedelta(hours=4)).tables
     assert table.state == "late by 4 h"
     assert (table.last_key, table.success_rate) == (None, 0.0)
@@ -115,7 +113,7 @@ def test_a_success_whose_object_is_gone_is_none(schedule: None, backup: run.Back
 
 
 def test_a_failure_is_counted_with_its_reason(schedule: None, backup: run.Backup) -> None:
-    boto3.client("s3").delete_bucket(Bucket=ENVIRONMENT.s3_bucket_name)
+    boto3.client("s3").delete_bucket(Bucket=PLACES.s3_bucket_name)
     with pytest.raises(ClientError):
         backup.run(scheduled(), holder="1", deadline=soon())
     found = seen(MIDNIGHT + timedelta(hours=4))
@@ -171,7 +169,7 @@ def test_the_cost_is_that_of_the_steady_state(schedule: None, backup: run.Backup
 )
 def test_only_what_s3_moves_is_reckoned_in_a_cheaper_class(size: int, moves_small: bool, days: dict[str, int]) -> None:
     [table] = load(ENVIRONMENTS / "workshop.toml").reported_tables
-    assert assessment._days_in_classes(replace(table, moves_small=moves_small), size) == days
+    assert costs.days_in_classes(replace(table, moves_small=moves_small), size) == days
 
 
 def test_an_object_in_glacier_is_billed_40_kb_more(schedule: None, backup: run.Backup, clock: Clock) -> None:
@@ -292,7 +290,7 @@ def test_the_ages_of_backups_and_drills_are_measured(
 
 def test_a_backup_whose_object_is_gone_is_no_success_of_its_age(schedule: None, backup: run.Backup) -> None:
     made(backup)
-    boto3.client("s3").delete_object(Bucket=ENVIRONMENT.s3_bucket_name, Key=KEY)
+    boto3.client("s3").delete_object(Bucket=PLACES.s3_bucket_name, Key=KEY)
     now = MIDNIGHT + timedelta(days=9)
     [table] = SETTINGS.reported_tables
     gathered = ask.gather(ASKED, [table], boto3.client, since=now)
@@ -311,7 +309,7 @@ def test_what_cannot_be_known_is_not_measured(schedule: None, backup: run.Backup
     assert ages.measure(replace(gathered, objects=unknown), [table], now)["studentData"].keys() == {"DrillAgeSeconds"}
     assert ages.measure(replace(gathered, executions=[]), [table], now) == {"studentData": {}}
     [row] = gathered.executions  # type: ignore[misc]
-    ahead = replace(row, ended_at=now + DAY)
+    ahead = msgspec.structs.replace(row, ended_at=now + DAY)
     assert "BackupAgeSeconds" not in ages.measure(replace(gathered, executions=[ahead]), [table], now)["studentData"]
 
 
@@ -322,7 +320,7 @@ def test_a_row_that_cannot_be_read_is_named_and_nothing_is_good(
     schedule: None, backup: run.Backup, odd: dict[str, str | None]
 ) -> None:
     made(backup)
-    dynamodb, table = boto3.client("dynamodb"), ENVIRONMENT.history_table_name
+    dynamodb, table = boto3.client("dynamodb"), PLACES.history_table_name
     [row] = [item for item in dynamodb.scan(TableName=table)["Items"] if "kind" in item]
     changed = {name: value for name, value in row.items() if name not in odd}
     changed |= {"id": {"S": "odd"}} | {name: {"S": value} for name, value in odd.items() if value}

@@ -14,15 +14,17 @@ from botocore.exceptions import ClientError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rollbook.engine import drill, history, restore, stored
-from rollbook.engine.dynamodb import batch_write, raw, tables
+from rollbook.engine import drill, history, stored
+from rollbook.engine.dynamodb import batch_write, raw, scan, tables
 from rollbook.engine.formats import compression
+from rollbook.engine.formats.document import Corrupted
 from rollbook.engine.notifier import Notifier
-from rollbook.engine.verify import Corrupted
+from rollbook.engine.restore_request import LEASE, AlreadyRunning, Mode, Request, RestoreRefused
 from tests.unit.aws import REGION
 from tests.unit.engine import (
-    ENVIRONMENT,
+    JOB,
     KEY,
+    PLACES,
     Clock,
     Mail,
     backup_of,
@@ -31,6 +33,7 @@ from tests.unit.engine import (
     objects,
     put,
     read,
+    resources,
     restorer,
     scheduled,
     soon,
@@ -42,18 +45,18 @@ LAYOUTS = [("json", "none"), ("json", "gzip"), *(("dynamodb-export", method) for
 
 
 def backed_up(mail: Mail, clock: Clock, layout: tuple[str, str] = ("json", "none")) -> str:
-    environment = replace(ENVIRONMENT, format=layout[0], compression=layout[1])
-    row = backup_of(environment, mail, clock).run(scheduled(), holder="a", deadline=soon())
+    job = replace(JOB, format=layout[0], compression=layout[1])
+    row = backup_of(job, mail, clock).run(scheduled(), holder="a", deadline=soon())
     assert row is not None
-    return str(row["key"])
+    return str(row.key)
 
 
-def new(key: str, **options: Any) -> restore.Request:
-    return restore.Request(key, "restored", is_new=True, **options)
+def new(key: str, **options: Any) -> Request:
+    return Request(key, "restored", is_new=True, **options)
 
 
-def into(key: str, mode: restore.Mode = "all") -> restore.Request:
-    return restore.Request(key, "studentData", is_new=False, mode=mode)
+def into(key: str, mode: Mode = "all") -> Request:
+    return Request(key, "studentData", is_new=False, mode=mode)
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
@@ -90,14 +93,14 @@ names = (texts | st.sampled_from(['"', "{}", "a\nb", "},{", '"N":"1.0"', "\u2028
 def test_all_ten_types_come_back_bit_for_bit(aws: None, mail: Mail, clock: Clock, found: dict[str, Any]) -> None:
     dynamodb = boto3.client("dynamodb")
     put(SV001=found)
-    before = list(restore.items_of(local().dynamodb, "studentData"))
+    before = list(scan.items(local().dynamodb, "studentData"))
     s3 = boto3.client("s3")
     for key in objects():
         s3.delete_object(Bucket="student-backup", Key=key)
     dynamodb.delete_item(TableName="backup-executions", Key={"id": {"S": scheduled().id}})
     key = backed_up(mail, clock)
     restorer(clock).run(new(key), holder="a")
-    assert list(restore.items_of(local().dynamodb, "restored")) == before
+    assert list(scan.items(local().dynamodb, "restored")) == before
     dynamodb.delete_table(TableName="restored")
 
 
@@ -126,7 +129,7 @@ def test_every_format_and_compression_comes_back_and_is_whole(
     assert stored.verify(stored.open_backup(boto3.client("s3"), "student-backup", key)).items == 130
     assert int(row["bytes"]["N"]) == stored.open_backup(boto3.client("s3"), "student-backup", key).stored_bytes()
     result = restorer(clock).run(new(key), holder="a")
-    assert (int(result["items"]), int(result["written"])) == (130, 130)
+    assert (result.items, result.written) == (130, 130)
     assert table("restored") == table("studentData")
 
 
@@ -238,7 +241,7 @@ def test_a_new_table_that_dynamodb_does_not_find_yet_is_waited_for(
     key, clients = backed_up(mail, clock), local()
     # Refused before the creation, where there is no table yet, and after it.
     refuse_at_first(monkeypatch, clients.dynamodb, "describe_table", "ResourceNotFoundException", times=5)
-    assert restorer(clock, clients).run(new(key), holder="a")["status"] == "completed"
+    assert restorer(clock, clients).run(new(key), holder="a").status == "completed"
     assert list(table("restored")) == ["SV001"]
 
 
@@ -323,9 +326,9 @@ def test_only_what_is_missing_or_differs_is_written(aws: None, mail: Mail, clock
     plan = restorer(clock).plan(into(key, "differing"))
     assert plan.outcome is not None
     assert (plan.writes, plan.outcome.added, plan.outcome.removed, plan.outcome.changed) == (2, 1, 1, 1)
-    assert int(restorer(clock).run(into(key, "missing"), holder="a")["written"]) == 1
+    assert restorer(clock).run(into(key, "missing"), holder="a").written == 1
     assert json.loads(table("studentData")["SV004"])["n"] == {"N": "2"}
-    assert int(restorer(clock).run(into(key, "differing"), holder="a")["written"]) == 1
+    assert restorer(clock).run(into(key, "differing"), holder="a").written == 1
     assert json.loads(table("studentData")["SV004"])["n"] == {"N": "1"}
     assert len(table("studentData")) == 11
 
@@ -333,12 +336,12 @@ def test_only_what_is_missing_or_differs_is_written(aws: None, mail: Mail, clock
 def test_what_cannot_be_begun_is_refused_and_changes_nothing(aws: None, mail: Mail, clock: Clock) -> None:
     put(SV001={})
     key = backed_up(mail, clock)
-    with pytest.raises(restore.RestoreRefused, match="there is a table studentData already"):
-        restorer(clock).run(restore.Request(key, "studentData", is_new=True), holder="a")
-    with pytest.raises(restore.RestoreRefused, match="there is no table restored"):
-        restorer(clock).run(restore.Request(key, "restored", is_new=False), holder="a")
-    with pytest.raises(restore.RestoreRefused, match=r"the key of backup-executions is \['id'\]"):
-        restorer(clock).run(restore.Request(key, "backup-executions", is_new=False), holder="a")
+    with pytest.raises(RestoreRefused, match="there is a table studentData already"):
+        restorer(clock).run(Request(key, "studentData", is_new=True), holder="a")
+    with pytest.raises(RestoreRefused, match="there is no table restored"):
+        restorer(clock).run(Request(key, "restored", is_new=False), holder="a")
+    with pytest.raises(RestoreRefused, match=r"the key of backup-executions is \['id'\]"):
+        restorer(clock).run(Request(key, "backup-executions", is_new=False), holder="a")
     assert len(table("studentData")) == 1
 
 
@@ -373,18 +376,18 @@ def test_a_restore_that_was_stopped_goes_on_and_writes_nothing_twice(
     row = restorer(clock).run(new(key), holder="b")
     assert len(table("restored")) == 100
     assert sum(batches) + 50 == 100
-    assert row["status"] == "completed"
+    assert row.status == "completed"
 
 
 def test_two_restores_at_once_are_one(aws: None, mail: Mail, clock: Clock) -> None:
     put(SV001={})
     key = backed_up(mail, clock)
     kept = history.History(boto3.client("dynamodb"), "backup-executions", 400)
-    kept.claim(new(key).id, holder="other", now=clock(), until=clock() + restore.LEASE, values={})
-    with pytest.raises(restore.AlreadyRunning, match="is at work as other"):
+    kept.claim(new(key).id, holder="other", now=clock(), until=clock() + LEASE, values={"kind": "restore"})
+    with pytest.raises(AlreadyRunning, match="is at work as other"):
         restorer(clock).run(new(key), holder="a")
-    clock.now += restore.LEASE * 2
-    assert restorer(clock).run(new(key), holder="a")["status"] == "completed"
+    clock.now += LEASE * 2
+    assert restorer(clock).run(new(key), holder="a").status == "completed"
 
 
 def test_what_dynamodb_leaves_over_is_sent_again_until_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -410,22 +413,13 @@ def test_batches_are_within_the_limits() -> None:
 
 @pytest.fixture
 def drills(aws: None, mail: Mail, clock: Clock) -> drill.Drill:
-    dynamodb = local().dynamodb
-    kept = history.History(dynamodb, "backup-executions", 400)
+    used = resources(clock)
 
     def client(name: str) -> Any:
         return mail if name == "sesv2" else boto3.client(name)
 
-    return drill.Drill(
-        table_name="studentData",
-        bucket="student-backup",
-        scratch_prefix="studentData-drill-",
-        dynamodb=dynamodb,
-        s3=boto3.client("s3"),
-        history=kept,
-        notifier=Notifier(ENVIRONMENT, history=kept, client=client, clock=clock),
-        clock=clock,
-    )
+    notifier = Notifier(PLACES, history=used.history, client=client, clock=clock)
+    return drill.Drill("studentData", "studentData-drill-", used, notifier)
 
 
 def test_a_drill_passes_and_leaves_no_table(drills: drill.Drill, mail: Mail, clock: Clock) -> None:
@@ -433,8 +427,9 @@ def test_a_drill_passes_and_leaves_no_table(drills: drill.Drill, mail: Mail, clo
     backed_up(mail, clock)
     row = drills.run("drill#1", holder="a", deadline=soon())
     assert row is not None
-    assert (row["status"], row["key"], int(row["items"])) == ("completed", KEY, 2)
-    assert {"rtoSeconds", "rpoSeconds"} <= row.keys()
+    assert (row.status, row.key, row.items) == ("completed", KEY, 2)
+    assert row.rto_seconds is not None
+    assert row.rpo_seconds is not None
     assert sorted(boto3.client("dynamodb").list_tables()["TableNames"]) == TABLES
     assert len(mail.sent) == 1
 
@@ -445,10 +440,10 @@ def test_a_scratch_table_that_dynamodb_still_creates_is_deleted(
     """DynamoDB API reference, "DeleteTable": ResourceInUseException of a table that is created or updated."""
     put(SV001={})
     backed_up(mail, clock)
-    refuse_at_first(monkeypatch, drills._dynamodb, "delete_table", "ResourceInUseException", times=2)
+    refuse_at_first(monkeypatch, drills._resources.dynamodb, "delete_table", "ResourceInUseException", times=2)
     row = drills.run("drill#1", holder="a", deadline=soon())
     assert row is not None
-    assert row["status"] == "completed"
+    assert row.status == "completed"
     assert sorted(boto3.client("dynamodb").list_tables()["TableNames"]) == TABLES
 
 
@@ -459,7 +454,7 @@ def test_a_drill_of_a_damaged_backup_fails_names_it_and_mails_once(
     key = backed_up(mail, clock)
     boto3.client("s3").put_object(Bucket="student-backup", Key=key, Body=read(key)[:-40])
     for holder in ("a", "b"):
-        with pytest.raises(drill.DrillFailed, match=f"{key} could not be brought back: Corrupted"):
+        with pytest.raises(drill.DrillFailed, match=f"{key} could not be restored: Corrupted"):
             drills.run("drill#1", holder=holder, deadline=soon())
     failed = [sent for sent in mail.sent if "Drill Failed" in sent["Subject"]["Data"]]
     assert [sent["Subject"]["Data"] for sent in failed] == [f"Drill Failed: {key}"]

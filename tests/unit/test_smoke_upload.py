@@ -8,15 +8,15 @@ import boto3
 import pytest
 
 from rollbook.engine import smoke, stored
-from tests.unit.engine import ENVIRONMENT
+from tests.unit.engine import JOB, PLACES
 
 NOW = datetime(2025, 7, 8, tzinfo=UTC)
 
 
 def test_it_is_a_whole_backup_of_a_made_up_table_in_several_parts(aws: None) -> None:
     s3 = boto3.client("s3")
-    bucket = ENVIRONMENT.s3_bucket_name
-    done = smoke.put(s3, bucket=bucket, key_prefix=ENVIRONMENT.key_prefix, marked="ab12", clock=lambda: NOW)
+    bucket = PLACES.s3_bucket_name
+    done = smoke.put(s3, bucket=bucket, key_prefix=JOB.key_prefix, marked="ab12", clock=lambda: NOW)
     assert done["key"] == "students-backup-smoke-ab12.json"
     found = s3.head_object(Bucket=bucket, Key=done["key"], ChecksumMode="ENABLED")
     assert (found["ContentLength"], found["ChecksumCRC32"]) == (done["bytes"], done["crc32"])

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollbook.engine import verify
 from rollbook.engine.dynamodb.scan import Page
 from rollbook.engine.formats import document
 
@@ -27,13 +26,23 @@ def pieces(whole: bytes, size: int) -> Iterator[bytes]:
         yield whole[start : start + size]
 
 
+def verified_of(chunks: Iterable[bytes]) -> document.Verified:
+    reading = document.items(chunks)
+    while True:
+        try:
+            next(reading)
+        except StopIteration as end:
+            found: document.Verified = end.value
+            return found
+
+
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 50])
 @pytest.mark.parametrize("size", [1, 7, 100_000])
 def test_what_was_written_is_whole_however_it_is_cut_into_pieces(count: int, size: int) -> None:
     whole = made(count)
-    verified = verify.verify(pieces(whole, size))
+    verified = verified_of(pieces(whole, size))
     assert (verified.items, verified.bytes) == (count, len(whole))
-    assert verify.header(pieces(whole, size))["table"] == {"name": "t"}
+    assert document.header(pieces(whole, size))["table"] == {"name": "t"}
 
 
 @pytest.mark.parametrize(
@@ -54,8 +63,8 @@ def test_what_was_written_is_whole_however_it_is_cut_into_pieces(count: int, siz
 def test_the_first_damage_is_named(old: bytes, new: bytes, damage: str) -> None:
     whole = made()
     assert whole.count(old) == 1
-    with pytest.raises(verify.Corrupted) as found:
-        verify.verify([whole.replace(old, new)])
+    with pytest.raises(document.Corrupted) as found:
+        verified_of([whole.replace(old, new)])
     assert damage in str(found.value)
 
 
@@ -63,23 +72,23 @@ def test_the_range_of_a_damaged_item_is_that_of_its_line() -> None:
     whole = made().replace(b"SV001", b'SV"01')
     start = whole.index(b'{"studentid":{"S":"SV"01')
     end = whole.index(b"\n", start) - 1
-    with pytest.raises(verify.Corrupted) as found:
-        verify.verify(pieces(whole, 10))
+    with pytest.raises(document.Corrupted) as found:
+        verified_of(pieces(whole, 10))
     assert str(found.value).startswith(f"item 2 (bytes {start} to {end}) is damaged: JSON is malformed")
 
 
 def test_a_missing_item_and_a_swapped_one_are_found() -> None:
     lines = made(6).split(b"\n")
     for changed in (lines[:2] + lines[3:], [*lines[:2], lines[3], lines[2], *lines[4:]]):
-        with pytest.raises(verify.Corrupted):
-            verify.verify([b"\n".join(changed)])
+        with pytest.raises(document.Corrupted):
+            verified_of([b"\n".join(changed)])
 
 
 def test_every_cut_is_found() -> None:
     whole = made()
     for length in range(len(whole) - 1):
-        with pytest.raises(verify.Corrupted):
-            verify.verify([whole[:length]])
+        with pytest.raises(document.Corrupted):
+            verified_of([whole[:length]])
 
 
 WHOLE = made(20)
@@ -90,8 +99,8 @@ STARTED = WHOLE.index(b'"items":[\n') + len(b'"items":[\n')
 def test_every_flipped_bit_of_an_item_is_found(position: int, bit: int) -> None:
     damaged = bytearray(WHOLE)
     damaged[position] ^= 1 << bit
-    with pytest.raises(verify.Corrupted):
-        verify.verify(pieces(bytes(damaged), 64))
+    with pytest.raises(document.Corrupted):
+        verified_of(pieces(bytes(damaged), 64))
 
 
 def test_a_line_without_end_does_not_fill_the_memory() -> None:
@@ -100,5 +109,5 @@ def test_a_line_without_end_does_not_fill_the_memory() -> None:
         while True:
             yield b"x" * (1 << 20)
 
-    with pytest.raises(verify.Corrupted, match="no item is that long"):
-        verify.verify(endless())
+    with pytest.raises(document.Corrupted, match="no item is that long"):
+        verified_of(endless())

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import subprocess
@@ -14,10 +15,11 @@ import pytest
 from infra import zips
 from infra.zips import ROOT, Target
 from rollbook.contract import environment
+from tests.unit.engine import ENVIRONMENT
 
 LAMBDA = Target("python3.13", "arm64")
-_OF_BACKUPS = ("backup", "finish", "verify", "restore", "drill", "validate")
-BACKUPS = [f"handlers.backups.functions.{name}.handler" for name in _OF_BACKUPS]
+_OF_BACKUPS = ("backup", "finish_export", "verify", "restore", "drill", "validate")
+BACKUPS = [f"handlers.{name}.handler" for name in _OF_BACKUPS]
 ENTRIES = [
     "handlers.students.get.handler",
     "handlers.students.insert.handler",
@@ -36,9 +38,8 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         vendored = zips.vendor(target)
         shutil.copytree(vendored, tmp_path / "cache" / "lambda-packages" / vendored.name)
     monkeypatch.setattr(zips, "_CACHE", tmp_path / "cache")
-    shutil.copytree(
-        ROOT / "handlers", tmp_path / "elsewhere" / "handlers", ignore=shutil.ignore_patterns("__pycache__")
-    )
+    for package in zips.PACKAGES:
+        shutil.copytree(ROOT / package, tmp_path / "elsewhere" / package, ignore=shutil.ignore_patterns("__pycache__"))
     return tmp_path / "elsewhere"
 
 
@@ -73,8 +74,30 @@ def test_a_zip_holds_what_its_handler_reaches_and_nothing_else(copy: Path) -> No
     names = zipfile.ZipFile(zips.build("handlers.students.get.handler", LAMBDA, copy).path).namelist()
     assert "handlers/students/get.py" in names
     assert "handlers/students/insert.py" not in names
-    assert not [name for name in names if name.startswith(("boto", "infra", "handlers/backups"))]
+    assert not [name for name in names if name.startswith(("boto", "infra", "rollbook/engine"))]
     assert not [name for name in names if "__pycache__" in name or name.endswith((".pyc", ".dist-info"))]
+
+
+def test_our_modules_in_a_zip_are_the_sources_without_docstrings_line_by_line() -> None:
+    with zipfile.ZipFile(zips.build("handlers.restore.handler", LAMBDA).path) as archive:
+        ours = [name for name in archive.namelist() if name.startswith(zips.PACKAGES)]
+        for name in ours:
+            packed, source = archive.read(name).decode(), (ROOT / name).read_text("utf-8")
+            assert len(packed.splitlines()) == len(source.splitlines()), name
+            assert code_of(packed) == code_of(source), name
+            assert not ast.get_docstring(ast.parse(packed)), name
+    assert len(ours) > 20
+
+
+def code_of(source: str) -> list[tuple[int, str]]:
+    """The code of a module by line, without its docstrings."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            node.body[0] = ast.Pass()
+    return [
+        (getattr(node, "lineno", 0), type(node).__name__) for node in ast.walk(tree) if not isinstance(node, ast.Pass)
+    ]
 
 
 @pytest.mark.parametrize(("architecture", "machine"), [("arm64", "aarch64"), ("x86_64", "x86_64")])
@@ -109,6 +132,7 @@ def test_a_handler_imports_from_its_zip_alone(entry: str, tmp_path: Path) -> Non
         program += "from isal import isal_zlib\nfrom backports.zstd import ZstdCompressor\n"
     classes = [found for found in vars(environment).values() if is_dataclass(found)]
     variables = {field.name.upper(): "1" for each in classes for field in fields(each)}
+    variables |= ENVIRONMENT.variables()
     variables |= {"TIME_ZONE": "UTC", "AWS_DEFAULT_REGION": "us-east-1", "DESTINATION_REGION": "us-east-1"}
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", program], env=variables, capture_output=True, text=True, check=False

@@ -68,6 +68,24 @@ def pages(
         dynamodb.meta.events.unregister("needs-retry.dynamodb.Scan", unique_id=f"limiter-{id(kept)}")
 
 
+def items(
+    dynamodb: Any,
+    table_name: str,
+    *,
+    segments: int = 1,
+    limiter: RateLimiter | None = None,
+    is_consistent: bool = False,
+) -> Iterator[bytes]:
+    """Yield the items of a table as bytes.
+
+    Arguments:
+        is_consistent: every write that was answered before is seen, for twice the read units.
+    """
+    for page in pages(dynamodb, table_name, segments=segments, limiter=limiter, is_consistent=is_consistent):
+        for found in page.items:
+            yield bytes(found)
+
+
 def _slow_down(limiter: RateLimiter) -> Any:
     def look(response: Any, **_: Any) -> None:
         if response is not None and response[1].get("Error", {}).get("Code") in THROTTLING:

@@ -11,18 +11,24 @@ The SHA-256 is that of the item lines: all bytes between the line break after `[
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from rollbook.engine.dynamodb.scan import Page
+from rollbook.engine.formats import compression
 
 FORMAT = "rollbook-backup/1"
 _SEPARATOR = b",\n"
-# A footer has about 150 bytes; this many from the end are sure to hold it and the line break before it.
-FOOTER_BYTES = 512
+# The ten types (DynamoDB API reference, AttributeValue).
+_TYPES = frozenset({"S", "N", "B", "BOOL", "NULL", "L", "M", "SS", "NS", "BS"})
+# An item has at most 400 KB (DynamoDB Developer Guide, "Quotas"); as JSON, escapes included, far less than this.
+_LONGEST_LINE = 8 * 1024 * 1024
+_HEADER_END = b',"items":['
+_decode_item = msgspec.json.Decoder(dict[str, dict[str, msgspec.Raw]]).decode
 
 
 class Footer(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -33,8 +39,17 @@ class Footer(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     completed_at: datetime
 
 
-class DocumentError(ValueError):
-    """The bytes are no complete backup document."""
+class Corrupted(ValueError):
+    """The backup is not what was written; the message says where it first is not."""
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What a whole backup holds: items, bytes before compression, and the digest that its history has."""
+
+    items: int
+    bytes: int
+    sha256: str
 
 
 class Writer:
@@ -42,7 +57,6 @@ class Writer:
 
     def __init__(self) -> None:
         self.items = 0
-        self.bytes = 0
         self.read_units = 0.0
         self.sha256 = ""
 
@@ -56,36 +70,139 @@ class Writer:
             clock: a function that returns the time now (aware), asked after the last page.
         """
         header = {"format": FORMAT, "table": table, "startedAt": started_at}
-        yield self._count(msgspec.json.encode(header)[:-1] + b',"items":[\n')
+        yield msgspec.json.encode(header)[:-1] + b',"items":[\n'
         digest = hashlib.sha256()
         for page in pages:
             lines = _SEPARATOR.join([b"", *page.items] if self.items else page.items)
             digest.update(lines)
             self.items += len(page.items)
             self.read_units += page.read_units
-            yield self._count(lines)
+            yield lines
         self.sha256 = digest.hexdigest()
         footer = Footer(item_count=self.items, sha256=self.sha256, completed_at=clock())
-        yield self._count(b"\n]," + msgspec.json.encode(footer)[1:] + b"\n")
-
-    def _count(self, chunk: bytes) -> bytes:
-        self.bytes += len(chunk)
-        return chunk
+        yield b"\n]," + msgspec.json.encode(footer)[1:] + b"\n"
 
 
-def read_footer(tail: bytes) -> Footer:
-    """Read the footer from a document's last bytes.
-
-    Arguments:
-        tail: the last `FOOTER_BYTES` bytes, or the whole document.
+def header(chunks: Iterable[bytes]) -> dict[str, Any]:
+    """Read a document's first line, and of the chunks no more than that needs.
 
     Raises:
-        DocumentError: they do not end as a document does.
+        Corrupted: it is no header.
     """
-    _, found, text = tail.rpartition(b"\n],")
+    _, first = next(lines(chunks), (0, b""))
+    return _header(first)
+
+
+def items(chunks: Iterable[bytes]) -> Generator[bytes, None, Verified]:
+    """Yield the items of a document as bytes, each checked; return what it holds when all of it is.
+
+    Arguments:
+        chunks: its bytes, in pieces of any size; no more than a piece and a line are in memory at a time.
+
+    Raises:
+        Corrupted: with the number of the item and its bytes' range, counted from 0, or with what else is wrong.
+    """
+    numbered = lines(chunks)
+    _, first = next(numbered, (0, b""))
+    _header(first)
+    digest = hashlib.sha256()
+    count = 0
+    last = b""
+    for start, line in numbered:
+        if line.startswith(b"],"):
+            return _end(line, numbered, digest.hexdigest(), count, last, start)
+        if count and not last.endswith(b","):
+            raise _at(count - 1, start - 1 - len(last), last, "it does not end with a comma, and another follows")
+        if line or count:
+            item = line.removesuffix(b",")
+            try:
+                check(item)
+            except ValueError as fault:
+                raise _at(count, start, line, str(fault)) from None
+            digest.update(b"\n" + line if count else line)
+            count += 1
+            yield item
+        last = line
+    raise Corrupted(f"it is cut short: it ends after {count:,} items, without its footer")
+
+
+def check(item: bytes) -> None:
+    """Check that bytes are an item: an object of attributes, each with a value of one type.
+
+    Raises:
+        ValueError: with what is wrong.
+    """
     try:
-        if not found:
-            raise msgspec.DecodeError("there is no line that begins with '],'")
-        return msgspec.json.decode(b"{" + text, type=Footer)
+        attributes = _decode_item(item)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ValueError(str(error)) from None
+    for name, value in attributes.items():
+        if len(value) != 1 or not value.keys() <= _TYPES:
+            raise ValueError(f"its attribute {name!r} has no type of DynamoDB: {sorted(value)}")
+
+
+def lines(chunks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Yield each line without its break, and the byte where it begins.
+
+    Raises:
+        Corrupted: a line is longer than any item can be.
+    """
+    start = 0
+    buffer = b""
+    for chunk in chunks:
+        *whole, buffer = (buffer + chunk).split(b"\n")
+        for line in whole:
+            yield start, line
+            start += len(line) + 1
+        if len(buffer) > _LONGEST_LINE:
+            raise Corrupted(f"the line from byte {start:,} has over {_LONGEST_LINE:,} bytes; no item is that long")
+    if buffer:
+        yield start, buffer
+
+
+def uncompressed(chunks: Iterable[bytes], key: str, method: compression.Method | None = None) -> Iterator[bytes]:
+    """Yield the bytes of an object uncompressed.
+
+    Arguments:
+        key: of the object; its suffix tells the method unless that is given.
+
+    Raises:
+        Corrupted: the stream is damaged.
+    """
+    try:
+        yield from compression.decompressed(chunks, method or compression.method_of(key))
+    except compression.CompressionError as error:
+        raise Corrupted(f"{key}: {error}") from None
+
+
+def _header(line: bytes) -> dict[str, Any]:
+    try:
+        if not line.endswith(_HEADER_END):
+            raise msgspec.DecodeError("it does not end with the beginning of the items")
+        found: dict[str, Any] = msgspec.json.decode(line[: -len(_HEADER_END)] + b"}", type=dict[str, Any])
     except msgspec.DecodeError as error:
-        raise DocumentError(f"the document does not end with a footer: {error}") from None
+        raise Corrupted(f"its first line (bytes 0 to {max(len(line) - 1, 0):,}) is no header: {error}") from None
+    if found.get("format") != FORMAT:
+        raise Corrupted(f"its format is {found.get('format')!r}, not {FORMAT!r}")
+    return found
+
+
+def _end(line: bytes, rest: Iterator[tuple[int, bytes]], sha256: str, count: int, last: bytes, start: int) -> Verified:
+    if last.endswith(b","):
+        raise _at(count - 1, start - 1 - len(last), last, "it ends with a comma, and no item follows")
+    try:
+        footer = msgspec.json.decode(b"{" + line.removeprefix(b"],"), type=Footer)
+    except msgspec.DecodeError as error:
+        raise Corrupted(f"its last line (from byte {start:,}) is no footer: {error}") from None
+    if trailing := [content for _, content in rest if content]:
+        raise Corrupted(f"something follows its footer: {trailing[0][:40]!r}")
+    if footer.item_count != count:
+        raise Corrupted(f"it has {count:,} items, and its footer says {footer.item_count:,}")
+    if footer.sha256 != sha256:
+        raise Corrupted(f"every line can be read, but their SHA-256 is {sha256}, and the footer says {footer.sha256}")
+    return Verified(count, start + len(line) + 1, sha256)
+
+
+def _at(number: int, start: int, line: bytes, reason: str) -> Corrupted:
+    end = start + max(len(line) - 1, 0)
+    return Corrupted(f"item {number + 1:,} (bytes {start:,} to {end:,}) is damaged: {reason}. It begins {line[:60]!r}")

@@ -15,11 +15,12 @@ import hashlib
 import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
+from rollbook.contract import moments
 from rollbook.engine.dynamodb.scan import Page
 from rollbook.engine.formats import compression
 from rollbook.engine.s3 import upload
@@ -89,11 +90,6 @@ def new_id(moment: datetime) -> str:
 def md5(data: bytes) -> str:
     """Return the MD5 as the manifests have it."""
     return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
-
-
-def moment(when: datetime) -> str:
-    """Return a time as the manifests have it."""
-    return when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Writer:
@@ -173,11 +169,11 @@ class Writer:
         place = self._place
         summary = Summary(
             export_arn=f"{table_arn}/export/{place.export_id}",
-            start_time=moment(started_at),
-            end_time=moment(ended_at),
+            start_time=moments.to_text(started_at),
+            end_time=moments.to_text(ended_at),
             table_arn=table_arn,
             table_id=table_id,
-            export_time=moment(started_at),
+            export_time=moments.to_text(started_at),
             s3_bucket=place.bucket,
             s3_prefix=place.prefix,
             manifest_files_s3_key=place.key("manifest-files.json"),

@@ -10,7 +10,7 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 
-from infra.emulator.alarms import Datapoint, evaluate, refusal
+from infra.emulator.alarm_evaluation import Datapoint, evaluate, refusal
 from infra.settings import Settings
 from rollbook.contract import schedules
 from tests.synth.values.names import Names, functions, queues
@@ -19,7 +19,7 @@ from tests.synth.values.view import View, check, differs
 _NOW = 1_700_000_040.0  # a whole minute
 _MINUTE, _HOUR, _WEEK = 60, 3600, 604_800
 _PERIOD = 5 * _MINUTE
-# How much longer an alarm's evaluation range is than its periods; see infra/emulator/alarms.py.
+# How much longer an alarm's evaluation range is than its periods; see infra/emulator/alarm_evaluation.py.
 _EXTRA_PERIODS = 2
 
 

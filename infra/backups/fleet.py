@@ -1,0 +1,49 @@
+"""Further tables of the account, which other stacks made, as the backup function may read them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from infra.constructs.function import Function
+from infra.platform import Aws
+from infra.settings.backups import TablePlan
+
+
+class Fleet:
+    """The tables of `backups.tables`."""
+
+    def __init__(self, platform: Aws, plans: Sequence[TablePlan]) -> None:
+        self._settings = platform.settings
+        self._plans = plans
+        tables = f"arn:aws:dynamodb:{self._settings.region}:{platform.account_id}:table" if plans else ""
+        self._arns = [f"{tables}/{plan.table_name}" for plan in plans]
+
+    def grant_backup(self, function: Function) -> None:
+        """Let a function scan, describe and export the tables."""
+        if not self._plans:
+            return
+        function.allow(
+            "ReadFleet",
+            [
+                "dynamodb:DescribeContinuousBackups",
+                "dynamodb:DescribeTable",
+                "dynamodb:DescribeTimeToLive",
+                "dynamodb:ListTagsOfResource",
+                "dynamodb:Scan",
+            ],
+            self._arns,
+        )
+        keys = sorted({table.kms_key_arn for table in self._settings.backups.tables if table.kms_key_arn})
+        if keys:
+            # DynamoDB decrypts in the caller's name (KMS Developer Guide, "How Amazon DynamoDB uses AWS KMS";
+            # aws/aws-cdk issue 10010).
+            function.allow(
+                "UseFleetKeys",
+                ["kms:Decrypt", "kms:DescribeKey"],
+                keys,
+                {"StringEquals": {"kms:ViaService": f"dynamodb.{self._settings.region}.amazonaws.com"}},
+            )
+        exported = [arn for arn, plan in zip(self._arns, self._plans, strict=True) if plan.how.engine != "scan"]
+        if exported:
+            function.allow("ExportFleet", ["dynamodb:ExportTableToPointInTime"], exported)
+            function.allow("LookAtFleetExports", ["dynamodb:DescribeExport"], [f"{arn}/export/*" for arn in exported])

@@ -1,0 +1,150 @@
+"""A table's definition: read from a table, and as the parameters of a new one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+Definition = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Described:
+    """A table as it is.
+
+    Arguments:
+        definition: what a restore needs, in DynamoDB's own names.
+        table_id: DynamoDB's own for it.
+        size_bytes, item_count: as DynamoDB last counted, which it does every six hours.
+    """
+
+    definition: Definition
+    table_id: str
+    size_bytes: int
+    item_count: int
+
+
+def describe(dynamodb: Any, table_name: str) -> Described:
+    """Return a table's definition and size.
+
+    Arguments:
+        dynamodb: a DynamoDB client.
+
+    Raises:
+        botocore.exceptions.ClientError: the table is not there, or may not be read.
+    """
+    table = dynamodb.describe_table(TableName=table_name)["Table"]
+    recovery = dynamodb.describe_continuous_backups(TableName=table_name)["ContinuousBackupsDescription"]
+    billing = table.get("BillingModeSummary", {}).get("BillingMode", "PROVISIONED")
+    definition = {
+        "name": table["TableName"],
+        "arn": table["TableArn"],
+        "keySchema": table["KeySchema"],
+        "attributeDefinitions": table["AttributeDefinitions"],
+        "billingMode": billing,
+        "provisionedThroughput": _throughput(table) if billing == "PROVISIONED" else None,
+        "globalSecondaryIndexes": [_index(index, billing) for index in table.get("GlobalSecondaryIndexes", [])],
+        "localSecondaryIndexes": [_index(index, "") for index in table.get("LocalSecondaryIndexes", [])],
+        "stream": table.get("StreamSpecification"),
+        "encryption": _encryption(table.get("SSEDescription")),
+        "tableClass": table.get("TableClassSummary", {}).get("TableClass"),
+        "deletionProtection": table.get("DeletionProtectionEnabled", False),
+        "timeToLive": _time_to_live(dynamodb, table_name),
+        "pointInTimeRecovery": recovery.get("PointInTimeRecoveryDescription", {}).get("PointInTimeRecoveryStatus")
+        == "ENABLED",
+        "tags": _tags(dynamodb, table["TableArn"]),
+    }
+    return Described(
+        {name: value for name, value in definition.items() if value is not None and value != []},
+        table.get("TableId", ""),
+        int(table.get("TableSizeBytes", 0)),
+        int(table.get("ItemCount", 0)),
+    )
+
+
+def key_names(definition: Definition) -> list[str]:
+    """Return the key attributes, the partition key first."""
+    return [key["AttributeName"] for key in sorted(definition["keySchema"], key=lambda key: str(key["KeyType"]))]
+
+
+def parameters(definition: Definition, table_name: str, region: str) -> dict[str, Any]:
+    """Return what both `create_table` and `import_table` take of a definition.
+
+    Arguments:
+        region: of the new table. A KMS key of another Region is replaced by AWS's own key there.
+    """
+    billing = definition.get("billingMode", "PAY_PER_REQUEST")
+    indexes = definition.get("globalSecondaryIndexes")
+    given = {
+        "TableName": table_name,
+        "KeySchema": definition["keySchema"],
+        "AttributeDefinitions": definition["attributeDefinitions"],
+        "BillingMode": billing,
+        "ProvisionedThroughput": definition.get("provisionedThroughput"),
+        "SSESpecification": _encrypted(definition.get("encryption"), region),
+        "GlobalSecondaryIndexes": indexes,
+    }
+    return {name: value for name, value in given.items() if value}
+
+
+def creation(definition: Definition, table_name: str, region: str, scratch: bool) -> dict[str, Any]:
+    """Return what `create_table` takes; the arguments are those of `parameters` and `tables.create`."""
+    given = parameters(definition, table_name, region)
+    stream = definition.get("stream") or {}
+    given |= {
+        "LocalSecondaryIndexes": definition.get("localSecondaryIndexes"),
+        "TableClass": definition.get("tableClass"),
+        "StreamSpecification": stream if stream.get("StreamEnabled") and not scratch else None,
+        "Tags": [] if scratch else definition.get("tags"),
+    }
+    if scratch:
+        given["BillingMode"] = "PAY_PER_REQUEST"
+        # AWS's own key, to which nobody needs a right (DynamoDB Developer Guide, "Encryption at rest: How it works").
+        given["SSESpecification"] = {"Enabled": True, "SSEType": "KMS"} if definition.get("encryption") else None
+        given.pop("ProvisionedThroughput", None)
+        given["GlobalSecondaryIndexes"] = [
+            {name: value for name, value in index.items() if name != "ProvisionedThroughput"}
+            for index in given.get("GlobalSecondaryIndexes", [])
+        ]
+    return {name: value for name, value in given.items() if value}
+
+
+def _encrypted(described: dict[str, Any] | None, region: str) -> dict[str, Any] | None:
+    if not described:
+        return None
+    arn = str(described.get("KMSMasterKeyArn", ""))
+    key = {"KMSMasterKeyId": arn} if arn.startswith(f"arn:aws:kms:{region}:") else {}
+    return {"Enabled": True, "SSEType": described.get("SSEType", "KMS"), **key}
+
+
+def _throughput(described: dict[str, Any]) -> dict[str, int]:
+    units = described["ProvisionedThroughput"]
+    return {name: units[name] for name in ("ReadCapacityUnits", "WriteCapacityUnits")}
+
+
+def _index(index: dict[str, Any], billing: str) -> dict[str, Any]:
+    described = {name: index[name] for name in ("IndexName", "KeySchema", "Projection")}
+    return described | ({"ProvisionedThroughput": _throughput(index)} if billing == "PROVISIONED" else {})
+
+
+def _encryption(described: dict[str, Any] | None) -> dict[str, Any] | None:
+    if not described:
+        return None
+    return {name: described[name] for name in ("SSEType", "KMSMasterKeyArn") if name in described}
+
+
+def _time_to_live(dynamodb: Any, table_name: str) -> str | None:
+    described = dynamodb.describe_time_to_live(TableName=table_name)["TimeToLiveDescription"]
+    return described.get("AttributeName") if described.get("TimeToLiveStatus") in {"ENABLED", "ENABLING"} else None
+
+
+def _tags(dynamodb: Any, arn: str) -> list[dict[str, str]]:
+    tags: list[dict[str, str]] = []
+    more: dict[str, str] = {}
+    while True:
+        page = dynamodb.list_tags_of_resource(ResourceArn=arn, **more)
+        tags += page.get("Tags", [])
+        if not page.get("NextToken"):
+            # Tags of AWS's own services are theirs to give.
+            return [tag for tag in tags if not tag["Key"].startswith("aws:")]
+        more = {"NextToken": page["NextToken"]}

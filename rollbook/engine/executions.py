@@ -1,0 +1,99 @@
+"""One execution of a backup, restore or drill, as the history keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any
+
+import msgspec
+
+# In status EXPORTING AWS works on the export; the arrival of its manifest completes the execution.
+RUNNING, EXPORTING, COMPLETED, FAILED = "running", "exporting", "completed", "failed"
+Row = dict[str, Any]
+_Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+# Fields that rows of earlier releases have under another name.
+_FORMER_NAMES = {"unlike": "differing", "besides": "extra"}
+
+
+class UnreadableRow(ValueError):
+    """A row of the history is not what this project writes; the message says which and why."""
+
+
+class Execution(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A row of the history. None, or an empty text, is what the row does not say.
+
+    Arguments:
+        kind: `backup`, `restore` or `drill`.
+        table_name: the table that was backed up or drilled, or that was restored into.
+        lease_until: seconds since 1970 until which the holder has the execution.
+        source: what asked for a backup: `schedule`, `api` or `manual`.
+        reason: why this engine was chosen.
+        bytes: of the stored backup.
+        scan_rate: bytes a second.
+        definition: the table's definition, while an export is at work.
+        has_begun: a restore has begun to change its target.
+        differing, extra: items that a restore left otherwise than the backup, and that only the target has.
+    """
+
+    id: str
+    kind: str
+    table_name: str
+    status: str
+    started_at: _Moment
+    ended_at: _Moment | None = None
+    holder: str = ""
+    lease_until: int = 0
+    source: str = ""
+    key: str = ""
+    engine: str = ""
+    reason: str = ""
+    format: str = ""
+    manifest: str = ""
+    items: int | None = None
+    bytes: int | None = None
+    sha256: str = ""
+    crc32: str = ""
+    seconds: float | None = None
+    read_units: float | None = None
+    scan_rate: float | None = None
+    export_arn: str = ""
+    export_type: str = ""
+    exported_until: _Moment | None = None
+    definition: dict[str, Any] | None = None
+    has_begun: bool = False
+    written: int = 0
+    differing: int | None = None
+    extra: int | None = None
+    rto_seconds: float | None = None
+    rpo_seconds: float | None = None
+    error: str = ""
+
+
+def read(row: Mapping[str, Any], default_table: str = "") -> Execution:
+    """Read a row of the history, of this release or an earlier one.
+
+    Arguments:
+        row: its attributes as Python values.
+        default_table: the table of rows that name none.
+
+    Raises:
+        UnreadableRow: it is not a row of an execution.
+    """
+    values = {_FORMER_NAMES.get(name, name): _number(value) for name, value in row.items()}
+    table = values.pop("table", "")
+    if row.get("kind") == "backup":
+        values |= {"definition": msgspec.json.decode(table)} if table else {}
+        table = ""
+    values["tableName"] = values.get("tableName") or table or default_table
+    try:
+        return msgspec.convert(values, Execution, strict=False)
+    except msgspec.ValidationError as error:
+        raise UnreadableRow(f"the row {row.get('id')!r} of the history cannot be read: {error}") from None
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    return value

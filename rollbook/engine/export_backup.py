@@ -1,0 +1,82 @@
+"""Asks DynamoDB to export a table, and looks how the export fares; `finish_export` completes it."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+
+from rollbook.contract.jobs import BackupJob
+from rollbook.engine.dynamodb import exports
+from rollbook.engine.dynamodb.definitions import Described
+from rollbook.engine.executions import Execution, Row
+from rollbook.engine.history import exported_by
+from rollbook.engine.resources import Resources
+
+
+class ExportBackup:
+    """The engine `export` for one table."""
+
+    def __init__(self, job: BackupJob, resources: Resources) -> None:
+        self._job = job
+        self._resources = resources
+
+    def start(self, execution_id: str, holder: str, name: str, described: Described, started: datetime) -> Row:
+        """Start the export, and return what the history keeps of it.
+
+        Arguments:
+            name: the prefix of the export's keys.
+            started: when the execution began (aware).
+        """
+        history = self._resources.history
+        period, why = self._period(started)
+        # Before the export begins, so that its manifest always finds its execution.
+        history.remember(exported_by(name), {"execution": execution_id})
+        begun = exports.start(
+            self._resources.dynamodb,
+            table_arn=described.definition["arn"],
+            bucket=self._resources.bucket,
+            prefix=name,
+            token=f"{execution_id} {holder}",
+            period=period,
+        )
+        until = period.until if period else started
+        return {
+            "engine": "export",
+            "reason": why,
+            "format": "dynamodb-export",
+            "key": f"{name}.json",
+            "exportArn": begun["ExportArn"],
+            "exportType": "incremental" if period else "full",
+            "exportedUntil": until.isoformat(),
+            "table": json.dumps(described.definition),
+        }
+
+    def check(self, execution: Execution, holder: str) -> None:
+        """Look how a started export fares.
+
+        Raises:
+            ExportFailed: it has failed; the next try starts a new one.
+        """
+        fault = exports.fault(self._resources.dynamodb, execution.export_arn)
+        if fault is None:
+            return
+        failed = exports.ExportFailed(f"AWS's export {execution.export_arn} failed: {fault}")
+        history, now = self._resources.history, self._resources.clock()
+        if history.take_back(execution.id, holder=holder, now=now, until=now + timedelta(minutes=1)).granted:
+            history.fail(execution.id, holder=holder, now=now, error=failed)
+        raise failed
+
+    def _period(self, started: datetime) -> tuple[exports.Period | None, str]:
+        """Return what an incremental export has to cover, or why it has to be a full one."""
+        if self._job.export_type != "incremental":
+            return None, ""
+        known = self._resources.history.newest_backup(self._job.table_name)
+        if "exportedUntil" not in known:
+            return None, "full, as there was no export before it"
+        since = datetime.fromisoformat(str(known["exportedUntil"]))
+        if not exports.SHORTEST <= started - since <= exports.LONGEST:
+            return (
+                None,
+                f"full, as the export before it is of {since:%Y-%m-%dT%H:%MZ}, not 15 minutes to 24 hours ago",
+            )
+        return exports.Period(since, started), ""
