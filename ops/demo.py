@@ -22,7 +22,7 @@ from ops.local.command import show_mail, show_stack
 from ops.local.emulator import PORT, Port
 from ops.options import Json
 from ops.smoke.run import drilled, whole
-from rollbook.engine import verify
+from rollbook.engine.formats.document import Corrupted
 
 app = typer.Typer()
 _STUDENTS = 60
@@ -97,7 +97,7 @@ def _steps(cloud: Cloud, port: int) -> Iterator[tuple[str, dict[str, Any] | None
     _expect(backed_up == stored and document["itemCount"] == len(stored), "the backup differs from the table", key)
     try:
         yield f"{whole(cloud, key)}, equal to the table", None
-    except verify.Corrupted as damage:
+    except Corrupted as damage:
         raise OperatorError(f"the backup {key} is damaged: {damage}") from None
 
     subject = f"Backup Completed: {key}"

@@ -258,7 +258,7 @@ def whole(cloud: Cloud, key: str) -> str:
     """Read a backup and check every item, the counts and the digests.
 
     Raises:
-        rollbook.engine.verify.Corrupted: it is damaged.
+        Corrupted: it is damaged.
     """
     backup = stored.open_backup(cloud.client("s3"), cloud.settings.backups.bucket_name, key)
     found = stored.verify(backup)

@@ -15,7 +15,7 @@ from ops.cloud import Cloud
 from ops.failures import OperatorError, explain
 from ops.smoke.failure import StepFailed
 from ops.smoke.run import Smoke
-from rollbook.engine import verify
+from rollbook.engine.formats.document import Corrupted
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def run(test: Smoke) -> Iterator[Outcome]:
             try:
                 with console.working(f"{step.name}, since {datetime.now(UTC):%H:%M:%S}Z"):
                     found = step.run(test)
-            except (BotoCoreError, ClientError, OperatorError, StepFailed, verify.Corrupted) as error:
+            except (BotoCoreError, ClientError, OperatorError, StepFailed, Corrupted) as error:
                 yield Outcome(step.name, "failed", round(time.monotonic() - began, 1), _reason(error), look_at)
             except (KeyError, ValueError) as error:
                 found = f"an answer has an unexpected form: {error!r}"

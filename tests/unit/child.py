@@ -6,8 +6,8 @@ import functools
 import os
 
 from rollbook.contract.jobs import BackupJob
-from rollbook.engine import restore
 from rollbook.engine.dynamodb import raw
+from rollbook.engine.restore_request import Request
 from rollbook.engine.s3 import upload
 from tests.unit.aws import REGION
 from tests.unit.engine import Clock, backup_of, restorer, scheduled, soon
@@ -28,7 +28,7 @@ def back_up(address: str, job: BackupJob) -> None:
 
 
 def bring_back(address: str, key: str) -> None:
-    request = restore.Request(key, "restored", is_new=True)
+    request = Request(key, "restored", is_new=True)
     restorer(Clock(), remote_of(address), parallel=2).run(request, holder="a")
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from rollbook.engine.verify import Corrupted
 from typer.testing import Result
 
 from infra.settings import SettingsError
@@ -31,9 +31,11 @@ from ops.preflight import record
 from ops.preflight.point import look, ok
 from ops.smoke import steps
 from ops.smoke.steps import Outcome as StepOutcome
-from rollbook.engine import restore
 from rollbook.engine.comparison import Outcome
 from rollbook.engine.dynamodb.batch_write import NotWritten
+from rollbook.engine.executions import Execution
+from rollbook.engine.formats.document import Corrupted
+from rollbook.engine.restore_request import NotEqual, RestoreRefused
 from rollbook.reports import ask
 from tests.unit.commands import COMMANDS, LOCAL, Commands, codes_of, giving, raising, run
 
@@ -299,6 +301,20 @@ def _(it: Commands) -> Result:
     return run("backups", "diff", "KEY")
 
 
+RESTORED = Execution(
+    id="restore#t#KEY",
+    kind="restore",
+    table_name="t",
+    status="completed",
+    started_at=datetime(2025, 7, 8, tzinfo=UTC),
+    items=1,
+    written=1,
+    seconds=1.0,
+    differing=0,
+    extra=0,
+)
+
+
 class Restorer:
     """Restores as a case wants it, after some steps.
 
@@ -325,12 +341,12 @@ def _restores(it: Commands, outcome: Any, *names: str, options: tuple[str, ...] 
 
 @case("backups restore", Exit.GOOD)
 def _(it: Commands) -> Result:
-    return _restores(it, {"items": 1, "written": 1, "seconds": "1", "unlike": 0, "besides": 0})
+    return _restores(it, RESTORED)
 
 
 @case("backups restore", Exit.FINDINGS)
 def _(it: Commands) -> Result:
-    return _restores(it, restore.NotEqual("one key differs"), "Verifying", "Writing")
+    return _restores(it, NotEqual("one key differs"), "Verifying", "Writing")
 
 
 @case("backups restore", Exit.FINDINGS)
@@ -345,7 +361,7 @@ def _(it: Commands) -> Result:
 
 @case("backups restore", Exit.REFUSED)
 def _(it: Commands) -> Result:
-    return _restores(it, restore.RestoreRefused("there is no table"))
+    return _restores(it, RestoreRefused("there is no table"))
 
 
 @case("backups restore", Exit.REFUSED)
