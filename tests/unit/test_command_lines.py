@@ -25,6 +25,8 @@ from ops.console import ROOT
 
 _GROUP = get_command(app)
 assert isinstance(_GROUP, TyperGroup)
+# Tests whose command lines are made up.
+_MADE_UP = ("tests/unit/test_command", "tests/unit/test_contributing")
 # A command ends where the text around it goes on.
 _END = r"[^`\n;|#&<>()]*"
 # The console script, where a command begins: in a sentence, "rollbook" is only the project's name.
@@ -59,7 +61,7 @@ def texts() -> Iterator[Text]:
         if path.suffix in {".md", ".yml", ".html", ".js"} or name == "Makefile":
             # A line that ends with a backslash goes on.
             yield Text(name, path.read_text("utf-8").replace("\\\n", " "))
-        elif path.suffix == ".py" and not name.startswith("tests/unit/test_command"):
+        elif path.suffix == ".py" and not name.startswith(_MADE_UP):
             yield from _strings(name, path)
         elif path.suffix == ".toml" and name != "pyproject.toml":
             yield Text(name, path.read_text("utf-8"))

@@ -279,7 +279,7 @@ def _(it: Commands) -> Result:
 
 def _compares(it: Commands, outcome: Outcome) -> Result:
     it.cloud()
-    it.set(checks.difference, keys=giving(["id"]), compare=giving(outcome))
+    it.set(checks.compare, keys=giving(["id"]), compare=giving(outcome))
     it.set(checks.Comparison, differences=giving(iter([])))
     return run("backups", "diff", "KEY")
 
@@ -297,7 +297,7 @@ def _(it: Commands) -> Result:
 @case("backups diff", Exit.FAILED)
 def _(it: Commands) -> Result:
     it.cloud()
-    it.set(checks.difference, keys=raising(Corrupted("cut short")))
+    it.set(checks.compare, keys=raising(Corrupted("cut short")))
     return run("backups", "diff", "KEY")
 
 

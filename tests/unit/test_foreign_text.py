@@ -78,7 +78,7 @@ def backups_verify(it: Commands) -> Result:
 def backups_diff(it: Commands) -> Result:
     it.cloud()
     outcome = Outcome(first=1, second=2, added=1, removed=0, changed=0)
-    it.set(checks.difference, keys=giving(["id"]), compare=giving(outcome))
+    it.set(checks.compare, keys=giving(["id"]), compare=giving(outcome))
     it.set(checks.Comparison, differences=giving(iter([SimpleNamespace(kind="added", key=TEXT)])))
     return run("backups", "diff", TEXT)
 
