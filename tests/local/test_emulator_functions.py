@@ -85,6 +85,22 @@ def test_a_failed_event_is_itself_in_the_dead_letter_queue_and_the_destination_i
     assert json.loads(record_["Body"])["requestPayload"] == {"x": 1}
 
 
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        ("ValueError('no')", "ValueError"),
+        ("Custom('a: b\\nsecond line')", "Custom"),
+        ("Custom()", "Custom"),
+    ],
+)
+def test_a_failed_function_names_the_class_of_its_exception(aws: Clients, raised: str, expected: str) -> None:
+    role = of_role(aws, trusted={"Service": "lambda.amazonaws.com"})
+    code = f"class Custom(RuntimeError):\n    pass\n\ndef handler(event, context):\n    raise {raised}\n"
+    answer = aws("lambda").invoke(FunctionName=create_function(aws, role, code), Payload=b"{}")
+    assert answer["FunctionError"] == "Unhandled"
+    assert json.load(answer["Payload"])["errorType"] == expected
+
+
 def test_metrics_in_a_functions_log_are_put(aws: Clients) -> None:
     space = a_name()
     said = {

@@ -88,7 +88,7 @@ def test_every_step_passes_and_only_the_backup_is_kept(cloud: Cloud, monkeypatch
     marked = [key for key in keys(cloud) if run["id"] in key]
     assert len(marked) == 1
     assert marked[0].endswith(f"-smoke-{run['id']}.json")
-    assert run["left"] == [f"the backup s3://{cloud.settings.backups.bucket_name}/{marked[0]}, which stays"]
+    assert run["left"] == [f"the backup s3://{cloud.settings.backups.bucket_name}/{marked[0]}, which is kept"]
     [row] = [row for row in overview.overview(cloud) if row["key"] == marked[0]]
     assert (row["status"], row["source"]) == ("completed", "manual")
 

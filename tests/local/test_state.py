@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 from infra.settings import Settings, State
 from ops import state, terraform
 from ops.console import ROOT
+from ops.exits import Exit
 from tests.conftest import Local, synthesize_settings
 from tests.local.aws import wait_for
 
@@ -41,7 +42,7 @@ def settings(local: Local, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings
 
 
 def bootstrap(*arguments: str) -> Result:
-    return CliRunner().invoke(state.app, ["bootstrap", "local", *arguments])
+    return CliRunner().invoke(state.app, ["bootstrap", "--env", "local", *arguments])
 
 
 def shown() -> dict[str, Any]:
@@ -51,22 +52,22 @@ def shown() -> dict[str, Any]:
 
 def test_the_bucket_is_created_once_and_corrected(settings: Settings, local: Local) -> None:
     s3, bucket = local.cloud.client("s3"), settings.state.bucket
-    declined = CliRunner().invoke(state.app, ["bootstrap", "local"], input="n\n")
-    assert declined.exit_code == 1
+    declined = CliRunner().invoke(state.app, ["bootstrap", "--env", "local"], input="n\n")
+    assert declined.exit_code == Exit.REFUSED
     assert bucket not in {found["Name"] for found in s3.list_buckets()["Buckets"]}
     made = bootstrap("--yes")
     assert made.exit_code == 0, made.output
-    assert made.stdout.index("+ versioning") < made.stdout.index("✓ versioning")
+    assert made.stderr.index("+ versioning") < made.stderr.index("✓ versioning")
     assert s3.get_bucket_versioning(Bucket=bucket)["Status"] == "Enabled"
     assert all(s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"].values())
-    assert "as it has to be" in bootstrap("--yes").stdout
+    assert "is configured correctly" in bootstrap("--yes").stdout
     s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Suspended"})
     s3.delete_bucket_policy(Bucket=bucket)
-    mended = bootstrap("--yes").stdout
+    mended = bootstrap("--yes").stderr
     assert "+ versioning" in mended
     assert "+ TLS only" in mended
     assert "encryption" not in mended
-    assert "as it has to be" in bootstrap().stdout
+    assert "is configured correctly" in bootstrap().stdout
 
 
 class Person:

@@ -162,8 +162,8 @@ def test_adopt_lists_what_stays_unmanaged(by_hand: dict[str, Any]) -> None:
         "permission console-students-POST of insertStudentData",
         "policy ByHand of the role Amazon_EventBridge_Scheduler_LAMBDA_7e5e967abf",
         "policy ByHand of the role DynamoDBBackupRoleStudent",
-        "role getStudentData-role-x1y2z3, which getStudentData has now",
-        "role insertStudentData-role-a4b5c6, which insertStudentData has now",
+        "role getStudentData-role-x1y2z3, now used by getStudentData",
+        "role insertStudentData-role-a4b5c6, now used by insertStudentData",
         "schedule TryTheBackup in the group default",
     }
 
@@ -192,7 +192,7 @@ def test_two_resources_with_one_name_need_an_id(school: School, taken_over: dict
     try:
         torn = school.ops("adopt")
         assert torn.exit_code == 1
-        assert "2 fit" in torn.stderr
+        assert "2 match" in torn.stderr
         assert second in torn.stderr
         assert "say which with --id ADDRESS=ID" in torn.stderr
     finally:
@@ -258,7 +258,7 @@ def test_only_the_reviewed_plan_is_deployed(school: School, taken_over: dict[str
         # Once more, and it is neither the same state nor the same change.
         stale = school.ops("deploy", "--reviewed", str(tmp_path))
         assert stale.exit_code == Exit.MOVED
-        assert "the state moved since" in stale.stderr
+        assert "the state moved from serial" in stale.stderr
         assert "what would change now is not what was reviewed" in stale.stderr
         # Back; the guard has to be told, as logs are kept shorter by it.
         back = tmp_path / "back"
