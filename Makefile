@@ -1,6 +1,6 @@
 # Needed beforehand: Python 3.11 to 3.13 as python3, and make. Terraform is fetched if it is not there.
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test functions terraform check verify-lock accept alterations format plan deploy bench prove-iam docs pictures lock clean
+.PHONY: tests-quick tests-slow tests-all help setup demo test test-slow test-all functions terraform check verify-lock accept alterations format plan deploy bench prove-iam docs pictures lock clean
 
 PYTHON_VERSION ?= 3.13
 ENVIRONMENTS = $(filter-out exceptions,$(basename $(notdir $(wildcard environments/*.toml))))
@@ -8,6 +8,10 @@ BIN := .venv/bin
 PYTHON := $(BIN)/python
 PIPENV := VIRTUAL_ENV=$(CURDIR)/.venv PIPENV_VERBOSITY=-1 $(BIN)/pipenv
 PIPENV_VERSION := 2026.10.3
+# The tests of one group run in one worker, in the order that tests/conftest.py gives the groups.
+WORKERS ?= 2
+PYTEST := $(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+STARTED := $(shell date +%s)
 # Without [[source]], pipenv hashes the indexes of the user's pip configuration into the lock. Here it sees none.
 NO_PIP_CONFIGURATION := env -i PATH="$(PATH)" HOME="$(HOME)" PIP_CONFIG_FILE=/dev/null VIRTUAL_ENV="$(CURDIR)/.venv" PIPENV_VERBOSITY=-1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -38,8 +42,19 @@ node_modules/ready: package-lock.json .venv/ready
 demo: terraform ## Everything once, on an embedded AWS; stays up until Ctrl-C, with ONCE=1 it ends by itself
 	@$(PYTHON) -m ops demo $(if $(ONCE),--once) $(if $(PORT),--port $(PORT))
 
-test: terraform check node_modules/ready ## Lint, types and all tests, on a machine that needs nothing installed before
-	$(PYTHON) -m pytest
+test: check tests-quick ## Lint, types and every test that is not slow: what to run before a commit
+	@echo "make test: $$(( $$(date +%s) - $(STARTED) )) s"
+
+test-slow: tests-slow ## The slow tests alone: what make test left out
+	@echo "make test-slow: $$(( $$(date +%s) - $(STARTED) )) s"
+
+test-all: check tests-all ## Lint, types and every test
+	@echo "make test-all: $$(( $$(date +%s) - $(STARTED) )) s"
+
+tests-quick: SELECTION := -m "not slow"
+tests-slow: SELECTION := -m slow
+tests-quick tests-slow tests-all: terraform node_modules/ready
+	$(PYTEST) $(SELECTION)
 
 functions: setup ## Test the functions as on Lambda: make functions PYTHON_VERSION=3.13
 	$(PYTHON) -m tests.runtimes $(PYTHON_VERSION)

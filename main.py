@@ -1,11 +1,11 @@
-"""What CDKTF starts: every environment of environments/ is synthesized."""
+"""What CDKTF starts: `python main.py` synthesizes every environment, `python main.py NAME…` only the named ones."""
 
 import sys
 
-from infra.settings import SettingsError, load_all
+from infra.settings import ENVIRONMENTS, SettingsError, load, load_all
 
 try:
-    environments = load_all()
+    environments = [load(ENVIRONMENTS / f"{name}.toml") for name in sys.argv[1:]] or load_all()
 except SettingsError as error:
     sys.exit(str(error))
 

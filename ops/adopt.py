@@ -58,7 +58,7 @@ def adopt(
     if as_json and apply and not yes:
         raise OperatorError("--json cannot ask; give --yes too")
     settings, ids = settings_of(env), _ids(chosen or [])
-    synth.synthesize()
+    synth.synthesize(settings.name)
     adoption = Adoption(settings, ids)
     found = adoption.search()
     raw = adoption.plan()

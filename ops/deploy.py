@@ -60,7 +60,7 @@ def deploy(
 def _deploy(settings: Settings, wanted: review.Review, file: Path) -> int:
     """Return the number of changed resources."""
     env = settings.name
-    synth.synthesize()
+    synth.synthesize(settings.name)
     with console.working(f"Planning {env}"):
         terraform = environment.terraform_of(settings, stack_of(settings))
         terraform.init()

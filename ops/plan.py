@@ -172,7 +172,7 @@ def _read(path: Path) -> bytes:
 
 def _make(settings: Settings, *options: str) -> bytes:
     """Synthesize and plan, and return the plan as JSON."""
-    synth.synthesize()
+    synth.synthesize(settings.name)
     with console.working(f"Planning {settings.name}"):
         stack = stack_of(settings)
         program = environment.terraform_of(settings, stack)

@@ -1,14 +1,8 @@
-"""What the suites share: the synthesized stacks, and the embedded AWS, started once and early."""
+"""What the suites share: the synthesized stacks and the applied local stack, made once a run and early."""
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,14 +10,18 @@ from typing import Any
 import hypothesis
 import pytest
 
-from infra.settings import ENVIRONMENTS, Settings, load
+from infra.settings import ENVIRONMENTS, load
 from ops.cloud import Cloud
-from ops.console import ROOT
-from ops.local.aws import open_links, prepare_account
-from ops.local.emulator import Emulator
 from ops.local.stack import terraform_in
 from ops.terraform import Terraform
-from tests.ports import free_port
+from tests import inventory, offline
+from tests.stage import LOCAL, SYNTH, Maker, Stage
+from tests.synthesis import Stacks, synthesize, synthesize_settings
+
+__all__ = ["Local", "Stacks", "synthesize", "synthesize_settings"]
+
+_MAKER = pytest.StashKey[Maker]()
+_STAGE = pytest.StashKey[Stage]()
 
 # The same examples in every run, however slow the machine.
 hypothesis.settings.register_profile("rollbook", deadline=None, derandomize=True, database=None)
@@ -41,71 +39,31 @@ os.environ |= {
 
 
 @dataclass(frozen=True)
-class Stacks:
-    """The output of one synth."""
-
-    folder: Path
-
-    def json(self, environment: str) -> dict[str, Any]:
-        document: dict[str, Any] = json.loads((self.path(environment) / "cdk.tf.json").read_text())
-        return document
-
-    def resources(self, environment: str, kind: str) -> dict[str, dict[str, Any]]:
-        return self.json(environment)["resource"].get(kind, {})
-
-    def path(self, environment: str) -> Path:
-        return self.folder / "stacks" / environment
-
-
-@dataclass(frozen=True)
 class Local:
-    """The local stack on the embedded AWS."""
+    """The local stack on the embedded AWS.
+
+    Arguments:
+        was_planned: whether a plan was seen to be empty when it came up, as one of a kept stack has to be.
+    """
 
     cloud: Cloud
     port: int
     terraform: Terraform
     folder: Path
-
-
-def synthesize(folder: Path, *program: str) -> Stacks:
-    done = subprocess.run(
-        [sys.executable, *(program or ("main.py",))],
-        cwd=ROOT,
-        env={**os.environ, "CDKTF_OUTDIR": str(folder)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return Stacks(folder)
-
-
-def synthesize_settings(settings: Settings, folder: Path) -> Stacks:
-    """Synthesize an environment that has no file in environments/."""
-    program = (
-        "import pathlib, sys\nfrom infra.app import synthesize\nfrom infra.settings import Settings\n"
-        "synthesize([Settings.model_validate_json(sys.stdin.read())], pathlib.Path(sys.argv[1]))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(folder)],
-        input=settings.model_dump_json(),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return Stacks(folder)
+    was_planned: bool
 
 
 @pytest.fixture(scope="session")
-def stacks(_synth: Future[Stacks]) -> Stacks:
-    return _synth.result()
+def stacks(request: pytest.FixtureRequest) -> Stacks:
+    return Stacks(Path(request.config.stash[_STAGE].result(SYNTH)["folder"]))
 
 
 @pytest.fixture(scope="session")
-def local(_local: Future[Local]) -> Local:
-    return _local.result()
+def local(request: pytest.FixtureRequest) -> Local:
+    made = request.config.stash[_STAGE].result(LOCAL)
+    stack, port = Path(made["stack"]), made["port"]
+    cloud = Cloud(load(ENVIRONMENTS / "local.toml"), made["outputs"], port)
+    return Local(cloud, port, terraform_in(stack, port), Path(made["folder"]), made["was_planned"])
 
 
 @pytest.fixture(scope="session")
@@ -113,53 +71,66 @@ def cloud(local: Local) -> Cloud:
     return local.cloud
 
 
-@pytest.fixture(scope="session")
-def _synth(_early: dict[str, Future[Any]]) -> Future[Stacks]:
-    return _early["synth"]
+def pytest_configure(config: pytest.Config) -> None:
+    offline.forbid()
+    shared = getattr(config, "workerinput", {}).get("stage")
+    if shared is None:
+        maker = config.stash[_MAKER] = Maker()
+        config.stash[_STAGE] = maker.stage
+    else:
+        config.stash[_STAGE] = Stage(Path(shared))
 
 
-@pytest.fixture(scope="session")
-def _local(_early: dict[str, Future[Any]]) -> Future[Local]:
-    return _early["local"]
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker of pytest-xdist where the shared folder is."""
+    node.workerinput["stage"] = str(node.config.stash[_STAGE].folder)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _early(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, Future[Any]]]:
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Order the tests, and say which run in one worker: those of a module, and all that use the applied stack.
+
+    Workers take the groups in this order. The tests of the applied stack change it, so they run one after the other:
+    they are the longest group, which begins as soon as the stack is up, and the unit tests run beside it.
+    """
+    config.stash[inventory.COLLECTED] = inventory.functions(item.nodeid for item in items)
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+    items.sort(key=_turn)
+
+
+def _uses_local(item: pytest.Item) -> bool:
+    return "local" in getattr(item, "fixturenames", ())
+
+
+def _turn(item: pytest.Item) -> int:
+    return 1 if _uses_local(item) else 2 * item.nodeid.startswith("tests/unit/")
+
+
+def _group(item: pytest.Item) -> str:
+    return "local" if _uses_local(item) else item.nodeid.partition("::")[0]
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
     """Begin what takes long before the first test, so that the quick tests run meanwhile."""
-    wanted = {name for item in request.session.items for name in getattr(item, "fixturenames", ())}
-    folder = tmp_path_factory.mktemp("rollbook")
-    emulator = Emulator(folder / "emulator", free_port())
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        futures: dict[str, Future[Any]] = {}
-        try:
-            if "ROLLBOOK_STACKS" in os.environ:  # tests.runtimes: the synth runs under the project's own Python
-                futures["synth"] = pool.submit(Stacks, Path(os.environ["ROLLBOOK_STACKS"]))
-            elif wanted & {"stacks", "local", "cloud"}:
-                futures["synth"] = pool.submit(synthesize, folder / "cdktf.out")
-            if wanted & {"local", "cloud"}:
-                futures["local"] = pool.submit(_raise, emulator, futures["synth"], folder)
-            yield futures
-        finally:
-            for future in futures.values():
-                future.exception()
-            emulator.stop()
-            shutil.rmtree(folder)
+    if session.config.option.collectonly:
+        return
+    fixtures = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+    wanted = {name for name, given in ((SYNTH, "stacks"), (LOCAL, "local")) if given in fixtures}
+    stage = session.config.stash[_STAGE]
+    stage.want(wanted, os.environ.get("PYTEST_XDIST_WORKER", "only"))
+    if _MAKER in session.config.stash:
+        session.config.stash[_MAKER].begin(stage.wanted())
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run what needs the embedded AWS last, while it comes up."""
-    items.sort(key=lambda item: "local" in getattr(item, "fixturenames", ()))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any) -> None:
+    """Begin in the controller what its worker's tests want."""
+    maker = node.config.stash[_MAKER]
+    maker.begin(maker.stage.wanted())
 
 
-def _raise(emulator: Emulator, synth: Future[Stacks], folder: Path) -> Local:
-    emulator.start()
-    terraform = terraform_in(synth.result().path("local"), emulator.port)
-    terraform.init()
-    settings = load(ENVIRONMENTS / "local.toml")
-    prepare_account(emulator.port, settings)
-    terraform.apply()
-    open_links(emulator.port, settings.region)
-    cloud = Cloud(settings, terraform.outputs(), emulator.port)
-    return Local(cloud, emulator.port, terraform, folder)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _MAKER in config.stash:
+        config.stash[_MAKER].end()

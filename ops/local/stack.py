@@ -28,11 +28,11 @@ def terraform_in(folder: Path, port: int) -> terraform.Terraform:
 
 def apply(running: Emulator) -> tuple[int, dict[str, Any]]:
     """Apply the stack to a running emulator; return the number of changed resources and the outputs."""
-    synth.synthesize()
+    settings = load(ENVIRONMENTS / "local.toml")
+    synth.synthesize(settings.name)
     stack = terraform_in(STACK, running.port)
     with console.working("Preparing Terraform"):
         stack.init()
-    settings = load(ENVIRONMENTS / "local.toml")
     aws.prepare_account(running.port, settings)
     changed = stack.apply()
     aws.open_links(running.port, settings.region)

@@ -51,7 +51,7 @@ CHECKS: dict[str, Callable[[Account], Iterator[Point]]] = {
 def preflight(env: EnvOrLocal = "local", as_json: Json = False) -> None:
     """Check whether the account is ready for the stack. It changes nothing."""
     settings = environment.settings_of(env)
-    synth.synthesize()
+    synth.synthesize(settings.name)
     run = of(settings)
     record.keep(run)
     if as_json:

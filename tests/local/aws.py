@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
-from ops import local as emulated
 from ops.cloud import Cloud
+from ops.local import aws as emulated
 from rollbook.contract import schedules
 from tests.conftest import Local
 
@@ -41,6 +41,10 @@ def wait_for(look: Callable[[], T], seconds: float = 105) -> T:
     return found
 
 
+# EventBridge Scheduler User Guide, "Adding context attributes".
+_SCHEDULED_TIME = "<aws.scheduler.scheduled-time>"
+
+
 @dataclass(frozen=True)
 class Firing:
     """A one-time schedule, and what the key of its own backup begins with."""
@@ -63,22 +67,27 @@ def scheduled_in_a_moment(cloud: Cloud, table_name: str = "studentData", **targe
     expressions = [(plan.expression, plan.time_zone) for plan in cloud.settings.backed_up_tables]
     zone = ZoneInfo(cloud.settings.time_zone)
     moment = datetime.now(UTC) + timedelta(seconds=2)
+    minute = moment.replace(second=0, microsecond=0)
 
     def key_begin() -> str:
-        return f"{plan.key_prefix}{moment.astimezone(zone):%Y%m%dT%H%M}."
+        return f"{plan.key_prefix}{minute.astimezone(zone):%Y%m%dT%H%M}."
 
-    # A run is known by its minute. One in which a real schedule fires, or another test's, is not this test's own.
+    # A run is known by its minute. One in which a real schedule fires, or another test's, is not this test's own: the
+    # run is then given an earlier minute that is free, so that nothing waits for the next one.
     while any(key.startswith(key_begin()) for key in keys(cloud)) or any(
-        fires_in(expression, zone_name, moment) for expression, zone_name in expressions
+        fires_in(expression, zone_name, minute) for expression, zone_name in expressions
     ):
-        moment = moment.replace(second=0) + timedelta(minutes=1)
+        minute -= timedelta(minutes=1)
+    message = real["Target"]["Input"]
+    if minute < moment.replace(second=0, microsecond=0):
+        message = message.replace(_SCHEDULED_TIME, f"{minute:%Y-%m-%dT%H:%M:%SZ}")
     firing = Firing(f"test-{uuid.uuid4()}", key_begin())
     scheduler.create_schedule(
         Name=firing.schedule,
         GroupName=group,
         ScheduleExpression=f"at({moment:%Y-%m-%dT%H:%M:%S})",
         FlexibleTimeWindow={"Mode": "OFF"},
-        Target=real["Target"] | target,
+        Target=real["Target"] | {"Input": message} | target,
     )
     try:
         yield firing

@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 
+import pytest
+
 from ops import cdktf
 from ops.console import ROOT
 from tests.conftest import Local
+
+pytestmark = pytest.mark.slow
 
 
 def run(local: Local, *arguments: str) -> str:

@@ -19,6 +19,8 @@ from ops.local.stack import terraform_in
 from ops.terraform import Terraform
 from tests.conftest import Local, synthesize_settings
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY, STATE = "our-school/rollbook", "state-of-the-school"
 PULL, MAIN, APPROVED = (
     f"repo:{REPOSITORY}:{what}" for what in ("pull_request", "ref:refs/heads/main", "environment:local")

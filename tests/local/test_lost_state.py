@@ -14,6 +14,8 @@ from ops.__main__ import app
 from tests.conftest import Local
 from tests.synth.test_addresses import addresses
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def stack(local: Local, tmp_path: Path) -> Path:
@@ -27,7 +29,7 @@ def test_every_resource_of_the_stack_is_found(local: Local, stack: Path, monkeyp
     for module in (adopt, plan):
         monkeypatch.setattr(module, "stack_of", lambda _: stack)
     monkeypatch.setattr(environment, "_port", lambda: local.port)
-    monkeypatch.setattr(synth, "synthesize", lambda: None)
+    monkeypatch.setattr(synth, "synthesize", lambda _: None)
     found = CliRunner().invoke(app, ["adopt", "--env", "local", "--json"])
     document = json.loads(found.stdout)
     everything = set(addresses(json.loads((stack / "cdk.tf.json").read_text())))

@@ -373,7 +373,7 @@ def test_a_point_that_may_not_be_read_is_unknown(account: Account, bare_port: in
 def ours(account: Account, stacks: Stacks, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Account:
     """The account as the commands find it."""
     monkeypatch.setattr(environment, "client", lambda _, service, region: account.client(service, region))
-    monkeypatch.setattr(synth, "synthesize", lambda: None)
+    monkeypatch.setattr(synth, "synthesize", lambda _: None)
     monkeypatch.setattr(environment, "stack_of", lambda settings: stacks.path(settings.name))
     monkeypatch.setattr(command, "is_applied", lambda _: False)
     monkeypatch.setattr(record, "folder", lambda: tmp_path / "preflight")
@@ -435,7 +435,7 @@ def test_on_the_applied_local_stack_every_point_is_ok(
     local: Local, stacks: Stacks, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(environment, "client", lambda _, service, region: emulated.client(service, local.port, region))
-    monkeypatch.setattr(synth, "synthesize", lambda: None)
+    monkeypatch.setattr(synth, "synthesize", lambda _: None)
     monkeypatch.setattr(environment, "stack_of", lambda settings: stacks.path(settings.name))
     monkeypatch.setattr(state, "ROOT", local.folder)
     monkeypatch.setattr(record, "folder", lambda: tmp_path)

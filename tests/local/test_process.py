@@ -99,7 +99,14 @@ def test_a_reused_process_id_is_not_killed(tmp_path: Path) -> None:
         other.wait()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGINT,
+        pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
+    ],
+)
 def test_ctrl_c_and_signals_end_with_1_and_leave_nothing_behind(tmp_path: Path, number: int) -> None:
     port = free_port()
     with subprocess.Popen(

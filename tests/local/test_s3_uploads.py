@@ -10,6 +10,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.config import Config
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
@@ -19,6 +20,8 @@ from rollbook.engine.s3 import upload
 from tests.unit.aws import REGION
 from tests.unit.strict_s3 import strict_s3
 
+# botocore tries a BadDigest again, with pauses; here it is the answer.
+ONCE = Config(retries={"total_max_attempts": 1})
 BIG, SMALL = b"x" * SMALLEST_PART_BYTES, b"the last part"
 _names = count()
 
@@ -30,10 +33,10 @@ def crc32(data: bytes) -> str:
 @pytest.fixture(params=["embedded", "moto"])
 def s3(request: pytest.FixtureRequest) -> Iterator[Any]:
     if request.param == "embedded":
-        yield aws.client("s3", request.getfixturevalue("bare_port"), REGION)
+        yield aws.client("s3", request.getfixturevalue("bare_port"), REGION, config=ONCE)
         return
     with mock_aws(), strict_s3():
-        yield boto3.client("s3")
+        yield boto3.client("s3", config=ONCE)
 
 
 @pytest.fixture

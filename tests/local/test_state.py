@@ -113,6 +113,7 @@ def s3_backend(settings: Settings, folder: Path) -> dict[str, Any]:
     return dict(synthesize_settings(settings, folder).json(settings.name)["terraform"]["backend"])
 
 
+@pytest.mark.slow
 def test_a_state_in_s3_is_shared_locked_and_can_be_moved(settings: Settings, local: Local, tmp_path: Path) -> None:
     assert bootstrap("--yes").exit_code == 0
     remote, here = s3_backend(settings, tmp_path / "synth"), {"local": {"path": "terraform.tfstate"}}

@@ -27,6 +27,8 @@ from tests.conftest import Local, synthesize_settings
 from tests.local import console
 from tests.local.aws import wait_for
 
+pytestmark = pytest.mark.slow
+
 ENV, STATE = "by-hand", "state-by-hand"
 # MiniStack takes an access key of 12 digits for the root user's of that account.
 ACCOUNT = "210987654321"
@@ -95,7 +97,7 @@ def school(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         for module in (environment, state):
             patch.setattr(module, "client", client)
         patch.setattr(environment, "_port", lambda: local.port)
-        patch.setattr(synth, "synthesize", lambda: None)
+        patch.setattr(synth, "synthesize", lambda _: None)
         patch.setattr(plan, "EXCEPTIONS", school.exceptions)
         yield school
     shutil.rmtree(folder)

@@ -237,8 +237,9 @@ def test_no_secret_is_in_the_output(stacks: Stacks, env: str) -> None:
     files = [path for path in stacks.path(env).rglob("*") if path.is_file() and ".terraform" not in path.parts]
     assert {".json", ".js", ".zip"} <= {path.suffix for path in files}
     for path in files:
+        text = path.read_text(errors="replace")
         for pattern in SECRETS:
-            found = pattern.search(path.read_text(errors="replace"))
+            found = pattern.search(text)
             assert found is None, f"{path}: {found[0] if found else ''}"
     for provider in stacks.json(env)["provider"]["aws"]:
         credentials = {provider.get(name) for name in ("access_key", "secret_key", "token")} - {None}

@@ -17,7 +17,10 @@ from tests.conftest import Stacks
 STACKS = [name for settings in load_all() for name in settings.stack_names]
 
 
-@pytest.mark.parametrize("env", STACKS)
+# The local one is planned and applied by other tests.
+@pytest.mark.parametrize(
+    "env", [pytest.param(name, marks=pytest.mark.slow) if name == "local" else name for name in STACKS]
+)
 def test_terraform_validates_the_stack(stacks: Stacks, env: str) -> None:
     program = terraform.find()
     environment = terraform.environment(terraform.cli_configuration(ROOT / ".cache"))

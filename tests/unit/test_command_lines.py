@@ -46,7 +46,12 @@ class Text:
     text: str
 
 
-def texts() -> Iterator[Text]:
+@functools.cache
+def texts() -> list[Text]:
+    return list(_texts())
+
+
+def _texts() -> Iterator[Text]:
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -68,9 +73,9 @@ def texts() -> Iterator[Text]:
 
 
 def _strings(name: str, path: Path) -> Iterator[Text]:
-    tree = ast.parse(path.read_text("utf-8"))
-    pieces = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
-    for node in ast.walk(tree):
+    nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
+    pieces = {id(part) for node in nodes if isinstance(node, ast.JoinedStr) for part in node.values}
+    for node in nodes:
         match node:
             case ast.Constant(value=str(value)) if id(node) not in pieces:
                 yield Text(f"{name}:{node.lineno}", value)

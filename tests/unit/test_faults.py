@@ -23,6 +23,7 @@ from rollbook.engine import stored
 from rollbook.engine.dynamodb import batch_write, rate_limiter, raw, scan
 from rollbook.engine.restore_request import AlreadyRunning, Request
 from rollbook.engine.s3 import upload
+from tests.tiers import slow_beyond
 from tests.unit import child, gateway
 from tests.unit.engine import (
     ENVIRONMENT,
@@ -136,7 +137,7 @@ def expect_none_or_whole() -> None:
 
 
 @pytest.mark.parametrize("job", JOBS.values(), ids=JOBS)
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", slow_beyond(2, range(6)))
 def test_a_backup_among_faults_is_whole_or_not_there(remote: raw.Aws, clock: Clock, seed: int, job: BackupJob) -> None:
     at_random(seed, 0.3)
 
@@ -150,7 +151,7 @@ def test_a_backup_among_faults_is_whole_or_not_there(remote: raw.Aws, clock: Clo
     expect_whole(job)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", slow_beyond(2, range(6)))
 def test_a_restore_among_faults_brings_every_item_back(remote: raw.Aws, clock: Clock, seed: int) -> None:
     of_backup(JOB, remote, clock)()
     request = Request(backups()[0], "restored", is_new=True)
@@ -332,7 +333,7 @@ def killed_at_random(seed: int, of: int, target: Callable[..., None], *arguments
     Gateway.fault = well
 
 
-@pytest.mark.parametrize("seed", range(50))
+@pytest.mark.parametrize("seed", slow_beyond(4, range(50)))
 def test_a_backup_that_is_killed_is_whole_or_not_there_and_the_next_try_makes_it(
     remote: raw.Aws, address: str, clock: Clock, seed: int
 ) -> None:
@@ -344,7 +345,7 @@ def test_a_backup_that_is_killed_is_whole_or_not_there_and_the_next_try_makes_it
     expect_whole(job)
 
 
-@pytest.mark.parametrize("seed", range(50))
+@pytest.mark.parametrize("seed", slow_beyond(4, range(50)))
 def test_a_restore_that_is_killed_goes_on_and_writes_every_item_once(
     remote: raw.Aws, address: str, clock: Clock, seed: int
 ) -> None:

@@ -12,6 +12,7 @@ from tests.conftest import Stacks
 from tests.runtimes.__main__ import QUICK, ROOT, STACKS, files_of_handlers, python_of
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [(), ("--oldest-boto3",)], ids=["newest", "oldest"])
 def test_upload_scan_and_api_work_as_on_lambda(stacks: Stacks, options: tuple[str, ...]) -> None:
     if python_of("3.13") is None:
