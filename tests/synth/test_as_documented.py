@@ -165,7 +165,7 @@ _CHANGES = {
 # Each change stays for the next, so each has to differ from the one before.
 _CHANGED = """
 import json, os, pathlib
-import infra.api as api
+import infra.school.api as api
 from infra.app import synthesize
 from infra.settings import ENVIRONMENTS, load
 for name, change in json.loads(os.environ["CHANGES"]).items():

@@ -18,7 +18,7 @@ CHANGED = (
     "cdktf.out/stacks/local/assets/*/*/*.zip",
     "cdktf.out/stacks/local/assets/site_*/*/*",
     "project/infra/emulator/server.py",
-    "project/ops/local.py",
+    "project/ops/local/stack.py",
     "project/environments/local.toml",
     "project/terraform.lock.hcl",
     "project/Pipfile.lock",

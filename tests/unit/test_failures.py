@@ -115,7 +115,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path.write_text('#!/bin/sh\ncat "$(dirname "$0")/said" >&2\nexit 1\n')
     path.chmod(0o755)
     monkeypatch.setattr(terraform, "find", lambda: path)
-    monkeypatch.setattr(synth, "synthesize", lambda: None)
+    monkeypatch.setattr(synth, "synthesize", lambda _: None)
     monkeypatch.setattr(environment, "terraform_of", lambda *_: Terraform(tmp_path))
     return path
 
@@ -180,7 +180,7 @@ def test_without_the_embedded_aws_a_command_names_the_one_that_starts_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(emulator, "FOLDER", tmp_path)
-    monkeypatch.setattr(synth, "synthesize", lambda: None)
+    monkeypatch.setattr(synth, "synthesize", lambda _: None)
     for line in ("backups list", "events dead", "schedule show", "smoke", "report", "drift --env local", "local mail"):
         ended = run(*line.split())
         assert ended.exit_code == Exit.FAILED, line

@@ -26,7 +26,6 @@ from rollbook.engine.s3 import upload
 from tests.tiers import slow_beyond
 from tests.unit import child, gateway
 from tests.unit.engine import (
-    ENVIRONMENT,
     JOB,
     PLACES,
     Clock,
@@ -46,7 +45,7 @@ ITEMS = 120
 # DynamoDB's page, a five-hundredth of it: many pages of few bytes.
 PAGE_BYTES = 2_000
 EXPORT = replace(JOB, format="dynamodb-export", compression="gzip", segments=2)
-JOBS = {"document": ENVIRONMENT, "export, two segments": EXPORT}
+JOBS = {"document": JOB, "export, two segments": EXPORT}
 TEMPORARY = [
     gateway.throttled,
     gateway.broken,
@@ -161,7 +160,7 @@ def test_a_restore_among_faults_brings_every_item_back(remote: raw.Aws, clock: C
         clock.now += timedelta(minutes=1)
         return restorer(clock, remote).run(request, holder="a")
 
-    assert until_done(work)["items"] == ITEMS
+    assert until_done(work).items == ITEMS
     assert table("restored") == table("studentData")
 
 

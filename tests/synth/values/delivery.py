@@ -14,6 +14,7 @@ from typing import Any
 from infra.settings import Settings
 from ops.console import ROOT
 from rollbook.contract import schedules
+from rollbook.contract.fields import to_texts
 from tests.synth.values.names import Names, functions, queues, scheduled, undelivered
 from tests.synth.values.requests import OTHER_ACCOUNT, Request, answer
 from tests.synth.values.view import ACCOUNT, View, check, differs
@@ -228,7 +229,7 @@ def schedules_fire_when_they_should_and_are_tried_again(view: View) -> Iterator[
     windows |= {s.drills.schedule_name: s.drills.flexible_window_minutes, s.weekly_report.schedule_name: 15}
     windows[s.weekly_report.measure_schedule_name] = 15
     messages: dict[str, dict[str, Any]] = {name: {} for name in wanted}
-    messages |= {plan.schedule_name: {"table": plan.message()} for plan in s.backed_up_tables[1:]}
+    messages |= {plan.schedule_name: {"table": to_texts(plan.job)} for plan in s.backed_up_tables[1:]}
     messages[s.weekly_report.measure_schedule_name] = {"measure": "ages"}
     for name, (function, role, queue) in wanted.items():
         given = dict(found[name])
