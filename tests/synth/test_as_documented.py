@@ -157,9 +157,9 @@ def test_cloudfront_keeps_no_error_and_replaces_no_answer_of_the_api(stacks: Sta
 
 # What is changed in infra/school/api.py, and that a new deployment must come of it.
 _CHANGES = {
-    "header": 'api._PREFLIGHT_HEADERS["Access-Control-Max-Age"] = "601"',
-    "template": "api._PREFLIGHT_TEMPLATE = '{}'",
-    "answer": 'api._GATEWAY_RESPONSES["DEFAULT_4XX"] = (None, "{}")',
+    "header": 'api.PREFLIGHT_HEADERS["Access-Control-Max-Age"] = "601"',
+    "template": "api.PREFLIGHT_TEMPLATE = '{}'",
+    "answer": 'api.GATEWAY_RESPONSES["DEFAULT_4XX"] = (None, "{}")',
     "schema": 'api.STUDENT_SCHEMA["minProperties"] = 2',
 }
 # Each change stays for the next, so each has to differ from the one before.
