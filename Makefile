@@ -8,9 +8,9 @@ BIN := .venv/bin
 PYTHON := $(BIN)/python
 PIPENV := VIRTUAL_ENV=$(CURDIR)/.venv PIPENV_VERBOSITY=-1 $(BIN)/pipenv
 PIPENV_VERSION := 2026.10.3
-# The tests of one group run in one worker, in the order that tests/conftest.py gives the groups.
+# Processes of pytest-xdist; tests/scheduling.py says which test runs in which.
 WORKERS ?= 2
-PYTEST := $(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+PYTEST := $(PYTHON) -m pytest -n $(WORKERS)
 STARTED := $(shell date +%s)
 # Without [[source]], pipenv hashes the indexes of the user's pip configuration into the lock. Here it sees none.
 NO_PIP_CONFIGURATION := env -i PATH="$(PATH)" HOME="$(HOME)" PIP_CONFIG_FILE=/dev/null VIRTUAL_ENV="$(CURDIR)/.venv" PIPENV_VERBOSITY=-1

@@ -60,6 +60,7 @@ def stacks(request: pytest.FixtureRequest) -> Stacks:
 
 @pytest.fixture(scope="session")
 def local(request: pytest.FixtureRequest) -> Local:
+    request.config.stash[_STAGE].claim(LOCAL, _worker())
     made = request.config.stash[_STAGE].result(LOCAL)
     stack, port = Path(made["stack"]), made["port"]
     cloud = Cloud(load(ENVIRONMENTS / "local.toml"), made["outputs"], port)
@@ -87,16 +88,22 @@ def pytest_configure_node(node: Any) -> None:
     node.workerinput["stage"] = str(node.config.stash[_STAGE].folder)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each worker whole modules, and all tests of the applied stack to one."""
+    from tests.scheduling import Scheduling
+
+    return Scheduling(config, log, config.stash[_STAGE])
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Order the tests, and say which run in one worker: those of a module, and all that use the applied stack.
+    """Order the tests; workers take the modules in this order.
 
-    Workers take the groups in this order. The tests of the applied stack change it, so they run one after the other:
-    they are the longest group, which begins as soon as the stack is up, and the unit tests run beside it.
+    The tests of the applied stack change it, so they run one after the other: they are the longest group, which begins
+    as soon as the stack is up, and the unit tests run beside it.
     """
     config.stash[inventory.COLLECTED] = inventory.functions(item.nodeid for item in items)
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
     items.sort(key=_turn)
 
 
@@ -108,8 +115,8 @@ def _turn(item: pytest.Item) -> int:
     return 1 if _uses_local(item) else 2 * item.nodeid.startswith("tests/unit/")
 
 
-def _group(item: pytest.Item) -> str:
-    return "local" if _uses_local(item) else item.nodeid.partition("::")[0]
+def _worker() -> str:
+    return os.environ.get("PYTEST_XDIST_WORKER", "only")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -119,7 +126,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     fixtures = {name for item in session.items for name in getattr(item, "fixturenames", ())}
     wanted = {name for name, given in ((SYNTH, "stacks"), (LOCAL, "local")) if given in fixtures}
     stage = session.config.stash[_STAGE]
-    stage.want(wanted, os.environ.get("PYTEST_XDIST_WORKER", "only"))
+    stage.want(wanted, [item.nodeid for item in session.items if _uses_local(item)], _worker())
     if _MAKER in session.config.stash:
         session.config.stash[_MAKER].begin(stage.wanted())
 

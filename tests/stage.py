@@ -38,13 +38,39 @@ class Stage:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def want(self, names: Iterable[str], worker: str) -> None:
-        """Say which of `SYNTH` and `LOCAL` the tests of a worker want."""
-        _write(self.folder / f"{worker}.{_WANTED}", sorted(names))
+    def want(self, names: Iterable[str], of_local: Iterable[str], worker: str) -> None:
+        """Say what the tests of a worker want.
+
+        Arguments:
+            names: of `SYNTH` and `LOCAL`.
+            of_local: the ids of the tests that use the applied stack.
+            worker: pytest-xdist's name of it.
+        """
+        _write(self.folder / f"{worker}.{_WANTED}", {"names": sorted(names), "of_local": list(of_local)})
 
     def wanted(self) -> set[str]:
         """Return what the workers want so far."""
-        return {name for path in self.folder.glob(f"*.{_WANTED}") for name in json.loads(path.read_text())}
+        return {name for said in self._said() for name in said["names"]}
+
+    def of_local(self) -> set[str]:
+        """Return the ids of the tests that use the applied stack."""
+        return {id_ for said in self._said() for id_ in said["of_local"]}
+
+    def _said(self) -> list[dict[str, Any]]:
+        return [json.loads(path.read_text()) for path in self.folder.glob(f"*.{_WANTED}")]
+
+    def claim(self, name: str, worker: str) -> None:
+        """Take something for one worker alone.
+
+        Raises:
+            RuntimeError: another worker has it.
+        """
+        owner = self.folder / f"{name}.owner"
+        try:
+            with owner.open("x") as file:
+                file.write(worker)
+        except FileExistsError:
+            raise RuntimeError(f"{owner.read_text()} uses {name} already, and its tests change it") from None
 
     def result(self, name: str) -> dict[str, Any]:
         """Wait for what the controller makes.

@@ -196,7 +196,7 @@ def test_two_resources_with_one_name_need_an_id(school: School, taken_over: dict
         assert torn.exit_code == 1
         assert "2 match" in torn.stderr
         assert second in torn.stderr
-        assert "say which with --id ADDRESS=ID" in torn.stderr
+        assert "name one with --id ADDRESS=ID" in torn.stderr
     finally:
         gateway.delete_rest_api(restApiId=second)
 
@@ -261,7 +261,7 @@ def test_only_the_reviewed_plan_is_deployed(school: School, taken_over: dict[str
         stale = school.ops("deploy", "--reviewed", str(tmp_path))
         assert stale.exit_code == Exit.MOVED
         assert "the state moved from serial" in stale.stderr
-        assert "what would change now is not what was reviewed" in stale.stderr
+        assert "the plan differs from the reviewed one" in stale.stderr
         # Back; the guard has to be told, as logs are kept shorter by it.
         back = tmp_path / "back"
         assert school.ops("plan", "--out", str(back)).exit_code == Exit.FINDINGS

@@ -23,7 +23,7 @@ from ops.__main__ import app
 from ops.backups.function import invoke, make_drill
 from ops.cloud import Cloud
 from ops.console import ROOT
-from ops.local.aws import prepare_account
+from ops.local.aws import open_links, prepare_account
 from ops.local.emulator import Emulator
 from ops.local.stack import terraform_in
 from ops.terraform import Terraform
@@ -109,6 +109,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
         settings = load(ENVIRONMENTS / "local.toml")
         prepare_account(emulator.port, settings)
         stack.apply()
+        open_links(emulator.port, settings.region)
         cloud = Cloud(settings, stack.outputs(), emulator.port)
         yield Deployed(cloud, folder, emulator.port, used(cloud))
     finally:
