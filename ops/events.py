@@ -19,7 +19,7 @@ from ops import dead_letters
 from ops.cloud import Cloud
 from ops.console import OperatorError, command, err, out
 from rollbook.contract import events
-from rollbook.messages.bus import Bus, EventNotTaken, EventTooLarge
+from rollbook.messages.bus import Bus, EventNotAccepted, EventTooLarge
 
 app = typer.Typer(help="The event bus: what is on it, what was, and putting something on it.", no_args_is_help=True)
 Environment = Annotated[str, typer.Option("--env", metavar="ENV", help="Environment.")]
@@ -69,7 +69,7 @@ def put(
     cloud = Cloud.of(env)
     try:
         ids = Bus(cloud.client("events"), cloud.settings.events.bus_name).put(*made)
-    except (BotoCoreError, ClientError, EventNotTaken, EventTooLarge) as error:
+    except (BotoCoreError, ClientError, EventNotAccepted, EventTooLarge) as error:
         raise OperatorError(str(error)) from None
     for id_, event in zip(ids, made, strict=True):
         if as_json:

@@ -15,7 +15,7 @@ from handlers.students import record
 from rollbook.contract.environment import InsertStudent
 from rollbook.contract.events import StudentSaved
 from rollbook.messages import mail
-from rollbook.messages.bus import Bus, EventNotTaken
+from rollbook.messages.bus import Bus, EventNotAccepted
 
 environment = InsertStudent.read()
 logger = Logger(service="students")
@@ -79,7 +79,7 @@ def _publish(studentid: str, created: bool, request_id: str) -> str:
     saved = StudentSaved(correlation_id=request_id, table=environment.table_name, studentid=studentid, created=created)
     try:
         bus.put(saved)
-    except (BotoCoreError, ClientError, EventNotTaken) as error:
+    except (BotoCoreError, ClientError, EventNotAccepted) as error:
         logger.exception("The record is saved, its event was not taken")
         return f"no event was put on the bus: {type(error).__name__}."
     return ""

@@ -51,7 +51,7 @@ def test_another_item_is_another(one: Any, other: Any) -> None:
 def test_an_item_that_is_none_or_has_no_key_is_an_error() -> None:
     with pytest.raises(ValueError, match="it is no item"):
         fingerprints.digest(b'{"a":{"X":"1"}}')
-    with pytest.raises(ValueError, match="it has no key of id"):
+    with pytest.raises(ValueError, match="the key attributes id are missing"):
         fingerprints.fingerprint_of(["id"])(b'{"a":{"S":"1"}}')
 
 

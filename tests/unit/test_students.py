@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from moto import mock_aws
 
 from handlers.students import record
-from rollbook.messages.bus import EventNotTaken
+from rollbook.messages.bus import EventNotAccepted
 from tests.conftest import Stacks
 from tests.unit.aws import Context, create_bus, create_tables, proxy_event
 
@@ -190,12 +190,12 @@ def test_an_event_that_is_not_taken_is_told_and_the_record_is_saved(
     modules: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: Any) -> None:
-        raise EventNotTaken("not today")
+        raise EventNotAccepted("not today")
 
     monkeypatch.setattr(modules["insert"].bus, "put", refuse)
     status, body = save(modules, STUDENT)
     assert (status, stored()["name"]) == (201, {"S": "Nguyễn Văn An"})
-    assert body["warning"] == "The record is saved, but no event was put on the bus: EventNotTaken."
+    assert body["warning"] == "The record is saved, but no event was put on the bus: EventNotAccepted."
 
 
 def test_pages_lead_through_the_whole_table_once(modules: dict[str, Any]) -> None:
