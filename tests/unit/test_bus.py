@@ -73,7 +73,7 @@ def test_batches_keep_below_256_kb_and_a_larger_event_is_refused_before_anything
     put(bridge, *(saved(str(number), "x" * 100_000) for number in range(5)))
     assert [len(call) for call in bridge.calls] == [2, 2, 1]
     bridge = EventBridge()
-    with pytest.raises(EventTooLarge, match="EventBridge takes 262,144"):
+    with pytest.raises(EventTooLarge, match="EventBridge accepts 262,144"):
         put(bridge, saved("a"), saved("b", "x" * 263_000))
     assert bridge.calls == []
 

@@ -52,7 +52,7 @@ def test_a_local_time_that_summer_time_skips_does_not_fire() -> None:
 @pytest.mark.parametrize(
     ("expression", "reason"),
     [
-        ("0 0 * * SUN", "no schedule expression"),
+        ("0 0 * * SUN", "not a schedule expression"),
         ("cron(0 0 * * SUN)", "has 5 fields"),
         ("cron(0 0 * * * *)", "exactly one of day-of-month and day-of-week must be ?"),
         ("cron(0 0 ? * ? *)", "exactly one of day-of-month and day-of-week must be ?"),

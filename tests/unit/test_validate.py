@@ -98,7 +98,7 @@ def test_what_changed_in_the_table_since_is_no_damage(
     boto3.client("dynamodb").delete_item(TableName=SOURCE, Key={"studentid": {"S": "SV004"}})
     told = answer(jobs, monkeypatch)
     assert told["ValidationStatus"] == "SUCCESSFUL"
-    assert "20 items, 3 changed in the table since" in told["ValidationStatusMessage"]
+    assert "20 items; 3 of them have changed in the source table since" in told["ValidationStatusMessage"]
 
 
 def test_damage_is_told_from_a_change(jobs: Jobs, backup: run.Backup, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,7 +120,7 @@ def test_a_backup_of_later_is_no_witness(jobs: Jobs, backup: run.Backup, monkeyp
     put(SV003={"class": {"S": "11A1"}})
     told = answer(jobs, monkeypatch)
     assert told["ValidationStatus"] == "FAILED"
-    assert "there is no backup of before" in told["ValidationStatusMessage"]
+    assert "without a backup from before" in told["ValidationStatusMessage"]
 
 
 def test_another_key_is_another_schema(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:

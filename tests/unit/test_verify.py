@@ -55,7 +55,7 @@ def test_what_was_written_is_whole_however_it_is_cut_into_pieces(count: int, siz
         (b"SV001", b"SV009", "the SHA-256 of its items is"),
         (b'"itemCount":3', b'"itemCount":4', "it has 3 items, but its footer says 4"),
         (b"rollbook-backup/1", b"rollbook-backup/9", "its format is 'rollbook-backup/9'"),
-        (b'"items":[', b'"items":{', "is no header"),
+        (b'"items":[', b'"items":{', "is not a header"),
         (b'"completedAt"', b'"completed"', "its last line (from byte"),
         (b'Z"}\n', b'Z"}\nmore', "there is data after its footer: b'more'"),
     ],
