@@ -1,8 +1,7 @@
 """The stack for access from GitHub's workflows. It has two roles, and a person applies it once.
 
 A workflow authenticates with a token from GitHub (OpenID Connect), so no key is stored. Neither role can read records,
-backups or dead letters. The deploy role may create only resources with names of the environment's stack, as far as AWS
-allows that.
+backups or dead letters. The deploy role may create only resources with names of the stack, where AWS allows that.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def test_a_local_time_that_summer_time_skips_does_not_fire() -> None:
         ("rate(0 minutes)", "above 0"),
         ("rate(1 minutes)", "rate(1 minute)"),
         ("rate(5 minute)", "rate(2 minutes)"),
-        ("at(tomorrow)", "is no time"),
+        ("at(tomorrow)", "is not a time"),
     ],
 )
 def test_an_expression_that_aws_refuses_is_refused_with_a_reason(expression: str, reason: str) -> None:

@@ -154,7 +154,7 @@ def test_the_bucket_of_the_audit_managers_reports_has_a_name_that_s3_takes(tmp_p
     path.write_text(text)
     load(path)
     path.write_text(text + "[vault]\naudit_manager = true\naws_config_records = true\n")
-    with pytest.raises(SettingsError, match=r"x-reports' is longer than S3's 63"):
+    with pytest.raises(SettingsError, match=r"x-reports', is longer than S3's 63"):
         load(path)
 
 

@@ -183,7 +183,7 @@ def test_a_copy_that_failed_is_told_of_and_begun_anew_when_its_snapshot_is_told_
 def test_what_cannot_be_copied_is_refused_and_says_why(databases: Databases) -> None:
     with pytest.raises(Refused, match="shared by the account 444455556666"):
         databases.tell(f"arn:aws:rds:{REGION}:444455556666:snapshot:theirs")
-    with pytest.raises(Refused, match="is gone"):
+    with pytest.raises(Refused, match="does not exist any more"):
         databases.tell(f"arn:aws:rds:{REGION}:123456789012:snapshot:gone")
     with pytest.raises(Malformed, match="is not the ARN of a snapshot"):
         databases.tell(f"arn:aws:rds:{REGION}:123456789012:db:school")

@@ -132,7 +132,7 @@ def test_a_birthdate_is_a_real_past_date(birthdate: str, fault: str) -> None:
         ("[]", 400, "must be a JSON object"),
         ("null", 400, "must be a JSON object"),
         ('{"a": NaN}', 400, "NaN is not a JSON number"),
-        ('{"name": "a", "name": "b"}', 400, "the name 'name' stands twice"),
+        ('{"name": "a", "name": "b"}', 400, "contains the name 'name' twice"),
         ("[" * 100_000, 413, "The body has 100,000 bytes; the limit is 4,096"),
         ("[" * 4000, 400, "nested too deeply; the limit is 96 levels"),
         ("[" * 97 + "]" * 97, 400, "nested too deeply"),

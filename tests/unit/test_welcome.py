@@ -51,7 +51,7 @@ def test_who_signed_up_is_welcomed_once_for_each_event(welcome: Any) -> None:
 
 def test_a_name_is_text_in_both_forms(welcome: Any) -> None:
     name = '<b>Ánh & "Bình"</b> {site} %s'
-    found = welcome.letter.welcome(name, "https://site.example/?a=1&b=2")
+    found = welcome.welcome_mail.welcome(name, "https://site.example/?a=1&b=2")
     assert f"Hello {name},\n" in found.text
     assert "Hello &lt;b&gt;Ánh &amp; &quot;Bình&quot;&lt;/b&gt; {site} %s," in found.html
     assert "<b>" not in found.html
