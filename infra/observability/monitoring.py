@@ -186,7 +186,7 @@ class Monitoring(Construct):
             )
 
     def _watch_run(self, run: RecurringRun) -> None:
-        """Add an alarm that fires when a run has not succeeded in time. It fires on missing data, too."""
+        """Add an alarm that fires when a run is overdue. It fires on missing data, too."""
         what = "drill" if run.metric == "DrillsPassed" else "backup"
         silence = run.silence(self._settings)
         hours = math.ceil(silence / timedelta(hours=1))
@@ -223,7 +223,7 @@ class Monitoring(Construct):
                 self,
                 f"{kind.lower()}-jobs",
                 name=f"failed-{kind.lower()}-jobs",
-                description=f"AWS Backup's {kind.lower()} jobs that did not succeed",
+                description=f"AWS Backup's unsuccessful {kind.lower()} jobs",
                 pattern={
                     "source": ["aws.backup"],
                     "detail-type": [f"{kind} Job State Change"],
