@@ -57,7 +57,11 @@ def test_exactly_those_are_alerted_of_who_should_not_have(audit: Any, name: str)
         ("IAM user deletes", "the user binh (arn:aws:iam::111122223333:user/binh)", "DeleteObject: was deleted"),
         ("IAM user copies it elsewhere", "the user binh (arn:aws:iam::111122223333:user/binh)", "CopyObject: was read"),
         ("root reads", "the root user of the account 111122223333", "GetObject: was read"),
-        ("cross-account reads", "the principal AROAOTHEREXAMPLE:session of the account 444455556666", "GetObject: was read"),
+        (
+            "cross-account reads",
+            "the principal AROAOTHEREXAMPLE:session of the account 444455556666",
+            "GetObject: was read",
+        ),
         ("CloudFront reads", "the AWS service cloudfront.amazonaws.com", "GetObject: was read"),
         ("nobody in particular is refused", "an anonymous user", "GetObject: was not read: refused"),
         (
