@@ -1,1 +1,1 @@
-"""The Lambda side of Rollbook: no module here knows of Terraform."""
+"""The Lambda functions of Rollbook. They are independent of Terraform."""

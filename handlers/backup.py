@@ -1,6 +1,6 @@
-"""`BackupDynamoDBAndSendEmail`: by schedule, by `POST /backup`, or invoked by hand with `{}`.
+"""`BackupDynamoDBAndSendEmail`: invoked by a schedule, by `POST /backup`, or by hand with `{}`.
 
-By hand, `{"mark": "…"}` puts a mark into the backup's key, and `{"smoke": "…"}` uploads a backup of a made-up table.
+By hand, `{"mark": "…"}` adds a mark to the backup's key, and `{"smoke": "…"}` uploads a backup of a generated table.
 """
 
 from __future__ import annotations
@@ -37,22 +37,24 @@ def _s3(tags: str) -> Any:
 
 
 def job_of(event: Mapping[str, Any]) -> BackupJob:
-    """Return the job that an event asks for: that of the environment, changed by what the event says of a table.
+    """Return the requested job: the environment's job, with the fields of the event's `table` replaced.
 
     Raises:
-        ValueError: the event's table has an unknown field, or a wrong value.
+        ValueError: the event's `table` has an unknown field or a wrong value.
     """
     of_table = event.get("table", {})
     unknown = set(of_table) - _JOB_FIELDS
     if unknown or not all(isinstance(value, str) for value in of_table.values()):
-        raise ValueError(f"the event's table may have {sorted(_JOB_FIELDS)}, each as text; it is {dict(of_table)}")
+        raise ValueError(
+            f"the fields of the event's table must be texts and among {sorted(_JOB_FIELDS)}; it is {dict(of_table)}"
+        )
     return from_texts(BackupJob, to_texts(environment.job) | of_table)
 
 
 @logger.inject_lambda_context
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
-    """Make one backup; a failure raises, so that Lambda tries again and the dead-letter queue gets it."""
-    # Only a smoke test has this key alone; a request of the API never has it at the top.
+    """Make one backup. A failure raises: Lambda retries, then uses the dead-letter queue."""
+    # Only a smoke test sends exactly this key. A request of the API always has other keys.
     if set(event) == {"smoke"}:
         return smoke.put(
             _s3(environment.job.object_tags),
@@ -68,11 +70,14 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     key = execution.key if execution else work.key(request)
     is_done = execution is not None and execution.status == COMPLETED
     if execution is None:
-        logger.info("Another invocation is at work on this backup", execution=request.id)
+        logger.info("Another invocation runs this backup", execution=request.id)
         summary: dict[str, Any] = {"message": f"The backup {key} is being made.", "key": key}
     elif not is_done:
         logger.info("Backup switched to an export", execution=request.id, reason=execution.reason)
-        summary = {"message": f"AWS exports the table to {key}; a mail follows when it is done.", "key": key}
+        summary = {
+            "message": f"AWS exports the table to {key}; a mail follows when the export is complete.",
+            "key": key,
+        }
     else:
         logger.info("Backup completed", **_summary(execution))
         summary = {"message": f"Backup completed: {key}", **_summary(execution)}

@@ -1,4 +1,4 @@
-"""`DrillStudentBackup`: by its weekly schedule, or invoked by hand with `{}`."""
+"""`DrillStudentBackup`: invoked by its weekly schedule, or by hand with `{}`."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _drill = Drill(
 
 @logger.inject_lambda_context
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
-    """Make one drill; one that fails raises, so that the alarm sees it."""
+    """Run one drill. A failed drill raises, so that the alarm on errors fires."""
     identity = f"{scheduled_time(event):%Y-%m-%dT%H:%M:%SZ}" if event else context.aws_request_id
     execution_id = f"drill#{environment.table_name}#{identity}"
     done = _drill.run(execution_id, holder=context.aws_request_id, deadline=deadline_of(context))
     if done is None:
-        logger.info("Another invocation is at work on this drill")
-        return {"message": "Another invocation is at work on this drill."}
+        logger.info("Another invocation runs this drill")
+        return {"message": "Another invocation runs this drill."}
     facts: dict[str, Any] = {"key": done.key, "items": done.items}
     facts |= {"rtoSeconds": done.rto_seconds, "rpoSeconds": done.rpo_seconds}
     logger.info("Drill passed", **facts)

@@ -1,4 +1,4 @@
-"""Woken by the manifest of an export: completes the execution that began it."""
+"""Invoked by S3 when the manifest of an export arrives. Completes the execution that started the export."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _resources = _setup.resources(_setup.aws.client("s3"))
 
 @logger.inject_lambda_context
 def handler(event: Mapping[str, Any], context: Any) -> None:
-    """Finish the exports whose manifests the event names; a failure raises, and Lambda tries again."""
-    if event.get("Event") == "s3:TestEvent":  # S3 sends it once, when the notification is set
+    """Finish the exports whose manifests the event names. A failure raises, and Lambda retries."""
+    if event.get("Event") == "s3:TestEvent":  # S3 sends it once, when the notification is configured
         return
     for record in event["Records"]:
-        # Keys in S3's events are encoded as in a form (S3 User Guide, "Event message structure").
+        # Keys in S3's events are URL-encoded like form data (S3 User Guide, "Event message structure").
         manifest = unquote_plus(record["s3"]["object"]["key"])
         execution = finish_export.finish(
             manifest, _resources, _setup.notifier, holder=context.aws_request_id, deadline=deadline_of(context)
         )
         if execution is None:
-            logger.info("No execution has started this export", manifest=manifest)
+            logger.info("No execution started this export", manifest=manifest)
         else:
             logger.info("Backup completed", key=execution.key, items=execution.items, bytes=execution.bytes)

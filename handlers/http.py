@@ -1,4 +1,4 @@
-"""Requests and answers of the API's proxy integration."""
+"""Reads requests and builds responses of the API's proxy integration."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import Any
 import msgspec
 
 Event = Mapping[str, Any]
-# Three times what an item of DynamoDB takes (32 levels; DynamoDB Developer Guide, "Quotas"), and far from where any
-# version of Python's parser ends: 3.13 goes deeper than 3.11.
+# Three times DynamoDB's limit (32 levels; DynamoDB Developer Guide, "Quotas"), and far below the limit of Python's
+# parser, which differs between versions.
 _MAX_NESTING = 96
-# Strings are matched to be skipped; one that has no end goes to the end of the text.
+# Strings are matched in order to skip them. A string without an end extends to the end of the text.
 _BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*(?:"|\Z)|[\[{\]}]', re.DOTALL)
 _encoder = msgspec.json.Encoder(decimal_format="number", order="deterministic")
 
 
 class Refusal(Exception):
-    """The request cannot be served; becomes an answer of that status.
+    """The request is refused with an HTTP status.
 
     Arguments:
         status: 400, 403, 404, 409, 413 or 429.
@@ -37,7 +37,7 @@ class Refusal(Exception):
 
 
 def answer(status: int, body: Mapping[str, Any], *, origin: str) -> dict[str, Any]:
-    """Return a proxy answer, readable by scripts of one origin and kept by no cache."""
+    """Return a proxy response that scripts of one origin may read and that caches do not store."""
     return {
         "statusCode": status,
         "headers": {
@@ -51,7 +51,7 @@ def answer(status: int, body: Mapping[str, Any], *, origin: str) -> dict[str, An
 
 
 def refuse(refusal: Refusal, *, origin: str) -> dict[str, Any]:
-    """Return the answer of a refusal."""
+    """Return the response for a refusal."""
     errors = {"errors": refusal.errors} if refusal.errors else {}
     return answer(refusal.status, {"message": refusal.message, **errors}, origin=origin)
 
@@ -63,7 +63,7 @@ def parameter(event: Event, name: str) -> str | None:
 
 
 def nesting(raw: bytes) -> int:
-    """Return how many objects and arrays are open at once, at most."""
+    """Return the maximum depth of nested objects and arrays."""
     depth = deepest = 0
     for found in _BRACKETS.finditer(raw):
         bracket = found[0]
@@ -76,10 +76,10 @@ def nesting(raw: bytes) -> int:
 
 
 def json_body(event: Event, *, max_bytes: int) -> Any:
-    """Return the request's JSON body; numbers that are not whole come as `Decimal`, so no digit is lost.
+    """Return the decoded JSON body. Numbers with a fraction are `Decimal`, so no digit is lost.
 
     Raises:
-        Refusal: another content type, an empty body, one over the limit, or no JSON; with what is wrong.
+        Refusal: the content type is wrong, or the body is empty, too large or not JSON.
     """
     content_type = next(
         (value for name, value in (event.get("headers") or {}).items() if name.lower() == "content-type"), ""
@@ -95,21 +95,21 @@ def json_body(event: Event, *, max_bytes: int) -> Any:
     if nesting(raw) > _MAX_NESTING:
         raise Refusal(400, f"The body is nested too deeply; the limit is {_MAX_NESTING} levels.")
     try:
-        # As bytes, json.loads would take UTF-16 and UTF-32, too, whose brackets `nesting` does not see.
+        # Decoded here because json.loads would accept bytes in UTF-16 and UTF-32, whose brackets `nesting` cannot find.
         text = raw.decode("utf-8-sig")
         return json.loads(text, parse_float=Decimal, parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
     except json.JSONDecodeError as error:
-        raise Refusal(400, f"The body is no JSON: {error.msg} at line {error.lineno}, column {error.colno}.") from None
+        raise Refusal(400, f"The body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}.") from None
     except UnicodeDecodeError as error:
-        raise Refusal(400, f"The body is not UTF-8: byte {error.start} cannot be read.") from None
+        raise Refusal(400, f"The body is not UTF-8: byte {error.start} is invalid.") from None
     except ArithmeticError:
-        raise Refusal(400, "The body holds a number whose exponent cannot be read.") from None
+        raise Refusal(400, "The body contains a number whose exponent is too large.") from None
     except ValueError as error:
-        raise Refusal(400, f"The body is no JSON: {error}.") from None
+        raise Refusal(400, f"The body is not JSON: {error}.") from None
 
 
 def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -117,5 +117,5 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(document) != len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the name {twice!r} stands twice in one object")
+        raise ValueError(f"an object contains the name {twice!r} twice")
     return document

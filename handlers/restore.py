@@ -1,4 +1,4 @@
-"""`RestoreStudentData`: `{"key": …, "to": …}` restores a backup into a new table, `"into"` into one that exists."""
+"""`RestoreStudentData`: `{"key": …, "to": …}` restores a backup into a new table, `"into"` into an existing one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _restore = Restore(Resources(_aws.dynamodb, _aws.client("s3"), environment.s3_bu
 
 @logger.inject_lambda_context
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
-    """Restore, or with `"dryRun": true` only answer what would be done; a failure raises, and a retry continues it."""
+    """Restore, or with `"dryRun": true` return the plan. A failure raises, and a retry continues the restore."""
     request = parse(event)
     if event.get("dryRun"):
         plan = _restore.plan(request)
@@ -54,7 +54,7 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
 
 
 def parse(event: Mapping[str, Any]) -> Request:
-    """Return what an event asks for.
+    """Return the request of an event.
 
     Raises:
         RestoreRefused: the backup or the target is missing, or an existing target is not confirmed.
@@ -71,8 +71,8 @@ def parse(event: Mapping[str, Any]) -> Request:
     if new and not str(new).startswith(environment.restored_prefix):
         raise RestoreRefused(f"the new table is {new}; its name must begin with {environment.restored_prefix}")
     if event.get("onlyMissing") and event.get("onlyDiffering"):
-        raise RestoreRefused("send either onlyMissing or onlyDiffering")
+        raise RestoreRefused("send only one of onlyMissing and onlyDiffering")
     if existing and event.get("confirm") != existing and not event.get("dryRun"):
-        raise RestoreRefused(f'a restore into {existing} overwrites its items; send "confirm": "{existing}" with it')
+        raise RestoreRefused(f'a restore into {existing} overwrites items; to confirm, send "confirm": "{existing}"')
     mode: Mode = "missing" if event.get("onlyMissing") else "differing" if event.get("onlyDiffering") else "all"
     return Request(key, str(new or existing), is_new=bool(new), mode=mode)

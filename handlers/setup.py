@@ -1,4 +1,4 @@
-"""What the backup functions set up once, when they start."""
+"""The setup of the backup functions, done once when a function starts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def deadline_of(context: Any) -> Deadline:
 
 @dataclass(frozen=True)
 class Setup:
-    """The clients of a function, and the places that it records and announces executions in."""
+    """The clients, the history, the notifier and the bucket of a function."""
 
     aws: Aws
     history: History
@@ -46,7 +46,7 @@ class Setup:
         return cls(aws, history, notifier, environment.s3_bucket_name)
 
     def resources(self, s3: Any) -> Resources:
-        """Return what an execution works with.
+        """Return the resources of an execution.
 
         Arguments:
             s3: a boto3 S3 client.

@@ -1,4 +1,4 @@
-"""`ValidateRestoredTable`: woken by a finished restore test of AWS Backup, answers whether the table is right."""
+"""`ValidateRestoredTable`: EventBridge invokes it after a restore test. Reports to AWS Backup whether it is valid."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _backup = _aws.client("backup")
 _validation = Validation(
     _aws.dynamodb, _aws.client("s3"), bucket=environment.s3_bucket_name, key_prefix=environment.key_prefix
 )
-# The API reference gives no limit; this leaves room in a console's line.
+# The API reference names no limit; this length fits the console.
 _MESSAGE = 1000
 
 
 @logger.inject_lambda_context
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, str]:
-    """Answer AWS Backup; a failure of the validation itself raises, and Lambda tries again."""
+    """Validate the restored table and report the result. A failure of the validation itself raises; Lambda retries."""
     job_id = str(event["detail"]["restoreJobId"])
     job = _backup.describe_restore_job(RestoreJobId=job_id)
     restored = Restored(

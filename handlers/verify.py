@@ -1,4 +1,4 @@
-"""`VerifyStudentBackup`: `{"key": …}` verifies a backup; with `"against"` it compares it with another or a table."""
+"""`VerifyStudentBackup`: `{"key": …}` verifies a backup. With `"against"`, compares it with a backup or a table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _s3 = _aws.client("s3")
 
 @logger.inject_lambda_context
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
-    """Answer what the backup holds, or by what the two differ; a damaged backup raises."""
+    """Return the totals of the verified backup, or the differences. A damaged backup raises."""
     key, against = event.get("key"), event.get("against")
     if not isinstance(key, str) or not isinstance(against, str | None):
         raise ValueError(  # noqa: TRY004
@@ -27,9 +27,9 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         )
     bucket = environment.s3_bucket_name
     if against is None:
-        whole = stored.verify(stored.open_backup(_s3, bucket, key))
-        logger.info("Backup verified", key=key, items=whole.items)
-        return {"key": key, "isWhole": True, "items": whole.items, "sha256": whole.sha256}
+        verified = stored.verify(stored.open_backup(_s3, bucket, key))
+        logger.info("Backup verified", key=key, items=verified.items)
+        return {"key": key, "isWhole": True, "items": verified.items, "sha256": verified.sha256}
     answer = compare.summary(_aws.dynamodb, _s3, bucket, key, against)
     logger.info("Backups compared", key=key, against=against, is_equal=answer["isEqual"])
     return answer

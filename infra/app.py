@@ -1,4 +1,4 @@
-"""The CDKTF app: a stack for each environment, one for its access from GitHub, and the kept lock of their provider."""
+"""The CDKTF app. Each environment has a stack, a stack for access from GitHub, and the provider's lock file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def synthesize(environments: Sequence[Settings], folder: Path | None = None) -> 
     """Write the stacks of some environments.
 
     Arguments:
-        folder: where to; without it, where CDKTF writes by itself.
+        folder: the output folder; CDKTF's default if None.
     """
     app = App(outdir=str(folder)) if folder else App()
     for settings in environments:
@@ -28,5 +28,5 @@ def synthesize(environments: Sequence[Settings], folder: Path | None = None) -> 
             GitHubStack(app, settings, stack)
     app.synth()
     for name in (name for settings in environments for name in settings.stack_names):
-        # Beside the stack is where Terraform looks for it; there it has a dot.
+        # Terraform reads the lock file from the stack's folder, under a name with a dot.
         shutil.copyfile(LOCK, Path(app.outdir, "stacks", name, ".terraform.lock.hcl"))

@@ -1,7 +1,7 @@
-"""The access of GitHub's workflows: a small stack of its own, applied once by a person, with two roles.
+"""The stack for access from GitHub's workflows. It has two roles, and a person applies it once.
 
-A workflow proves who it is by a token of GitHub's (OpenID Connect), so that no key is kept anywhere. Neither role can
-read a record, a backup or a dead letter. What the deploying role may make is named after the environment's own stack.
+A workflow authenticates with a token from GitHub (OpenID Connect), so no key is stored. Neither role can read records,
+backups or dead letters. The deploy role may create only resources with names of the stack, where AWS allows that.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from infra.platform import Aws
 from infra.settings import Settings
 
 for _kind in ("aws_iam_policy", "aws_iam_role_policy"):
-    accept(_kind, {"CKV_AWS_355": "what the provider reads of a configuration is named by ids that no policy knows"})
+    accept(_kind, {"CKV_AWS_355": "the provider reads resources whose ids AWS generates, so no policy can name them"})
 accept(
     "aws_iam_role_policy",
     {
-        "CKV_AWS_289": "what services name by ids of their own: the statement `Unnamed`; roles are by name",
-        "CKV_AWS_290": "the same; records, backups and dead letters are denied",
+        "CKV_AWS_289": "the statement `Unnamed` covers resources whose ids AWS generates; roles are listed by name",
+        "CKV_AWS_290": "as for CKV_AWS_289; access to records, backups and dead letters is denied",
     },
     path="deploy-Deploy",
 )
@@ -45,12 +45,12 @@ accept(
 
 ISSUER = "token.actions.githubusercontent.com"
 AUDIENCE = "sts.amazonaws.com"
-# Characters of all inline policies of a role, without white space (IAM User Guide, "IAM and AWS STS quotas").
+# Maximum characters of a role's inline policies, without white space (IAM User Guide, "IAM and AWS STS quotas").
 _LARGEST = 10_240
-# Characters of a customer managed policy (the same page), and the policy that is one.
+# Maximum characters of a customer managed policy (the same page), and the name of the managed policy.
 _LARGEST_MANAGED = 6_144
 _MANAGED = "Read"
-# What the provider reads to compare a resource with its configuration. Source: Service Authorization Reference.
+# The provider needs these to compare resources with their configuration. Source: Service Authorization Reference.
 READS = (
     "account:GetRegionOptStatus",
     "apigateway:GET",
@@ -99,7 +99,7 @@ READS = (
     "sqs:GetQueueUrl",
     "sqs:ListQueueTags",
 )
-# What reads or changes records, and whatever came of them; neither role may, whatever else it is given.
+# Actions that read or change records or data derived from them. Both roles are denied these actions.
 RECORDS = (
     "dynamodb:BatchGetItem",
     "dynamodb:BatchWriteItem",
@@ -122,7 +122,7 @@ RECORDS = (
     "ses:SendEmail",
 )
 OBJECTS = ("s3:DeleteObject*", "s3:GetObject*", "s3:PutObject*", "s3:ReplicateObject", "s3:RestoreObject")
-# Services that name what they make by ids of their own; a policy cannot know them.
+# Actions on resources whose ids AWS generates. A policy cannot name them in advance.
 UNNAMED = (
     "apigateway:*",
     "backup:*",
@@ -161,7 +161,7 @@ UNNAMED = (
     "ses:TagResource",
     "ses:UntagResource",
 )
-# The type, the attribute that has its name, the ARNs over that name, and the service's actions.
+# The resource type, the attribute with its name, the ARNs that contain the name, and the service's actions.
 NAMED = (
     (DynamodbTable, "name_input", ("arn:aws:dynamodb:*:{account}:table/{name}",), "dynamodb:*"),
     (LambdaFunction, "function_name_input", ("arn:aws:lambda:{region}:{account}:function:{name}",), "lambda:*"),
@@ -192,10 +192,10 @@ _ROLE_ACTIONS = (
     "iam:UpdateRole",
     "iam:UpdateRoleDescription",
 )
-# AWS Backup makes a service-linked role for each when it is first needed, with the permission of the caller (AWS Backup
+# AWS Backup creates a service-linked role for each of them on first use, with the caller's permissions (AWS Backup
 # Developer Guide, "Using service-linked roles for AWS Backup").
 BACKUP_SERVICES = ("backup.amazonaws.com", "reports.backup.amazonaws.com", "restore-testing.backup.amazonaws.com")
-# Who the stack's roles are passed to.
+# The services to which the stack's roles are passed.
 _PASSED_TO = (
     "apigateway.amazonaws.com",
     "backup.amazonaws.com",
@@ -206,7 +206,7 @@ _PASSED_TO = (
 
 
 class GitHubStack(TerraformStack):
-    """The OpenID Connect provider of GitHub and the roles of one environment."""
+    """GitHub's OpenID Connect provider and the roles of one environment."""
 
     def __init__(self, scope: Construct, settings: Settings, target: TerraformStack) -> None:
         super().__init__(scope, settings.github_stack_name)
@@ -220,7 +220,7 @@ class GitHubStack(TerraformStack):
         )
         of_repository = f"repo:{github.repository}"
         site = Statement("ReadSite", ["s3:GetObject", "s3:GetObjectTagging"], [_site(settings)])
-        # The room for policies is small: what `Unnamed` allows is not said twice.
+        # Policies have a size limit, so actions that `Unnamed` allows are not repeated.
         others = [action for action in READS if f"{action.partition(':')[0]}:*" not in UNNAMED]
         plan = self._role(
             "plan",
@@ -269,19 +269,19 @@ class GitHubStack(TerraformStack):
         ):
             if size > most:
                 raise ValueError(
-                    f"the {what} of {name} have {size:,} characters, and IAM takes {most:,}: the environment names too "
-                    "many resources; split it into two"
+                    f"the {what} of {name} have {size:,} characters, but IAM accepts {most:,}: the environment has too "
+                    "many resources; split it into two environments"
                 )
         for policy_name, document in inline.items():
             IamRolePolicy(self, f"{id_}-{policy_name}", name=policy_name, role=role.id, policy=document)
-        # A managed policy, as IAM limits the characters of inline policies.
+        # A managed policy, because IAM limits the characters of inline policies.
         reads = IamPolicy(self, f"{id_}-reads", name=f"{name}{_MANAGED}", policy=managed)
         IamRolePolicyAttachment(self, f"{id_}-may-read", role=role.name, policy_arn=reads.arn)
         return role
 
 
 def _characters(document: str) -> int:
-    """Return the characters that IAM counts; the only references are to the account's number."""
+    """Return the number of characters that IAM counts. Each reference is replaced by a 12-digit account id."""
     return len(re.sub(r"\s", "", re.sub(r"\$\{[^}]*\}", "0" * 12, document)))
 
 
@@ -290,7 +290,7 @@ def _site(settings: Settings) -> str:
 
 
 def _state(settings: Settings, *, write: bool) -> Iterator[Statement]:
-    """Yield what a plan or an apply needs of the state: to read it or to write it, and to hold its lock."""
+    """Yield the permissions on the state: to read it, to write it for an apply, and to lock it."""
     bucket = settings.state.bucket
     state = f"arn:aws:s3:::{bucket}/{settings.name}/terraform.tfstate"
     yield Statement("FindState", ["s3:ListBucket"], [f"arn:aws:s3:::{bucket}"])
@@ -301,7 +301,7 @@ def _state(settings: Settings, *, write: bool) -> Iterator[Statement]:
 
 
 def _never(settings: Settings) -> list[Statement]:
-    """Return what holds whatever else a role is given some day."""
+    """Return the denials, which override any other permission of a role."""
     kept = [f"arn:aws:s3:::{bucket}/*" for bucket in (settings.backups.bucket_name, settings.audit_bucket_name)]
     return [
         Statement("NeverRecords", RECORDS, ["*"], effect="Deny"),
@@ -310,7 +310,7 @@ def _never(settings: Settings) -> list[Statement]:
 
 
 def _writes(settings: Settings, target: TerraformStack, account: str) -> Iterator[Statement]:
-    """Yield what making and changing the environment's stack needs, as narrow as the services' names allow."""
+    """Yield the permissions to create and change the environment's stack, limited to its names where possible."""
     parts = target.node.find_all()
     for kind, attribute, forms, actions in NAMED:
         names = sorted(str(getattr(part, attribute)) for part in parts if isinstance(part, kind))
@@ -327,7 +327,7 @@ def _writes(settings: Settings, target: TerraformStack, account: str) -> Iterato
     yield Statement(
         "PassRoles", ["iam:PassRole"], roles, conditions={"StringEquals": {"iam:PassedToService": list(_PASSED_TO)}}
     )
-    # The provider's default tags are on every file; and it deletes all versions of a file that goes.
+    # The provider tags every file with its default tags, and deletes all versions of a removed file.
     yield Statement(
         "Site",
         ["s3:DeleteObject", "s3:DeleteObjectVersion", "s3:PutObject", "s3:PutObjectTagging"],
@@ -341,7 +341,7 @@ def _writes(settings: Settings, target: TerraformStack, account: str) -> Iterato
             conditions={"StringEquals": {"iam:AWSServiceName": list(BACKUP_SERVICES)}},
         )
     yield Statement("Unnamed", UNNAMED, ["*"])
-    # AWS Backup Developer Guide, "Access control": what CreateBackupVault needs of a key.
+    # CreateBackupVault needs these permissions on a key (AWS Backup Developer Guide, "Access control").
     yield Statement(
         "VaultKeys",
         ["kms:CreateGrant", "kms:Decrypt", "kms:GenerateDataKey", "kms:RetireGrant"],

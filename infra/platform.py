@@ -1,4 +1,7 @@
-"""What the constructs ask of the cloud they stand on: AWS here, the embedded one in `infra/emulator/platform.py`."""
+"""The differences between AWS and the embedded AWS that constructs must know. This is AWS.
+
+`infra/emulator/platform.py` is the embedded AWS.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from infra.zips import Target
 
 @dataclass(frozen=True)
 class Origin:
-    """Where CloudFront finds the API."""
+    """The origin of the API for CloudFront."""
 
     domain_name: str
     path: str
@@ -29,10 +32,10 @@ class Origin:
 
 
 class Aws:
-    """AWS as it is.
+    """The platform AWS.
 
     Arguments:
-        name: of the stack, where it is not the environment's own.
+        name: of the stack; by default the environment's name.
     """
 
     def __init__(self, stack: TerraformStack, settings: Settings, name: str = "") -> None:
@@ -43,17 +46,17 @@ class Aws:
 
     @cached_property
     def account_id(self) -> str:
-        """Return the account that the stack is applied to."""
+        """Return the id of the account to which the stack is applied."""
         return DataAwsCallerIdentity(self.stack, "account").account_id
 
     @property
     def target(self) -> Target:
-        """Return what the functions' zips are built for."""
+        """Return the target of the functions' zips."""
         return Target(self.settings.functions.runtime, self.settings.functions.architecture)
 
     @property
     def runtime(self) -> Runtime:
-        """Return what the functions of the stack share."""
+        """Return the settings that the functions of the stack share."""
         return Runtime(self.target, self.settings.functions.log_retention_days)
 
     def configure(self) -> None:
@@ -61,7 +64,7 @@ class Aws:
         self._provider("aws", self.settings.region)
         state = self.settings.state
         if state.bucket is None:
-            # From cdktf.out/stacks/<name>; cdktf's default would put a path of this machine into the JSON.
+            # Relative to cdktf.out/stacks/<name>. CDKTF's default would write an absolute path into the JSON.
             LocalBackend(self.stack, path=f"../../../terraform.{self._name}.tfstate")
             return
         backend = S3Backend(
@@ -75,7 +78,7 @@ class Aws:
         backend.add_override("use_lockfile", True)
 
     def provider_of(self, region: str) -> AwsProvider:
-        """Return the provider of another Region, which the stack gets with its first resource there."""
+        """Return the provider of another Region. The first call adds it to the stack."""
         if region not in self._providers:
             self._providers[region] = self._provider(f"aws-{region}", region, alias=region)
         return self._providers[region]
@@ -91,33 +94,33 @@ class Aws:
         )
 
     def backend_options(self) -> dict[str, Any]:
-        """Return what the state's backend needs besides the bucket, the key and the Region."""
+        """Return the options of the state's backend, in addition to the bucket, the key and the Region."""
         return {}
 
     def provider_options(self) -> dict[str, Any]:
-        """Return what the provider needs besides the Region and the tags."""
+        """Return the options of the provider, in addition to the Region and the tags."""
         return {}
 
     def complete(self) -> None:
-        """Do what has to wait until the stack has all its resources."""
+        """Complete the stack after all its resources are defined."""
 
     @property
     def mock_method(self) -> str | None:
-        """Return the HTTP method that the cloud reports of a MOCK integration."""
+        """Return the HTTP method that the platform reports for a MOCK integration."""
         return None
 
     def api_key_value(self) -> str | None:
-        """Return the value of the API key; None lets API Gateway make one."""
+        """Return the value of the API key; None if API Gateway generates it."""
         return None
 
     def api_origin(self, api: ApiGatewayRestApi, stage: str) -> Origin:
-        """Return the origin by which CloudFront reaches a stage."""
+        """Return CloudFront's origin for a stage."""
         return Origin(f"{api.id}.execute-api.{self.settings.region}.amazonaws.com", f"/{stage}")
 
     def api_url(self, api: ApiGatewayRestApi, stage: ApiGatewayStage) -> str:
-        """Return the stage's own URL, without a slash at the end."""
+        """Return the stage's URL, without a slash at the end."""
         return stage.invoke_url
 
     def site_url(self, distribution: CloudfrontDistribution) -> str:
-        """Return the URL that the school office opens, without a slash at the end."""
+        """Return the URL of the site, without a slash at the end."""
         return f"https://{self.settings.site.domain_name or distribution.domain_name}"

@@ -1,4 +1,4 @@
-"""The price table, by which reports and plans estimate what things cost."""
+"""The price table that reports and plans use to estimate costs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FILE = Path(__file__).with_name("prices.toml")
 
 
 class UnknownPrice(KeyError):
-    """The price table has no such entry."""
+    """The price table does not have a price."""
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Prices:
     """Prices of one Region, in US dollars.
 
     Arguments:
-        as_of: when they were looked up.
-        region: whose they are; the base's where the table has none of the Region asked for.
+        as_of: the date on which they were looked up.
+        region: the Region of the prices; the base Region if the table has no prices of the requested one.
     """
 
     as_of: date
@@ -31,7 +31,7 @@ class Prices:
     idle_names: Mapping[str, str]
 
     def idle(self, kind: str) -> float:
-        """Return what a resource of a type costs in a month in which nothing happens, in dollars."""
+        """Return the monthly cost of an unused resource of a type, in dollars."""
         name = self.idle_names.get(kind)
         return self[name] if name else 0.0
 
@@ -43,12 +43,12 @@ class Prices:
 
 @cache
 def of(region: str) -> Prices:
-    """Return the prices of a Region, those that it does not have from the base."""
+    """Return the prices of a Region. Missing prices are taken from the base Region."""
     table = tomllib.loads(_FILE.read_text("utf-8"))
     own = table.get("regions", {}).get(region, {})
     unknown = set(own) - set(table["base"])
     if unknown:
-        raise UnknownPrice(f"{_FILE.name}: [regions.{region}] has prices that nothing uses: {sorted(unknown)}")
+        raise UnknownPrice(f"{_FILE.name}: [regions.{region}] has prices that [base] does not have: {sorted(unknown)}")
     return Prices(
         date.fromisoformat(table["as_of"]), region if own else table["base_region"], table["base"] | own, table["idle"]
     )

@@ -21,7 +21,7 @@ from infra.emulator.platform import EmulatedAws
 from infra.observability.alerts import Alerts
 from infra.observability.audit import Audit
 from infra.observability.events import Events
-from infra.observability.monitoring import Monitoring, watched_by
+from infra.observability.monitoring import Monitoring, recurring_runs
 from infra.observability.weekly_report import WeeklyReport
 from infra.platform import Aws
 from infra.school.api import Api, Route
@@ -75,9 +75,9 @@ class RollbookStack(TerraformStack):
             vault = Vault(self, "vault", platform=platform, alerts=alerts)
             if settings.vault.restore_testing.enabled:
                 RestoreTesting(self, "restore-testing", platform=platform, vault=vault, records=records, store=store)
-        if any(plan.how.replicate_to for plan in settings.backed_up_tables):
+        if any(plan.options.replicate_to for plan in settings.backed_up_tables):
             Replicas(self, "replicas", platform=platform, store=store)
-            backups.announce_copies(alerts)
+            backups.publish_copy_failures(alerts)
         if settings.weekly_report.enabled:
             WeeklyReport(self, "report", platform=platform, notifications=notifications, group=group)
         api.serve(
@@ -89,7 +89,7 @@ class RollbookStack(TerraformStack):
             ],
         )
 
-        # From here on all functions and grants are known: first the parts that list them, then the policies.
+        # All functions and grants are defined now. The parts that list them come first, then the policies.
         if settings.audit.enabled:
             Audit(self, "audit", platform=platform, store=store, alerts=alerts)
         if settings.monitoring.enabled:
@@ -115,7 +115,7 @@ class RollbookStack(TerraformStack):
             alerts=alerts,
             functions=[part for part in parts if isinstance(part, Function)],
             queues=[part for part in parts if isinstance(part, DeadLetterQueue)],
-            watched=watched_by(settings),
+            runs=recurring_runs(settings),
         )
 
     def _outputs(self, settings: Settings, values: dict[str, str]) -> None:

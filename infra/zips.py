@@ -1,8 +1,8 @@
-"""Builds the functions' zips: small, and the same bytes on every machine.
+"""Builds the functions' zips. They are small and have the same bytes on every machine.
 
-A zip holds the modules that its handler can reach, found by following the imports, and nothing else: neither the other
-handlers nor the parts of a library that no import leads to. Our modules are without their docstrings. boto3 is in
-Lambda's runtime (docs/decisions/0003). Nothing is compressed, as zlib and its successors write different bytes.
+A zip contains only the modules that its handler imports, directly or indirectly. The docstrings of this project's
+modules are removed. boto3 is in Lambda's runtime (docs/decisions/0003). The files are not compressed, because versions
+of zlib write different bytes.
 """
 
 from __future__ import annotations
@@ -25,33 +25,33 @@ ROOT = Path(__file__).resolve().parent.parent
 _CACHE = ROOT / ".cache"
 _LOCK = ROOT / "Pipfile.lock"
 _SECTION = "lambda-packages"
-# The packages of ours that a zip may hold modules of.
+# The packages of this project whose modules a zip may contain.
 PACKAGES = ("handlers", "rollbook")
-# The earliest date that a zip can hold; anything later would change with the clock.
+# The earliest date that a zip can represent. The current date would change the bytes.
 _DATE = (1980, 1, 1, 0, 0, 0)
 _FILE_MODE = 0o100644 << 16
 _UNIX = 3
-# What a module finder calls a package, as the module `imp` did.
+# The type number of a package in ModuleFinder, which the module `imp` defined.
 _PACKAGE = 5
 # The C libraries of the runtimes: Amazon Linux 2 (python3.11) has glibc 2.26, Amazon Linux 2023 has 2.34
-# (Lambda Developer Guide, "Lambda runtimes"). A wheel built for an older one runs.
+# (Lambda Developer Guide, "Lambda runtimes"). A wheel built for an older version runs on a newer one.
 _GLIBC = {"python3.11": 26}
 _GLIBC_AL2023 = 34
 _MACHINES = {"arm64": "aarch64", "x86_64": "x86_64"}
 
 
 class ZipError(RuntimeError):
-    """A zip cannot be built; the message says what to do."""
+    """A zip cannot be built. The message says what to do."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """What a zip is built for.
+    """The runtime for which a zip is built.
 
     Arguments:
-        runtime: Lambda's name of it, `python3.13`.
+        runtime: Lambda's name for it, such as `python3.13`.
         architecture: `arm64` or `x86_64`.
-        native: for a process of this machine rather than for Lambda's Linux.
+        native: whether it is built for a process of this machine instead of Lambda.
     """
 
     runtime: str
@@ -59,7 +59,7 @@ class Target:
     native: bool = False
 
     def pip_options(self) -> list[str]:
-        """Return the options by which pip picks wheels of this target."""
+        """Return pip's options that select the wheels for this target."""
         if self.native:
             return []
         machine = _MACHINES[self.architecture]
@@ -79,25 +79,25 @@ class Archive:
 
     @property
     def hexadecimal(self) -> str:
-        """Return the digest as file names have it."""
+        """Return the digest in hexadecimal, for file names."""
         return self.sha256.hex()
 
     @property
     def base64(self) -> str:
-        """Return the digest as Lambda and `source_code_hash` have it."""
+        """Return the digest in Base64, for Lambda and `source_code_hash`."""
         return base64.b64encode(self.sha256).decode()
 
 
 def build(entry: str, target: Target, root: Path = ROOT) -> Archive:
-    """Build the zip of one handler, or take it from the cache when nothing that goes into it has changed.
+    """Build the zip of one handler, or return the cached zip if its contents have not changed.
 
     Arguments:
-        entry: `package.module.function`; the module is where the imports are followed from.
-        target: what it is for.
-        root: the folder that holds the packages of ours.
+        entry: `package.module.function`. The imports of this module are followed.
+        target: the runtime for which it is built.
+        root: the folder of this project's packages.
 
     Raises:
-        ZipError: a locked package has no wheel for the target, or cannot be had.
+        ZipError: a locked package has no wheel for the target or cannot be downloaded.
     """
     module = entry.rpartition(".")[0]
     packages = vendor(target)
@@ -109,7 +109,7 @@ def build(entry: str, target: Target, root: Path = ROOT) -> Archive:
 
 
 def vendor(target: Target) -> Path:
-    """Return the folder of the locked `[lambda-packages]` for a target, installing them the first time.
+    """Return the folder of the locked `[lambda-packages]` for a target. The first call installs them.
 
     Raises:
         ZipError: see `build`.
@@ -132,12 +132,12 @@ def vendor(target: Target) -> Path:
         if done.returncode:
             raise ZipError(
                 f"the packages of [{_SECTION}] for {target.runtime} on {target.architecture} could not be installed; "
-                f"check the network and Pipfile.lock. pip says:\n{done.stderr.strip()}"
+                f"check the network and Pipfile.lock. pip's message:\n{done.stderr.strip()}"
             )
         try:
             staged.rename(folder)
         except OSError:
-            if not folder.exists():  # otherwise another process was faster, with the same bytes
+            if not folder.exists():  # if it exists, another process has installed the same packages
                 raise
     return folder
 
@@ -159,10 +159,10 @@ def _key(module: str, target: Target, root: Path) -> str:
 
 
 class _Finder(ModuleFinder):
-    """A finder that knows namespace packages (PEP 420), which the library's does not.
+    """A ModuleFinder that supports namespace packages (PEP 420).
 
     Arguments:
-        packages: the folder whose subfolders without an `__init__` are such packages.
+        packages: the folder whose subfolders without an `__init__` are namespace packages.
     """
 
     def __init__(self, root: Path, packages: Path) -> None:
@@ -184,7 +184,7 @@ class _Finder(ModuleFinder):
 
 
 def _reachable(module: str, root: Path, packages: Path) -> dict[str, Path]:
-    """Return the files that a module's imports lead to, by their name in the zip."""
+    """Return the files that a module imports directly or indirectly, by their name in the zip."""
     finder = _Finder(root, packages)
     finder.import_hook(module)
     files: dict[str, Path] = {}
@@ -198,20 +198,20 @@ def _reachable(module: str, root: Path, packages: Path) -> dict[str, Path]:
                 top = packages if base == packages else root
                 files[source.relative_to(top).as_posix()] = source
     for folder in {source.parent for source in files.values() if source.is_relative_to(packages)}:
-        # Compiled modules have the target's name, which this machine's import system does not look for.
+        # The names of compiled modules contain the target's platform, so this machine's import system ignores them.
         files.update({library.relative_to(packages).as_posix(): library for library in folder.glob("*.so")})
     return files
 
 
 def _without_docstrings(source: bytes) -> bytes:
-    """Empty the docstrings of a module and keep their lines, so that tracebacks have the numbers of the source."""
+    """Remove the docstrings of a module. Their lines remain, so tracebacks have the source's line numbers."""
     lines = source.split(b"\n")
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) or ast.get_docstring(node) is None:
             continue
         first, last = node.body[0].lineno - 1, (node.body[0].end_lineno or 0) - 1
-        stand_in = lines[first][: node.body[0].col_offset] + b'""' if len(node.body) == 1 else b""
-        lines[first : last + 1] = [stand_in, *[b""] * (last - first)]
+        placeholder = lines[first][: node.body[0].col_offset] + b'""' if len(node.body) == 1 else b""
+        lines[first : last + 1] = [placeholder, *[b""] * (last - first)]
     return b"\n".join(lines)
 
 

@@ -1,1 +1,1 @@
-"""Rollbook itself: what it agrees with its infrastructure, the backup engine, the reports."""
+"""The core of Rollbook: the contract with its infrastructure, the backup engine, messages and reports."""

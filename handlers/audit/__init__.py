@@ -1,1 +1,1 @@
-"""Who touched the backups."""
+"""Alerts on unexpected access to the backups."""

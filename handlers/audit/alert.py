@@ -1,4 +1,4 @@
-"""`AuditBackupAccess`: woken by CloudTrail's records about the backups, tells who touched one and should not have."""
+"""`AuditBackupAccess`: EventBridge invokes it with CloudTrail records. Alerts on unexpected access to backups."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ environment = Audit.read()
 logger = Logger(service="audit")
 sns = boto3.client("sns")
 _expected = frozenset(environment.expected_role_arns.split(","))
-# A subject has less than 100 characters (SNS API reference, Publish).
+# A subject must have fewer than 100 characters (SNS API reference, Publish).
 _SUBJECT = 99
 
 
 @logger.inject_lambda_context(correlation_id_path="id")
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, bool]:
-    """Alert, or not; a failure raises, so that Lambda tries again and the dead-alert_text queue gets it."""
+    """Publish an alert if the access is alarming. A failure raises: Lambda retries, then uses the dead-letter queue."""
     access = record.parse(event.get("detail"), environment.s3_bucket_name)
     alarming = access is not None and record.is_alarming(access, _expected, refused_too=environment.alert_refused)
     if access is not None and alarming:
@@ -42,7 +42,7 @@ def alert_text(access: record.Access, bucket: str) -> tuple[str, str]:
         "What": f"{access.action}: {operation}",
         "Backup": keys,
         "When": f"{access.time}, Region {access.region}",
-        "Answer": access.refusal or "S3 did it",
+        "Answer": access.refusal or "success",
         "Record": access.event_id,
     }
     lines = [f"{name + ':':8}{' '.join(value.split())}" for name, value in rows.items()]

@@ -1,4 +1,4 @@
-"""A record of CloudTrail about an S3 object: who did what to which backup, from where, and with what answer."""
+"""Parses a CloudTrail record about an S3 object: who did what to which backup, from where, with which result."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from urllib.parse import unquote
 
 import msgspec
 
-# What touches no backup: it lists, it asks for what is said about an object, or it prepares an upload that only
-# CompleteMultipartUpload makes visible. Any other action touches one, whatever S3 will think of next.
+# Actions that neither read nor change a backup: they list objects, read metadata, or prepare an upload that only
+# CompleteMultipartUpload makes visible. Any other action counts as access, including actions that S3 adds later.
 # Source: S3 User Guide, "CloudTrail data events".
-_TOUCHES_NOTHING = frozenset(
+_HARMLESS = frozenset(
     {
         "CreateMultipartUpload",
         "GetObjectAcl",
@@ -35,7 +35,7 @@ _COPIES = frozenset({"CopyObject", "UploadPartCopy"})
 
 
 class Malformed(ValueError):
-    """An event is no record of CloudTrail; the message says where."""
+    """An event is not a CloudTrail record. The message names the wrong field."""
 
 
 class _Issuer(msgspec.Struct):
@@ -48,7 +48,7 @@ class _Session(msgspec.Struct, rename="camel"):
 
 
 class Identity(msgspec.Struct, rename="camel"):
-    """Who it was, as CloudTrail has it (CloudTrail User Guide, "userIdentity element")."""
+    """The element `userIdentity` of a record (CloudTrail User Guide, "userIdentity element")."""
 
     type: str = "Unknown"
     principal_id: str = ""
@@ -60,7 +60,7 @@ class Identity(msgspec.Struct, rename="camel"):
 
     @property
     def role_arn(self) -> str:
-        """Return the role that acts, or nothing. Of a role of another account CloudTrail does not say it."""
+        """Return the ARN of the assumed role, or an empty text. For a role of another account, CloudTrail omits it."""
         issuer = self.session_context.session_issuer
         return issuer.arn if self.type == "AssumedRole" and issuer.type == "Role" else ""
 
@@ -73,9 +73,9 @@ class Identity(msgspec.Struct, rename="camel"):
             case "AssumedRole":
                 who = f"the role {self.role_arn or '(unknown)'} as {self.arn}"
             case "AWSAccount" if self.account_id in {"", "anonymous", "ANONYMOUS_PRINCIPAL"}:
-                who = "somebody without credentials"
+                who = "an anonymous user"
             case "AWSAccount":
-                who = f"the account {self.account_id}, there {self.principal_id}"
+                who = f"the principal {self.principal_id} of the account {self.account_id}"
             case "AWSService":
                 return f"the AWS service {self.invoked_by}"
             case _:
@@ -102,12 +102,12 @@ class _Record(msgspec.Struct, rename="camel"):
 
 @dataclass(frozen=True)
 class Access:
-    """Somebody touched backups, or tried to.
+    """An access to backups, successful or refused.
 
     Arguments:
         operation: `read`, `overwritten`, `deleted` or `changed`.
-        keys: of the backups; empty where the record does not say, as of a deletion of many.
-        refusal: S3's error code, or nothing where S3 did it.
+        keys: of the backups; empty if the record names none, as for a batch deletion.
+        refusal: S3's error code; empty if the request succeeded.
     """
 
     who: Identity
@@ -123,27 +123,27 @@ class Access:
 
 
 def parse(detail: Any, bucket: str) -> Access | None:
-    """Return what a record tells of the backups, or None where it touches none.
+    """Return the access to backups that a record reports, or None if it reports none.
 
     Arguments:
         detail: the record, decoded from JSON.
         bucket: of the backups.
 
     Raises:
-        Malformed: with the place that is wrong.
+        Malformed: it is not a CloudTrail record.
     """
     try:
         record = msgspec.convert(_without_nulls(detail), _Record)
     except msgspec.ValidationError as error:
-        raise Malformed(f"this is no record of CloudTrail: {error}") from None
-    if record.event_name in _TOUCHES_NOTHING:
+        raise Malformed(f"this is not a CloudTrail record: {error}") from None
+    if record.event_name in _HARMLESS:
         return None
     parameters = record.request_parameters or {}
     source = unquote(str(parameters.get("x-amz-copy-source", ""))).lstrip("/").partition("?")[0]
     copied = record.event_name in _COPIES and source.startswith(f"{bucket}/")
     written = parameters.get("bucketName") == bucket
     if record.event_name == "UploadPartCopy" and not copied:
-        return None  # a part of an upload, as UploadPart is
+        return None  # a part of an upload, like UploadPart
     return Access(
         who=record.user_identity,
         operation=_operation(record.event_name, is_source=copied and not written),
@@ -159,11 +159,11 @@ def parse(detail: Any, bucket: str) -> Access | None:
 
 
 def is_alarming(access: Access, expected_roles: Collection[str], *, refused_too: bool) -> bool:
-    """Return whether somebody is to be told.
+    """Return whether an access requires an alert.
 
     Arguments:
-        expected_roles: ARNs of the roles whose work it is to touch backups.
-        refused_too: tell of what S3 refused as well.
+        expected_roles: ARNs of the roles that may access backups.
+        refused_too: whether requests that S3 refused require an alert, too.
     """
     if access.who.role_arn in expected_roles:
         return False
@@ -190,7 +190,7 @@ def _keys(record: _Record, bucket: str, source: str) -> tuple[str, ...]:
 
 
 def _without_nulls(value: Any) -> Any:
-    """Leave out what CloudTrail says is null: it means the same as what is not there."""
+    """Return a record without its null fields, which mean the same as missing fields."""
     if isinstance(value, Mapping):
         return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
     return value

@@ -1,1 +1,1 @@
-"""Database snapshots, copied to another Region."""
+"""Copies database snapshots to another Region."""

@@ -1,4 +1,4 @@
-"""Copies of database snapshots in another Region: each made once, kept for a time, and known by its tags."""
+"""Copies database snapshots to another Region. Each is copied once, identified by tags, and deleted after a time."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _NAME_LENGTH = 255
 
 
 class Refused(RuntimeError):
-    """A snapshot cannot be copied as it is; the message says why and what to do."""
+    """A snapshot cannot be copied. The message says why and what to do."""
 
 
 class CopyFailed(RuntimeError):
-    """Copies that were begun earlier have failed; the message names them."""
+    """Copies that were started earlier have failed. The message names them."""
 
 
 @dataclass(frozen=True)
 class _Kind:
-    """How RDS speaks of a kind of snapshot: of an instance, of a cluster."""
+    """RDS's names for a kind of snapshot: of an instance or of a cluster."""
 
     noun: str
     calls: str
@@ -52,16 +52,16 @@ _CLUSTER = _Kind(
 
 
 class Copies:
-    """The copies that one function makes.
+    """Makes and deletes the copies of one function.
 
     Arguments:
         source: a boto3 `rds` client of the snapshots' Region.
-        destination: one of the copies' Region.
-        account_id: whose snapshots are copied.
-        maker: the function's name, which each copy is tagged with.
-        prefix: what a copy's name begins with.
-        key_arn: KMS key of the destination, by which each copy is encrypted.
-        option_group: of the destination, for databases whose own options are needed to restore them; empty for none.
+        destination: a boto3 `rds` client of the copies' Region.
+        account_id: the account that owns the snapshots.
+        maker: the function's name, which becomes a tag of each copy.
+        prefix: the beginning of a copy's name.
+        key_arn: KMS key in the destination Region that encrypts the copies.
+        option_group: in the destination Region, for databases that cannot be restored without one; empty for none.
     """
 
     def __init__(
@@ -84,35 +84,39 @@ class Copies:
         self._option_group = option_group
 
     def make(self, snapshot: Snapshot) -> str | None:
-        """Have RDS copy a snapshot, unless it did, and return the copy's name; None for one that is AWS Backup's.
+        """Start the copy of a snapshot unless it was started before. Return the copy's name.
 
-        RDS copies for minutes or hours after this; `check` tells later how that ended.
+        RDS needs minutes or hours to complete a copy; `check` reports failures later.
+
+        Returns:
+            The copy's name, or None if AWS Backup made the snapshot.
 
         Raises:
-            Refused: it is another account's, an unencrypted cluster's, or its copy's name is taken by a foreign one.
-            botocore.exceptions.ClientError: RDS refused; the snapshot that is gone by now among that.
+            Refused: the snapshot belongs to another account, is gone, or is of an unencrypted cluster; or another
+                snapshot has the copy's name.
+            botocore.exceptions.ClientError: RDS refused.
         """
         if snapshot.name.startswith("awsbackup:"):
             return None
         if snapshot.account_id != self._account_id:
             raise Refused(
-                f"{snapshot.arn} is shared by the account {snapshot.account_id}, and what is shared cannot be copied "
-                "to another Region; copy it within its own Region into this account first"
+                f"{snapshot.arn} is shared by the account {snapshot.account_id}, and RDS cannot copy a shared snapshot "
+                "to another Region; first copy it into this account within its Region"
             )
         kind = _CLUSTER if snapshot.of_cluster else _INSTANCE
         name = self.name_of(snapshot)
-        if self._is_there(kind, name, snapshot):
+        if self._is_started(kind, name, snapshot):
             return name
         original = self._describe(self._source, kind, snapshot.name)
         if original is None:
-            raise Refused(f"{snapshot.arn} is gone; there is nothing to copy")
+            raise Refused(f"{snapshot.arn} does not exist any more; it cannot be copied")
         if kind is _CLUSTER and not original[kind.encrypted]:
             raise Refused(
-                f"{snapshot.arn} is not encrypted, and RDS cannot encrypt a cluster's snapshot while it copies it; "
-                "restore it into an encrypted cluster, whose snapshots can be copied"
+                f"{snapshot.arn} is not encrypted, and RDS cannot encrypt the copy of a cluster's snapshot; restore it "
+                "into an encrypted cluster, whose snapshots can be copied"
             )
         options = {"OptionGroupName": self._option_group} if self._option_group and kind is _INSTANCE else {}
-        # `aws:` is for AWS's own tags, which nobody can set.
+        # Only AWS services can set tags that begin with `aws:`.
         tags = [tag for tag in original.get("TagList", []) if not tag["Key"].startswith(("aws:", "rollbook:"))]
         tags += [{"Key": _SOURCE_TAG, "Value": snapshot.arn}, {"Key": _MAKER_TAG, "Value": self._maker}]
         try:
@@ -124,15 +128,15 @@ class Copies:
                 **options,
             )
         except self._error(kind.exists):
-            # Another invocation was faster, or the name is taken.
-            self._is_there(kind, name, snapshot)
+            # Another invocation started it, or another snapshot has the name.
+            self._is_started(kind, name, snapshot)
         return name
 
     def name_of(self, snapshot: Snapshot) -> str:
-        """Return the name of a snapshot's copy, always the same; automated and manual ones cannot meet in it.
+        """Return the name of a snapshot's copy. It is unique, because it says whether the snapshot is automated.
 
         Raises:
-            Refused: the name would be longer than RDS takes.
+            Refused: the name would be longer than RDS's limit.
         """
         automated = snapshot.name.startswith("rds:")
         name = f"{self._prefix}-{'automated' if automated else 'manual'}-{snapshot.name.removeprefix('rds:')}"
@@ -141,7 +145,7 @@ class Copies:
         return name
 
     def expire(self, retention: timedelta, now: datetime) -> list[str]:
-        """Delete the copies of this function that are older than the retention, and return their names."""
+        """Delete this function's copies that are older than the retention, and return their names."""
         expired = []
         for kind, copy in self._own():
             made = copy.get("SnapshotCreateTime")
@@ -151,15 +155,15 @@ class Copies:
         return expired
 
     def check(self) -> None:
-        """Look at the copies that were begun.
+        """Check the copies that were started.
 
         Raises:
-            CopyFailed: with the names of those that RDS gave up.
+            CopyFailed: RDS could not complete some of them. The message names them.
         """
         failed = [f"{copy[kind.name]} of {_tags(copy)[_SOURCE_TAG]}" for kind, copy in self._own() if _failed(copy)]
         if failed:
             raise CopyFailed(
-                f"RDS could not complete {', '.join(failed)}; delete the copy once the cause is mended, and redrive"
+                f"RDS could not complete {', '.join(failed)}; fix the cause, delete the copy and redrive the event"
             )
 
     def _own(self) -> Iterator[tuple[_Kind, dict[str, Any]]]:
@@ -170,15 +174,15 @@ class Copies:
                     if copy[kind.name].startswith(f"{self._prefix}-") and _tags(copy).get(_MAKER_TAG) == self._maker:
                         yield kind, copy
 
-    def _is_there(self, kind: _Kind, name: str, snapshot: Snapshot) -> bool:
-        """Return whether the copy was begun; one that failed is deleted, to be begun anew."""
+    def _is_started(self, kind: _Kind, name: str, snapshot: Snapshot) -> bool:
+        """Return whether the copy was started. A failed copy is deleted, so that it can be started again."""
         copy = self._describe(self._destination, kind, name)
         if copy is None:
             return False
         tags = _tags(copy)
         if (tags.get(_SOURCE_TAG), tags.get(_MAKER_TAG)) != (snapshot.arn, self._maker):
             raise Refused(
-                f"{copy[kind.arn]} has the name of the copy of {snapshot.arn} but is none; rename or delete it"
+                f"{copy[kind.arn]} is not a copy of {snapshot.arn} but has the name of one; rename or delete it"
             )
         if _failed(copy):
             getattr(self._destination, f"delete_{kind.calls}")(**{kind.name: name})

@@ -1,4 +1,4 @@
-"""`CopyDatabaseSnapshot`: woken by a finished snapshot, has RDS copy it to another Region, and deletes old copies."""
+"""`CopyDatabaseSnapshot`: EventBridge invokes it for a finished snapshot. Copies it and deletes expired copies."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _destination = boto3.client("rds", region_name=environment.destination_region)
 
 @logger.inject_lambda_context(correlation_id_path="id")
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
-    """Copy one snapshot; a failure raises, so that the dead-letter queue gets it and the alert topic is told."""
+    """Copy one snapshot. A failure raises: the event goes to the dead-letter queue, and an alarm alerts the topic."""
     snapshot = events.parse(event)
     copies = Copies(
         _source,
@@ -34,7 +34,7 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     )
     name = copies.make(snapshot)
     if name is None:
-        logger.info("AWS Backup's own snapshot, which its plan copies", snapshot=snapshot.arn)
+        logger.info("Not copied: AWS Backup made this snapshot, and its plan copies it", snapshot=snapshot.arn)
     expired = copies.expire(timedelta(days=environment.retention_days), datetime.now(UTC))
     copies.check()
     logger.info("Snapshot copied", snapshot=snapshot.arn, copy=name, expired=expired)

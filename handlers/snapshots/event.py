@@ -1,4 +1,4 @@
-"""The events of RDS that tell of a snapshot; the rule lets through those of finished ones."""
+"""Parses RDS's events about snapshots. The rule matches only those of finished snapshots."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Malformed(ValueError):
-    """The event is not one of RDS about a snapshot; the message says why."""
+    """The event is not about an RDS snapshot. The message says why."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Snapshot:
 
     Arguments:
         arn: of the snapshot.
-        of_cluster: whether it is an Aurora or Multi-AZ cluster's.
+        of_cluster: whether it is of an Aurora cluster or a Multi-AZ cluster.
     """
 
     arn: str
@@ -35,19 +35,19 @@ class Snapshot:
 
     @property
     def name(self) -> str:
-        """Return its identifier: `rds:…` of an automated one, `awsbackup:…` of AWS Backup's."""
+        """Return its identifier, which begins with `rds:` if automated, with `awsbackup:` if made by AWS Backup."""
         return self.arn.split(":", 6)[6]
 
 
 def parse(event: Mapping[str, Any]) -> Snapshot:
-    """Return the snapshot that an event tells of.
+    """Return the snapshot that an event names.
 
     Raises:
-        Malformed: it tells of something else.
+        Malformed: the event is not about a snapshot.
     """
     detail = event.get("detail") or {}
     arn = str(detail.get("SourceArn", ""))
     parts = arn.split(":", 6)
     if len(parts) != 7 or parts[2] != "rds" or parts[5] not in {"snapshot", "cluster-snapshot"}:
-        raise Malformed(f"the event {event.get('id')} has no ARN of a snapshot as SourceArn: {arn!r}")
+        raise Malformed(f"the SourceArn of the event {event.get('id')} is not the ARN of a snapshot: {arn!r}")
     return Snapshot(arn, of_cluster=parts[5] == "cluster-snapshot")

@@ -1,1 +1,1 @@
-"""The student records behind the API."""
+"""The API's functions for student records."""

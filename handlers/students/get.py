@@ -1,4 +1,4 @@
-"""`GET /students`: the records, a page at a time."""
+"""`GET /students`: returns the records in pages."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _DEFAULT_LIMIT = 100
 # A token is a key of the table: {"studentid":{"S":…}}.
 _TOKEN_NESTING = 2
 _MAX_LIMIT = 1000
-# Lambda's answer may have 6 MB (Lambda Developer Guide, "Quotas"); a page of Scan brings at most 1 MB more.
+# Lambda's response is limited to 6 MB (Lambda Developer Guide, "Quotas"). A page of Scan adds at most 1 MB.
 _ENOUGH_BYTES = 4_000_000
 
 
 @logger.inject_lambda_context(correlation_id_path="requestContext.requestId")
 def handler(event: http.Event, context: Any) -> dict[str, Any]:
-    """Answer `{"students": […], "next": token or null}`; parameters `limit` (1 to 1,000) and `next`."""
+    """Return `{"students": […], "next": token or null}`. Query parameters: `limit` (1 to 1,000) and `next`."""
     try:
         limit = _limit(http.parameter(event, "limit"))
         start = _start(http.parameter(event, "next"))
@@ -66,18 +66,18 @@ def _start(token: str | None) -> dict[str, Any] | None:
         return None
     try:
         raw = base64.b64decode(token, altchars=b"-_", validate=True)
-        # Python's parser ends a deeper text with an error, at a depth that differs by version.
+        # Python's parser fails on deeply nested text, at a depth that differs between versions.
         key: Any = json.loads(raw.decode()) if http.nesting(raw) <= _TOKEN_NESTING else None
     except (binascii.Error, ValueError):
         key = None
     match key:
         case {"studentid": {"S": str(value)}} if value and len(key) == len(key["studentid"]) == 1:
             return {"studentid": {"S": value}}
-    raise http.Refusal(400, "next is no token of this API; leave it out to begin at the start.")
+    raise http.Refusal(400, "next is not a token of this API; omit it to get the first page.")
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON can hold it: sets as sorted lists, bytes as Base64."""
+    """Return a value that JSON can represent: sets become sorted lists, bytes become Base64."""
     if isinstance(value, Binary | bytes):
         return base64.b64encode(bytes(value)).decode()
     if isinstance(value, set):

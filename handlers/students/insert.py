@@ -1,4 +1,4 @@
-"""`POST /students`: save a record and tell the office."""
+"""`POST /students`: saves a record and notifies the office by mail."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from handlers.students import record
 from rollbook.contract.environment import InsertStudent
 from rollbook.contract.events import StudentSaved
 from rollbook.messages import mail
-from rollbook.messages.bus import Bus, EventNotTaken
+from rollbook.messages.bus import Bus, EventNotAccepted
 
 environment = InsertStudent.read()
 logger = Logger(service="students")
@@ -27,7 +27,7 @@ _serialize = TypeSerializer().serialize
 
 @logger.inject_lambda_context(correlation_id_path="requestContext.requestId")
 def handler(event: http.Event, context: Any) -> dict[str, Any]:
-    """Answer 201 for a new record, 200 for a changed one; `notify=false` saves without a mail."""
+    """Return 201 for a new record and 200 for a changed one. With `notify=false`, no mail is sent."""
     try:
         student = _student(event)
         created = _save(student)
@@ -41,8 +41,8 @@ def handler(event: http.Event, context: Any) -> dict[str, Any]:
     warnings = [_publish(student["studentid"], created, str(event["requestContext"]["requestId"]))]
     if ses and http.parameter(event, "notify") != "false":
         warnings.append(_notify(student["studentid"], created))
-    if told := " ".join(filter(None, warnings)):
-        body["warning"] = f"The record is saved, but {told}"
+    if warning := " ".join(filter(None, warnings)):
+        body["warning"] = f"The record is saved, but {warning}"
     return http.answer(201 if created else 200, body, origin=environment.allowed_origin)
 
 
@@ -56,7 +56,7 @@ def _student(event: http.Event) -> dict[str, Any]:
 
 
 def _save(student: dict[str, Any]) -> bool:
-    """Save what is given and keep what else the record has; return whether it is new."""
+    """Save the given attributes, keep the record's other attributes, and return whether the record is new."""
     attributes = [name for name in student if name != "studentid"]
     try:
         saved = table.update_item(
@@ -75,18 +75,18 @@ def _save(student: dict[str, Any]) -> bool:
 
 
 def _publish(studentid: str, created: bool, request_id: str) -> str:
-    """Put the event on the bus. The record is saved by now, so what fails is told in the answer, not by an error."""
+    """Put the event on the bus. The record is already saved, so a failure becomes a warning, not an error."""
     saved = StudentSaved(correlation_id=request_id, table=environment.table_name, studentid=studentid, created=created)
     try:
         bus.put(saved)
-    except (BotoCoreError, ClientError, EventNotTaken) as error:
-        logger.exception("The record is saved, its event was not taken")
+    except (BotoCoreError, ClientError, EventNotAccepted) as error:
+        logger.exception("The record is saved, but its event was not put on the bus")
         return f"no event was put on the bus: {type(error).__name__}."
     return ""
 
 
 def _notify(studentid: str, created: bool) -> str:
-    """Mail the office; what fails is told in the answer."""
+    """Send a mail to the office. A failure becomes a warning."""
     done = "created" if created else "updated"
     try:
         mail.send(
@@ -97,6 +97,6 @@ def _notify(studentid: str, created: bool) -> str:
             body=f"The student record {studentid} was {done} in the table {environment.table_name}.\n",
         )
     except (BotoCoreError, ClientError) as error:
-        logger.exception("The record is saved, its mail was not sent")
+        logger.exception("The record is saved, but its mail was not sent")
         return f"no mail was sent: {type(error).__name__}."
     return ""

@@ -1,4 +1,4 @@
-"""What a student record is, and what may be wrong with one."""
+"""Validates student records."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ FIELDS = ("studentid", "name", "class", "birthdate", "email")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _EMAIL = re.compile(r"[^@\s<>\"(),:;\[\]\\]{1,64}@[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-# JSON can escape half of a surrogate pair by itself; UTF-8, and so DynamoDB, cannot hold it.
+# JSON can escape half of a surrogate pair. UTF-8, and so DynamoDB, cannot represent it.
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_HALF = "holds half of a surrogate pair, which no text has"
+_HALF = "contains half of a surrogate pair, which is not valid text"
 _OLDEST = date(1900, 1, 1)
 # DynamoDB Developer Guide, "Quotas": nesting of 32, numbers of 38 digits between 1E-130 and 9.99…E+125.
 _MAX_DEPTH = 32
@@ -21,11 +21,11 @@ _NUMBER = Context(prec=38, Emin=-130, Emax=125, traps=[Inexact, InvalidOperation
 
 
 def faults(document: Any, *, today: date) -> dict[str, str]:
-    """Return what is wrong with a record, by field; empty when it can be saved.
+    """Return the faults of a record by field; empty if it can be saved.
 
     Arguments:
         document: the decoded JSON.
-        today: the date that a date of birth must lie before.
+        today: the current date; a date of birth must be before it.
     """
     if not isinstance(document, dict):
         return {"": "must be a JSON object with the attributes of one student record"}
@@ -43,7 +43,7 @@ def faults(document: Any, *, today: date) -> dict[str, str]:
 
 
 def clean(document: dict[str, Any]) -> dict[str, Any]:
-    """Return the record with the blanks around its own five fields removed."""
+    """Return the record without the spaces around the values of its five required fields."""
     return {name: value.strip() if name in FIELDS else value for name, value in document.items()}
 
 
@@ -56,7 +56,7 @@ def _fault(field: str, value: Any, today: date) -> str:
     if not text:
         return "is missing"
     if _CONTROL.search(text):
-        return "holds a control character"
+        return "contains a control character"
     if _SURROGATE.search(text):
         return _HALF
     match field:
@@ -68,7 +68,9 @@ def _fault(field: str, value: Any, today: date) -> str:
             return "" if len(text) <= 50 else "is longer than 50 characters"
         case "email":
             return (
-                "" if len(text) <= 254 and _EMAIL.fullmatch(text) else "is no e-mail address, such as an@school.example"
+                ""
+                if len(text) <= 254 and _EMAIL.fullmatch(text)
+                else "must be an e-mail address such as an@school.example"
             )
         case _:
             return _birthdate_fault(text, today)
@@ -78,17 +80,17 @@ def _birthdate_fault(text: str, today: date) -> str:
     try:
         born = date.fromisoformat(text) if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text) else None
     except ValueError:
-        return "is no date of the calendar"
+        return "is not a date of the calendar"
     if born is None:
         return "must be written as YYYY-MM-DD"
     if born >= today:
-        return "must lie in the past"
-    return "" if born >= _OLDEST else f"must not lie before {_OLDEST.year}"
+        return "must be in the past"
+    return "" if born >= _OLDEST else f"must not be before {_OLDEST.year}"
 
 
 def _unsavable(value: Any, depth: int) -> str:
     if depth > _MAX_DEPTH:
-        return f"is nested more than {_MAX_DEPTH} deep"
+        return f"is nested more than {_MAX_DEPTH} levels deep"
     if isinstance(value, str):
         return _HALF if _SURROGATE.search(value) else ""
     if isinstance(value, bool) or value is None:
@@ -97,7 +99,7 @@ def _unsavable(value: Any, depth: int) -> str:
         try:
             _NUMBER.create_decimal(value)
         except (Inexact, InvalidOperation, Overflow, Rounded, Underflow):
-            return "holds a number of more than 38 digits or outside 1E-130 to 1E+126"
+            return "contains a number of more than 38 digits or outside 1E-130 to 1E+126"
         return ""
     inner = [*value, *value.values()] if isinstance(value, dict) else value
     return next((fault for item in inner if (fault := _unsavable(item, depth + 1))), "")

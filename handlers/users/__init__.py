@@ -1,1 +1,1 @@
-"""What happens to the users of the school's other applications."""
+"""Sends mail to users who sign up to the school's other applications."""

@@ -1,4 +1,4 @@
-"""`SendWelcomeEmail`: woken by the event of a sign-up, welcomes the user by mail, once for each event."""
+"""`SendWelcomeEmail`: EventBridge invokes it for a sign-up. Sends the user a welcome mail, once per event."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rollbook.messages import mail
 environment = Welcome.read()
 logger = Logger(service="users")
 ses = boto3.client("sesv2")
-# EventBridge tries for 24 hours and an archive is replayed within a month; what was mailed stays mailed that long.
+# EventBridge retries for 24 hours, and the archive keeps events for a month. Event ids are remembered that long.
 _once = IdempotencyConfig(
     event_key_jmespath="id", raise_on_no_idempotency_key=True, expires_after_seconds=31 * 24 * 3600
 )
@@ -26,7 +26,7 @@ _store = DynamoDBPersistenceLayer(table_name=environment.idempotency_table_name)
 @logger.inject_lambda_context(correlation_id_path="id")
 @idempotent(config=_once, persistence_store=_store)
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, str]:
-    """Send the mail; a failure raises, so that Lambda tries again and the dead-letter queue gets it with its reason."""
+    """Send the mail. A failure raises: Lambda retries, then sends event and reason to the dead-letter queue."""
     signed_up = signup.parse(event)
     found = welcome_mail.welcome(signed_up.name, environment.site_url)
     message_id = mail.send(

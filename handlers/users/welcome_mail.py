@@ -1,4 +1,4 @@
-"""The welcome mail: the same words as text and as HTML. The name is inserted as text, whatever is in it."""
+"""The welcome mail as text and as HTML. In the HTML, the name is escaped."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _HTML = """<!doctype html>
 
 
 @dataclass(frozen=True)
-class Letter:
+class WelcomeMail:
     """A mail: its subject and its two bodies."""
 
     subject: str
@@ -31,14 +31,14 @@ class Letter:
     html: str
 
 
-def welcome(name: str, site: str) -> Letter:
-    """Return the welcome of somebody who signed up.
+def welcome(name: str, site: str) -> WelcomeMail:
+    """Return the mail for a user who signed up.
 
     Arguments:
-        name: as they gave it, without control characters.
-        site: the address that the mail leads to.
+        name: the user's name, without control characters.
+        site: the URL in the mail.
     """
-    return Letter(
+    return WelcomeMail(
         f"Welcome, {name}",
         _TEXT.format(name=name, site=site),
         _HTML.format(name=html.escape(name), site=html.escape(site)),

@@ -1,1 +1,1 @@
-"""The backups: where they are kept, the functions, AWS Backup, copies."""
+"""The backups: buckets, functions, AWS Backup and copies."""

@@ -1,4 +1,4 @@
-"""Backup Audit Manager: it checks the plan against the settings, and reports every day."""
+"""Backup Audit Manager: checks the backup plan against the settings and writes daily reports."""
 
 from __future__ import annotations
 
@@ -25,13 +25,16 @@ from infra.platform import Aws
 
 accept(
     "aws_s3_bucket",
-    {"CKV_AWS_144": "AWS Backup writes its reports daily", "CKV2_AWS_62": "nobody waits for a report's file"},
+    {
+        "CKV_AWS_144": "AWS Backup writes new reports daily",
+        "CKV2_AWS_62": "no process depends on the arrival of a report",
+    },
     path="vault/*",
 )
 
 
 def audit_manager(scope: Construct, platform: Aws) -> None:
-    """Add the framework, its bucket and the report plan to a vault's construct."""
+    """Add the framework, the reports' bucket and the report plan to the vault's construct."""
     settings = platform.settings
     rules = settings.vault.rules
     days = min((rule.delete_after_days for rule in rules if rule.delete_after_days), default=None)
@@ -54,7 +57,7 @@ def audit_manager(scope: Construct, platform: Aws) -> None:
         "framework",
         name="rollbook",
         control=list(controls()),
-        # The provider takes a framework that AWS could not deploy for done.
+        # The provider treats a framework that AWS could not deploy as created.
         lifecycle=TerraformResourceLifecycle(
             postcondition=[
                 Postcondition(
@@ -68,7 +71,7 @@ def audit_manager(scope: Construct, platform: Aws) -> None:
     bucket = PrivateBucket(scope, "reports", name=settings.reports_bucket_name, force_destroy=settings.force_destroy)
     expire(scope, "reports-lifecycle", bucket, [LifecycleRule("reports", "", expire_days=365, noncurrent_days=30)])
     # S3 refuses a principal that does not exist. `python -m ops preflight --env ENV` finds the role or says how to
-    # make it; a policy for everybody with this role as its condition might count as public.
+    # create it. A policy for all principals with this role as a condition might be treated as public.
     notifier = (
         f"arn:aws:iam::{platform.account_id}:role/aws-service-role/reports.backup.amazonaws.com/"
         "AWSServiceRoleForBackupReports"

@@ -1,4 +1,4 @@
-"""Database snapshots elsewhere: what RDS has finished is copied to another Region, under a key of that Region."""
+"""Copies each finished RDS snapshot to another Region, encrypted with a key of that Region."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from rollbook.contract import environment
 
 accept(
     "aws_cloudwatch_log_group",
-    {"CKV_AWS_338": "it has what RDS tells of snapshots, which a copy shows for itself"},
+    {"CKV_AWS_338": "it has RDS's events about snapshots, and the copies themselves are the lasting evidence"},
     path="snapshots/*",
 )
 
-# A manual and an automated snapshot of an instance was made, and of a cluster.
+# A manual or an automated snapshot of an instance was created (0042, 0091), or of a cluster (0075, 0169).
 # Source: RDS User Guide and Aurora User Guide, "Amazon RDS event categories and event messages".
 _FINISHED = ("RDS-EVENT-0042", "RDS-EVENT-0091", "RDS-EVENT-0075", "RDS-EVENT-0169")
 
 
 class Snapshots(Construct):
-    """A rule on RDS's events, the function that copies, and the key of the copies."""
+    """The rule on RDS's events, the function that copies, and the key of the copies."""
 
     def __init__(self, scope: Construct, id_: str, *, platform: Aws, alerts: Alerts, destination: str) -> None:
         super().__init__(scope, id_)
@@ -69,21 +69,21 @@ class Snapshots(Construct):
         rule.log(snapshots.rule_name, retention_days=snapshots.log_retention_days)
 
     def _key(self, platform: Aws, destination: str, name: str) -> str:
-        elsewhere = platform.provider_of(destination)
+        provider = platform.provider_of(destination)
         key = KmsKey(
             self,
             "key",
             description="Copies of database snapshots",
             enable_key_rotation=True,
             deletion_window_in_days=30,
-            provider=elsewhere,
+            provider=provider,
         )
-        KmsAlias(self, "alias", name=f"alias/{name}-snapshots", target_key_id=key.id, provider=elsewhere)
+        KmsAlias(self, "alias", name=f"alias/{name}-snapshots", target_key_id=key.id, provider=provider)
         return key.arn
 
     @staticmethod
     def _allow(function: Function, platform: Aws, settings: Settings, destination: str, key_arn: str) -> None:
-        """Let the function copy, and delete what it made; the tag says what that is."""
+        """Allow the function to copy snapshots, and to delete its own copies, which have its tag."""
         snapshots = settings.snapshots
 
         def arns(region: str, name: str) -> list[str]:
@@ -93,8 +93,8 @@ class Snapshots(Construct):
 
         originals, copies = arns(settings.region, "*"), arns(destination, f"{snapshots.copy_prefix}-*")
         own = {"StringEquals": {"aws:ResourceTag/rollbook:copied-by": snapshots.function_name}}
-        looked_at = [*originals, *arns(destination, "*")]
-        function.allow("LookAtSnapshots", ["rds:DescribeDBSnapshots", "rds:DescribeDBClusterSnapshots"], looked_at)
+        described = [*originals, *arns(destination, "*")]
+        function.allow("LookAtSnapshots", ["rds:DescribeDBSnapshots", "rds:DescribeDBClusterSnapshots"], described)
         copy = ["rds:CopyDBSnapshot", "rds:CopyDBClusterSnapshot"]
         function.allow("CopyFrom", copy, originals)
         groups = (
@@ -104,7 +104,8 @@ class Snapshots(Construct):
         )
         function.allow("CopyTo", [*copy, "rds:AddTagsToResource"], [*copies, *groups])
         function.allow("DeleteCopies", ["rds:DeleteDBSnapshot", "rds:DeleteDBClusterSnapshot"], copies, own)
-        # RDS encrypts with a grant that it asks for in the caller's name (RDS User Guide, "Copying a DB snapshot").
+        # RDS encrypts with a grant that it creates with the caller's permissions (RDS User Guide, "Copying a DB
+        # snapshot").
         function.allow("DescribeKeys", ["kms:DescribeKey"], [key_arn, *snapshots.source_key_arns])
         function.allow(
             "GrantKeys",

@@ -1,4 +1,4 @@
-"""Further tables of the account, which other stacks made, as the backup function may read them."""
+"""The permissions to back up further tables of the account, which other stacks created."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Fleet:
         self._arns = [f"{tables}/{plan.table_name}" for plan in plans]
 
     def grant_backup(self, function: Function) -> None:
-        """Let a function scan, describe and export the tables."""
+        """Allow a function to scan, describe and export the tables."""
         if not self._plans:
             return
         function.allow(
@@ -35,7 +35,7 @@ class Fleet:
         )
         keys = sorted({table.kms_key_arn for table in self._settings.backups.tables if table.kms_key_arn})
         if keys:
-            # DynamoDB decrypts in the caller's name (KMS Developer Guide, "How Amazon DynamoDB uses AWS KMS";
+            # DynamoDB decrypts with the caller's permissions (KMS Developer Guide, "How Amazon DynamoDB uses AWS KMS";
             # aws/aws-cdk issue 10010).
             function.allow(
                 "UseFleetKeys",
@@ -43,7 +43,7 @@ class Fleet:
                 keys,
                 {"StringEquals": {"kms:ViaService": f"dynamodb.{self._settings.region}.amazonaws.com"}},
             )
-        exported = [arn for arn, plan in zip(self._arns, self._plans, strict=True) if plan.how.engine != "scan"]
+        exported = [arn for arn, plan in zip(self._arns, self._plans, strict=True) if plan.options.engine != "scan"]
         if exported:
             function.allow("ExportFleet", ["dynamodb:ExportTableToPointInTime"], exported)
             function.allow("LookAtFleetExports", ["dynamodb:DescribeExport"], [f"{arn}/export/*" for arn in exported])

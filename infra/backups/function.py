@@ -24,8 +24,8 @@ from infra.settings.backups import TablePlan
 from rollbook.contract import environment
 from rollbook.contract.fields import to_texts
 
-# S3's events of a copy that is late, failed or no longer followed, and of a late one that arrived (S3 User Guide,
-# "Receiving replication failure events").
+# S3's events for a copy that is late, has failed, is no longer tracked, or has arrived late (S3 User Guide, "Receiving
+# replication failure events").
 REPLICATION_EVENTS = [
     f"s3:Replication:Operation{event}"
     for event in ("FailedReplication", "MissedThreshold", "NotTracked", "ReplicatedAfterThreshold")
@@ -33,7 +33,7 @@ REPLICATION_EVENTS = [
 
 
 class Backups(Construct):
-    """The backups of all tables, by schedule, and of the records by `POST /backup` too.
+    """The scheduled backups of all tables. `POST /backup` backs up the records, too.
 
     `complete` writes the bucket's notifications.
     """
@@ -53,7 +53,7 @@ class Backups(Construct):
         settings, self._store = platform.settings, notifications.store
         backups = settings.backups
         self._plans = settings.backed_up_tables
-        # A request that names no table, such as one of the API, is for the records.
+        # A request without a table, such as a request of the API, is for the records.
         [default, *others] = self._plans
         self.function = Function(
             self,
@@ -78,13 +78,13 @@ class Backups(Construct):
             ),
             dead_letters=DeadLetterQueue.of_function(self, "dead-letters", name=backups.dead_letter_queue_name),
         )
-        records.grant_backup(self.function, exports=default.how.engine != "scan")
+        records.grant_backup(self.function, exports=default.options.engine != "scan")
         Fleet(platform, others).grant_backup(self.function)
         _grant(self.function, notifications)
         self._invoked: list[S3BucketNotificationLambdaFunction] = []
         self._permissions: list[LambdaPermission] = []
-        self._announces_copies = False
-        if any(plan.how.engine != "scan" for plan in self._plans):
+        self._publishes_copy_failures = False
+        if any(plan.options.engine != "scan" for plan in self._plans):
             self._store.grant_export(self.function)
             self._finish_exports(platform, records, notifications)
         schedules = InvokeSchedules(
@@ -102,23 +102,23 @@ class Backups(Construct):
                     plan.schedule_name,
                     backups.schedule_description if is_default else f"Back up the DynamoDB table {plan.table_name}.",
                     _timing(plan, backups.retry_attempts, backups.retry_hours),
-                    # The job of the default is in the function's variables.
+                    # The default job is in the function's variables.
                     None if is_default else {"table": to_texts(plan.job)},
                 ),
             )
 
-    def announce_copies(self, alerts: Alerts) -> None:
-        """Publish late and failed copies of the backups to the topic of the alerts."""
+    def publish_copy_failures(self, alerts: Alerts) -> None:
+        """Publish late and failed copies of the backups to the alert topic."""
         alerts.allow_bucket(self._store.bucket_arn)
-        self._announces_copies = True
+        self._publishes_copy_failures = True
 
     def complete(self, alerts: Alerts) -> None:
-        """Write the bucket's notifications; a bucket has one configuration of them.
+        """Write the bucket's notifications. A bucket has only one configuration for them.
 
         Arguments:
-            alerts: complete, as S3 checks the topic's policy when the notification is set.
+            alerts: already completed, because S3 checks the topic's policy when it accepts the configuration.
         """
-        if not self._invoked and not self._announces_copies:
+        if not self._invoked and not self._publishes_copy_failures:
             return
         S3BucketNotification(
             self,
@@ -126,7 +126,7 @@ class Backups(Construct):
             bucket=self._store.bucket_id,
             lambda_function=self._invoked or None,
             topic=[S3BucketNotificationTopic(topic_arn=alerts.topic_arn, events=REPLICATION_EVENTS)]
-            if self._announces_copies
+            if self._publishes_copy_failures
             else None,
             depends_on=[*self._permissions, alerts.policy],
         )
@@ -166,7 +166,7 @@ class Backups(Construct):
             S3BucketNotificationLambdaFunction(
                 lambda_function_arn=finish.arn,
                 events=["s3:ObjectCreated:*"],
-                # One filter has one prefix: that of the only table, or none.
+                # A filter has one prefix: that of the only table, or an empty one for several tables.
                 filter_prefix=prefixes[0] if len(prefixes) == 1 else "",
                 filter_suffix="/manifest-summary.json",
             )

@@ -1,4 +1,4 @@
-"""Where functions record and announce their executions: history, bus, mail."""
+"""What functions need to record executions and to send notifications: history, event bus, mail."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from rollbook.contract import environment
 
 @dataclass(frozen=True)
 class Notifications:
-    """The store with its history, the bus and the mail."""
+    """The store with the history, the event bus and the mail."""
 
     store: BackupStore
     events: Events
     mail: Mail
 
     def variables(self) -> environment.Notifications:
-        """Return them as the variables of a function."""
+        """Return the variables for a function."""
         return environment.Notifications(
             s3_bucket_name=self.store.bucket_name,
             sender_email=self.mail.sender,
@@ -31,7 +31,7 @@ class Notifications:
         )
 
     def grant(self, function: Function) -> None:
-        """Let a function record and announce executions."""
+        """Allow a function to record executions and to send notifications."""
         self.mail.grant_send(function)
         self.events.grant_put(function)
         self.store.grant_history(function)

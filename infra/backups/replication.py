@@ -1,4 +1,4 @@
-"""Copies of the backups in other Regions, by S3 itself, within minutes and measured."""
+"""S3 replication of the backups to other Regions, within minutes and with metrics."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ from infra.platform import Aws
 from infra.settings import Settings
 from infra.settings.backups import TablePlan
 
-accept("aws_s3_bucket", {"CKV2_AWS_62": "what comes here was told of at its source"}, path="replicas/*")
+accept("aws_s3_bucket", {"CKV2_AWS_62": "the source bucket notifies about its objects"}, path="replicas/*")
 
 
-# S3 Replication Time Control promises 99.9 % of objects within 15 minutes, and measures against it (S3 User Guide).
+# S3 Replication Time Control copies 99.9 % of objects within 15 minutes and reports later ones (S3 User Guide).
 _MINUTES = 15
 
 
 class Replicas(Construct):
-    """A bucket in each Region that a table wants copies in, and the rules that fill it."""
+    """A bucket in each Region with copies, and the replication rules."""
 
     def __init__(self, scope: Construct, id_: str, *, platform: Aws, store: BackupStore) -> None:
         super().__init__(scope, id_)
         settings = platform.settings
-        plans = [plan for plan in settings.backed_up_tables if plan.how.replicate_to]
-        regions = sorted({str(plan.how.replicate_to) for plan in plans})
+        plans = [plan for plan in settings.backed_up_tables if plan.options.replicate_to]
+        regions = sorted({str(plan.options.replicate_to) for plan in plans})
         buckets = {
-            region: self._bucket(platform, settings, region, [p for p in plans if p.how.replicate_to == region])
+            region: self._bucket(platform, settings, region, [p for p in plans if p.options.replicate_to == region])
             for region in regions
         }
         role = IamRole(
@@ -50,7 +50,7 @@ class Replicas(Construct):
             "role",
             name=settings.backups.replication_role_name,
             # No condition: S3's documentation names none for this role ("Setting up permissions for live replication").
-            # Only who may pass the role in this account can name it in a replication configuration.
+            # A replication configuration can only name a role that its author may pass.
             assume_role_policy=policy.trust("s3.amazonaws.com"),
         )
         objects = [f"{store.bucket_arn}/{plan.key_prefix}*" for plan in plans]
@@ -72,7 +72,7 @@ class Replicas(Construct):
                 policy.Statement("WriteCopies", write, [f"{bucket.arn}/*" for bucket in buckets.values()]),
             )
         ]
-        store.expect(role.arn)
+        store.add_reader(role.arn)
         S3BucketReplicationConfigurationA(
             self,
             "replication",
@@ -84,12 +84,12 @@ class Replicas(Construct):
                     priority=number,
                     status="Enabled",
                     filter=S3BucketReplicationConfigurationRuleFilter(prefix=plan.key_prefix),
-                    # A backup that somebody deletes here stays there, until its own time has come.
+                    # A backup deleted in the source remains in the copy until it expires there.
                     delete_marker_replication=S3BucketReplicationConfigurationRuleDeleteMarkerReplication(
                         status="Disabled"
                     ),
                     destination=S3BucketReplicationConfigurationRuleDestination(
-                        bucket=buckets[str(plan.how.replicate_to)].arn,
+                        bucket=buckets[str(plan.options.replicate_to)].arn,
                         metrics=S3BucketReplicationConfigurationRuleDestinationMetrics(
                             status="Enabled",
                             event_threshold=S3BucketReplicationConfigurationRuleDestinationMetricsEventThreshold(
@@ -129,5 +129,5 @@ class Replicas(Construct):
 
 
 def rule_id(plan: TablePlan) -> str:
-    """Return the replication rule's id of a table, which is a dimension of its metrics."""
+    """Return the id of a table's replication rule, which is a dimension of the rule's metrics."""
     return f"copy-{plan.table_name}"

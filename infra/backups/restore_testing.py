@@ -18,12 +18,12 @@ from infra.platform import Aws
 from infra.school.records import Records
 from rollbook.contract import environment
 
-# What AWS Backup calls the tables of its restore tests (AWS Backup Developer Guide, "Restore testing").
+# The beginning of the names of restored test tables (AWS Backup Developer Guide, "Restore testing").
 _RESTORED = "awsbackup-restore-test-"
 
 
 class RestoreTesting(Construct):
-    """Restores that AWS Backup makes to test, and the function that answers whether they are right."""
+    """AWS Backup's restore tests, and the function that reports whether the restored tables are valid."""
 
     def __init__(
         self,
@@ -91,19 +91,20 @@ class RestoreTesting(Construct):
             ],
             [records.table_arn, restored],
         )
-        # Neither has a resource that a policy could name (Service Authorization Reference, "AWS Backup").
+        # These actions cannot be limited to a resource (Service Authorization Reference, "AWS Backup").
         function.allow("AnswerRestores", ["backup:DescribeRestoreJob", "backup:PutRestoreValidationResult"], ["*"])
         rule = Rule(
             self,
             "rule",
             name=f"{testing.plan_name}-restored",
-            description="Restore tests whose table is there, to be validated",
+            description="Completed restore tests, for validation",
             pattern={
                 "source": ["aws.backup"],
                 "detail-type": ["Restore Job State Change"],
                 "detail": {
                     "status": ["COMPLETED"],
-                    # `DynamoDB.FullyManaged` where AWS Backup's advanced features are on, as they are in new accounts.
+                    # `DynamoDB.FullyManaged` if AWS Backup's advanced features are on, which is the default in new
+                    # accounts.
                     "resourceType": [{"prefix": "DynamoDB"}],
                     "restoreTestingPlanArn": [{"exists": True}],
                 },

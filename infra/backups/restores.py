@@ -14,7 +14,7 @@ from rollbook.contract import environment
 
 
 class Restores(Construct):
-    """Two functions for operators: one verifies and compares backups, one restores them."""
+    """Two functions for operators: one verifies and compares backups, the other restores them."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Restores(Construct):
 
 
 class Drills(Construct):
-    """The weekly drill: restores the newest backup into a scratch table, compares the two, deletes the table."""
+    """The weekly drill: restores the newest backup into a scratch table, compares the two and deletes the table."""
 
     def __init__(
         self,
@@ -113,5 +113,5 @@ class Drills(Construct):
             invoker=Invoker(drills.schedule_role_name, "InvokeDrill", drills.schedule_dead_letter_queue_name),
         )
         timing = Timing(drills.schedule_expression, drills.schedule_time_zone, drills.flexible_window_minutes)
-        what = "Restore the newest backup into a scratch table, compare it and delete the table."
-        schedules.add("schedule", Schedule(drills.schedule_name, what, timing))
+        description = "Restore the newest backup into a scratch table, compare it and delete the table."
+        schedules.add("schedule", Schedule(drills.schedule_name, description, timing))

@@ -1,4 +1,4 @@
-"""Where backups are kept and remembered: the bucket and the table of executions."""
+"""The bucket of the backups and the history table."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from infra.settings.backups import TablePlan
 
 
 class BackupStore(Construct):
-    """The bucket, which only granted roles may write, and the table. `complete` writes the bucket's policy."""
+    """The bucket, to which only granted roles may write, and the history table.
+
+    `complete` writes the bucket's policy.
+    """
 
     def __init__(self, scope: Construct, id_: str, *, settings: Settings) -> None:
         super().__init__(scope, id_)
@@ -30,7 +33,7 @@ class BackupStore(Construct):
         )
         self._plans = settings.backed_up_tables
         self._objects = [f"{self._bucket.arn}/{plan.key_prefix}*" for plan in settings.backed_up_tables]
-        self._tags = any(plan.how.tags for plan in settings.backed_up_tables)
+        self._tags = any(plan.options.tags for plan in settings.backed_up_tables)
         self._writers: list[str] = []
         self._readers: list[str] = []
         self.bucket_name = self._bucket.name
@@ -43,47 +46,47 @@ class BackupStore(Construct):
         expire(self, "lifecycle", self._bucket, rules, moves_small=backups.move_small_backups)
 
     def grant_write(self, function: Function) -> None:
-        """Let a function write backups; `complete` refuses it to all others."""
+        """Allow a function to write backups. `complete` denies it to all other roles."""
         tagging = ["s3:PutObjectTagging"] if self._tags else []
         function.allow("WriteBackups", ["s3:PutObject", "s3:AbortMultipartUpload", *tagging], self._objects)
         self._writers.append(function.role.arn)
 
     def grant_export(self, function: Function) -> None:
-        """Let a function have DynamoDB export tables to the bucket, in the function's name.
+        """Allow DynamoDB to export tables to the bucket with the function's permissions.
 
         Source: DynamoDB Developer Guide, "Requesting a table export".
         """
-        exported = [plan for plan in self._plans if plan.how.engine != "scan"]
+        exported = [plan for plan in self._plans if plan.options.engine != "scan"]
         objects = [f"{self._bucket.arn}/{plan.key_prefix}*" for plan in exported]
         function.allow("OwnExports", ["s3:PutObjectAcl"], objects)
 
     def grant_read(self, function: Function) -> None:
-        """Let a function read backups, and see which there are: without that S3 says Forbidden of a missing one."""
+        """Allow a function to read and list backups. Without ListBucket, S3 answers 403 for a missing object."""
         function.allow("ReadBackups", ["s3:GetObject"], self._objects)
         function.allow("ListBackups", ["s3:ListBucket"], [self._bucket.arn])
         self._readers.append(function.role.arn)
 
     def grant_list(self, function: Function) -> None:
-        """Let a function see which backups there are, and read the whole history."""
+        """Allow a function to list the backups and to read the whole history."""
         function.allow("ListBackups", ["s3:ListBucket"], [self._bucket.arn])
         function.allow("ScanHistory", ["dynamodb:Scan"], [self._history.arn])
 
-    def expect(self, role_arn: str) -> None:
-        """Know of a role that reads backups by a policy of its own."""
+    def add_reader(self, role_arn: str) -> None:
+        """Add a role that reads backups with its own policy. The audit then expects its access."""
         self._readers.append(role_arn)
 
     @property
     def role_arns(self) -> list[str]:
-        """Return the roles whose work it is to read or write backups."""
-        # In the order of the grants: a reference sorts by a number that any resource before it shifts.
+        """Return the roles that may read or write backups."""
+        # In the order of the grants. A sorted list of references would change with every new resource.
         return list(dict.fromkeys([*self._writers, *self._readers]))
 
     def grant_history(self, function: Function) -> None:
-        """Let a function keep the history."""
+        """Allow a function to read and write the history."""
         function.allow("KeepHistory", ["dynamodb:GetItem", "dynamodb:UpdateItem"], [self._history.arn])
 
     def complete(self) -> None:
-        """Write the bucket's policy: it refuses writes by every role that was not granted them, also administrators."""
+        """Write the bucket's policy. It denies writes to every role without a grant, including administrators."""
         only_the_backup = policy.Statement(
             "OnlyTheBackupPuts",
             ["s3:PutObject"],
@@ -96,9 +99,9 @@ class BackupStore(Construct):
 
 
 def lifecycle_rule_of(plan: TablePlan, noncurrent_days: int) -> LifecycleRule:
-    """Return how a table's backups age."""
-    steps = {"STANDARD_IA": plan.how.infrequent_access_after_days, "GLACIER": plan.how.glacier_after_days}
+    """Return the lifecycle rule of a table's backups."""
+    steps = {"STANDARD_IA": plan.options.infrequent_access_after_days, "GLACIER": plan.options.glacier_after_days}
     classes = {name: days for name, days in steps.items() if days is not None}
     return LifecycleRule(
-        f"backups-{plan.table_name}", plan.key_prefix, plan.how.expire_after_days, noncurrent_days, classes
+        f"backups-{plan.table_name}", plan.key_prefix, plan.options.expire_after_days, noncurrent_days, classes
     )

@@ -1,4 +1,4 @@
-"""AWS Backup by tag: the vault, the plan, the selections, and copies to other Regions."""
+"""AWS Backup: the vault, the plan, the selections, and copies to other Regions."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ from infra.settings import vault as models
 
 accept(
     "aws_kms_key",
-    {"CKV2_AWS_64": "KMS's default policy: this account's IAM decides, and neither its root nor AWS is shut out"},
+    {"CKV2_AWS_64": "KMS's default policy lets the account's IAM policies decide and cannot lock the account out"},
 )
 _AWS_POLICIES = "arn:aws:iam::aws:policy"
 
 
 class Vault(Construct):
-    """The vault and the plan. Every table that carries the tag is backed up by it, whoever made it."""
+    """The vault and the plan, which backs up all resources of its selections, including those of other stacks."""
 
     def __init__(self, scope: Construct, id_: str, *, platform: Aws, alerts: Alerts) -> None:
         super().__init__(scope, id_)
@@ -109,7 +109,7 @@ class Vault(Construct):
             backup_vault_name=self.vault.name,
             min_retention_days=vault.lock.min_retention_days,
             max_retention_days=vault.lock.max_retention_days,
-            # With days of grace it is a compliance lock, without them one of governance.
+            # With this value it is a compliance lock, without it a governance lock.
             changeable_for_days=vault.lock.changeable_for_days if vault.lock.mode == "compliance" else None,
         )
 
@@ -149,7 +149,7 @@ class Vault(Construct):
         for name in ("AWSBackupServiceRolePolicyForBackup", "AWSBackupServiceRolePolicyForRestores"):
             IamRolePolicyAttachment(self, name, role=role.name, policy_arn=f"{_AWS_POLICIES}/service-role/{name}")
         if self._settings.vault.s3_buckets:
-            # The two policies above have nothing for S3 (AWS Backup Developer Guide, "Amazon S3 backups").
+            # The two policies above have no permissions for S3 (AWS Backup Developer Guide, "Amazon S3 backups").
             for name in ("AWSBackupServiceRolePolicyForS3Backup", "AWSBackupServiceRolePolicyForS3Restore"):
                 IamRolePolicyAttachment(self, name, role=role.name, policy_arn=f"{_AWS_POLICIES}/{name}")
         return role

@@ -1,1 +1,1 @@
-"""AWS shapes with safe defaults: they know AWS and nothing of students."""
+"""AWS constructs with safe defaults. They are independent of the rest of Rollbook."""

@@ -1,4 +1,4 @@
-"""Findings of checkov that are meant: each stands beside the resource that has it, with its reason."""
+"""Accepted findings of checkov. Each is declared with its reason in the module of its resource."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Accepted:
-    """A finding that is meant.
+    """An accepted finding.
 
     Arguments:
-        check: checkov's id of it.
-        kind: the Terraform type that has it.
-        path: the construct's path under the stack; `*` stands for anything.
-        reason: why it is so.
+        check: checkov's id of the check.
+        kind: the Terraform type.
+        path: the construct's path within the stack; `*` matches any characters.
+        reason: why the finding is accepted.
     """
 
     check: str
@@ -27,8 +27,8 @@ ACCEPTED: list[Accepted] = []
 
 
 def accept(kind: str, reasons: Mapping[str, str], path: str = "*") -> None:
-    """Accept findings, by checkov's id, of every resource of a type, or of those under a path.
+    """Accept findings, by checkov's id, for all resources of a type, or only for those under a path.
 
-    `make check` fails on a finding that is not accepted, and on an acceptance that nothing has any more.
+    `make check` fails on a finding that is not accepted, and on an acceptance without a finding.
     """
     ACCEPTED.extend(Accepted(check, kind, path, reason) for check, reason in reasons.items())

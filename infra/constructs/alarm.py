@@ -21,13 +21,13 @@ class Metric:
 
 @dataclass(frozen=True)
 class Condition:
-    """When an alarm goes off.
+    """When an alarm fires.
 
     Arguments:
-        at_least: at this value and above.
-        below: below this value; give one of the two.
-        period_seconds, periods: it looks at so many periods, and each of them must be bad.
-        missing_is_bad: no data counts as bad; otherwise as good.
+        at_least: the threshold for values that are too high.
+        below: the threshold for values that are too low. Give one of the two.
+        period_seconds, periods: the alarm fires if the last `periods` periods all breach the threshold.
+        missing_is_bad: whether missing data breaches the threshold.
 
     Raises:
         ValueError: both thresholds are given, or neither.
@@ -45,7 +45,7 @@ class Condition:
 
 
 class Alarm(Construct):
-    """An alarm that publishes to a topic when it goes off and when it is over."""
+    """An alarm that publishes to a topic when it fires and when it ends."""
 
     def __init__(
         self,

@@ -29,8 +29,8 @@ from infra.constructs.accepted import accept
 accept(
     "aws_s3_bucket",
     {
-        "CKV_AWS_145": "S3's own key; with a customer key a reader would need rights to the key too",
-        "CKV_AWS_18": "CloudTrail's data events say more than an access log",
+        "CKV_AWS_145": "encrypted with S3's own key; a customer managed key would require permissions for each reader",
+        "CKV_AWS_18": "CloudTrail's data events have more details than an access log",
     },
 )
 
@@ -43,12 +43,12 @@ _SSE_S3 = S3BucketServerSideEncryptionConfigurationRuleA(
 
 
 class PrivateBucket(Construct):
-    """A bucket that is private, versioned, encrypted, owner-enforced and takes TLS only.
+    """A bucket that is private, versioned and encrypted, without ACLs, and accessible only over TLS.
 
-    Its policy is one resource, so it is set once, by `restrict`.
+    A bucket has only one policy, so call `restrict` exactly once.
 
     Arguments:
-        provider: of another Region, if it stands there.
+        provider: of the bucket's Region, if it is not the stack's.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class PrivateBucket(Construct):
         )
 
     def restrict(self, statements: Sequence[policy.Statement]) -> S3BucketPolicy:
-        """Set the bucket's policy: the statements, and that everything else must come over TLS."""
+        """Set the bucket's policy: the given statements, and a denial of requests without TLS."""
         tls_only = policy.Statement(
             "TlsOnly",
             ["s3:*"],
@@ -108,6 +108,6 @@ class PrivateBucket(Construct):
             bucket=self.id,
             policy=policy.document(*statements, tls_only),
             provider=self._provider,
-            # S3 refuses two changes to a bucket's access at once.
+            # S3 refuses concurrent changes to a bucket's access settings.
             depends_on=[self._public_access_block],
         )

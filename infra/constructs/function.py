@@ -1,4 +1,4 @@
-"""A Lambda function with its role, its log group and its zip."""
+"""A Lambda function with its role, log group and zip."""
 
 from __future__ import annotations
 
@@ -32,26 +32,29 @@ from infra.zips import Target
 accept(
     "aws_lambda_function",
     {
-        "CKV_AWS_117": "it calls AWS's own services only; a VPC would add endpoints to pay for and no protection",
-        "CKV_AWS_272": "the plan shows each zip's files and Terraform holds its hash; there is no second way to deploy",
-        "CKV_AWS_50": "a backup is one function; its log line has the durations that a trace would have",
+        "CKV_AWS_117": "it calls only AWS services; a VPC would add the cost of endpoints and no protection",
+        "CKV_AWS_272": "the plan shows each zip's files, Terraform checks its hash, and nothing else deploys code",
+        "CKV_AWS_50": "a backup is one function, and its log has the durations that a trace would show",
     },
 )
 accept(
     "aws_lambda_function",
-    {"CKV_AWS_116": "it is invoked by a caller that waits for the answer; a dead letter is for what nobody waits for"},
+    {"CKV_AWS_116": "it is invoked synchronously; dead-letter queues are for asynchronous invocations"},
     path="restores/*",
 )
-accept("aws_cloudwatch_log_group", {"CKV_AWS_158": "logs have no records; CloudWatch encrypts them with its own key"})
+accept(
+    "aws_cloudwatch_log_group",
+    {"CKV_AWS_158": "logs contain no records, and CloudWatch encrypts them with its own key"},
+)
 
 
-# Lambda's default and longest: six hours (Lambda API reference, PutFunctionEventInvokeConfig).
+# Lambda's default and maximum: six hours (Lambda API reference, PutFunctionEventInvokeConfig).
 _EVENT_AGE_SECONDS = 6 * 3600
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a function may use: megabytes, seconds, executions at once (-1: the account's pool)."""
+    """The limits of a function. `reserved_concurrency` is -1 if no concurrency is reserved."""
 
     memory_mb: int
     timeout_seconds: int
@@ -61,11 +64,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class Runtime:
-    """What all functions of a stack share.
+    """The settings that all functions of a stack share.
 
     Arguments:
-        target: what their zips are built for.
-        log_retention_days: how long their logs are kept.
+        target: the runtime for which the zips are built.
+        log_retention_days: how many days logs are kept.
     """
 
     target: Target
@@ -74,12 +77,12 @@ class Runtime:
 
 @dataclass(frozen=True)
 class FunctionSettings:
-    """What one function is.
+    """The settings of one function.
 
     Arguments:
-        entry: the handler, `package.module.function`; its module decides what goes into the zip.
-        variables: its environment.
-        role_name: of its execution role; by default `<name>Role`.
+        entry: the handler, `package.module.function`. The imports of its module determine the contents of the zip.
+        variables: the environment variables.
+        role_name: of the execution role; by default `<name>Role`.
     """
 
     name: str
@@ -90,11 +93,11 @@ class FunctionSettings:
 
 
 class Function(Construct):
-    """A function that may write its own log. `allow` permits more.
+    """A function that may only write its own log. `allow` adds permissions.
 
     Arguments:
-        dead_letters: receives asynchronous events that failed three times.
-        failure_topic_arn: a topic that receives them too.
+        dead_letters: the queue that receives asynchronous events that failed three times.
+        failure_topic_arn: a topic that receives them, too.
     """
 
     def __init__(
@@ -115,7 +118,7 @@ class Function(Construct):
             name=settings.role_name or f"{name}Role",
             assume_role_policy=policy.trust("lambda.amazonaws.com"),
         )
-        self._role_id = self.role.id  # asked once: every reference is a call into another process
+        self._role_id = self.role.id  # read once, because each reference is a call to another process
         log_group = CloudwatchLogGroup(
             self, "log-group", name=f"/aws/lambda/{name}", retention_in_days=runtime.log_retention_days
         )
@@ -146,7 +149,7 @@ class Function(Construct):
             depends_on=depends_on,
         )
         self.name = self._function.function_name
-        # Known at synth, where `name` is a reference.
+        # A plain text at synth, while `name` is a reference.
         self.plain_name = name
         self.timeout_seconds = limits.timeout_seconds
         self.memory_mb = limits.memory_mb
@@ -173,6 +176,6 @@ class Function(Construct):
         resources: Sequence[str],
         conditions: dict[str, dict[str, Any]] | None = None,
     ) -> IamRolePolicy:
-        """Allow the function's role some actions, as a policy of that name."""
+        """Allow the function's role some actions, in an inline policy with the name `sid`."""
         statement = policy.Statement(sid, actions, resources, conditions=conditions or {})
         return IamRolePolicy(self, sid, name=sid, role=self._role_id, policy=policy.document(statement))

@@ -1,4 +1,4 @@
-"""How the objects of a bucket age: into cheaper classes, and away."""
+"""The lifecycle of a bucket's objects: transitions to cheaper storage classes, and expiry."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from infra.constructs.bucket import PrivateBucket
 
 accept(
     "aws_s3_bucket_lifecycle_configuration",
-    {"CKV_AWS_300": "each rule aborts uploads under its prefix, where all uploads are; checkov wants one without"},
+    {"CKV_AWS_300": "the rules abort incomplete uploads under all prefixes; checkov expects a rule without a prefix"},
 )
 
 
 @dataclass(frozen=True)
 class LifecycleRule:
-    """What happens to the objects under a prefix, in days after they were written.
+    """The lifecycle of the objects under a prefix, in days after they were written.
 
     Arguments:
-        id: the rule's.
-        classes: storage class to the day that they move there.
-        noncurrent_days: how long an overwritten or deleted version is kept.
+        id: of the rule.
+        classes: the day of the transition, by storage class.
+        noncurrent_days: how many days an overwritten or deleted version is kept.
     """
 
     id: str
@@ -52,10 +52,10 @@ def expire(
     *,
     moves_small: bool = False,
 ) -> None:
-    """Let the objects of a bucket age. A bucket has one configuration, so this is called once for it.
+    """Set the lifecycle rules of a bucket. A bucket has one configuration, so call this once per bucket.
 
     Arguments:
-        moves_small: objects under 128 KB move to Glacier, too; without it S3 moves none of them.
+        moves_small: whether objects under 128 KB move to Glacier, too. By default, S3 does not move them.
     """
     S3BucketLifecycleConfiguration(
         scope,
@@ -81,7 +81,7 @@ def _rule(rule: LifecycleRule) -> S3BucketLifecycleConfigurationRule:
         noncurrent_version_expiration=[
             S3BucketLifecycleConfigurationRuleNoncurrentVersionExpiration(noncurrent_days=rule.noncurrent_days)
         ],
-        # A part of an upload that died costs as much as an object, and nobody sees it.
+        # The parts of an incomplete upload cost as much as an object, and lists of objects do not show them.
         abort_incomplete_multipart_upload=[
             S3BucketLifecycleConfigurationRuleAbortIncompleteMultipartUpload(days_after_initiation=1)
         ],

@@ -1,4 +1,4 @@
-"""IAM policies as data: one statement, one purpose."""
+"""IAM policies as data. Each statement has one purpose."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Statement:
     """One statement of a policy.
 
     Arguments:
-        sid: what it is for, in letters and digits.
+        sid: the purpose of the statement, in letters and digits.
         actions: the API actions, without wildcards.
         resources: the ARNs.
         effect: `Allow` or `Deny`.
-        principals: in a resource's policy, who it is for: a type (`Service`, `AWS`) to identifiers; `*` for all.
-        conditions: operator to key to value.
+        principals: identifiers by type (`Service`, `AWS`) in a resource-based policy; `*` for all principals.
+        conditions: values by operator and key.
     """
 
     sid: str
@@ -41,7 +41,7 @@ class Statement:
     conditions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
-        """Return the statement as IAM's JSON has it."""
+        """Return the statement in the form of IAM's JSON."""
         parts: dict[str, Any] = {"Sid": self.sid, "Effect": self.effect}
         if self.principals is not None:
             parts["Principal"] = (
@@ -58,7 +58,7 @@ class Statement:
 
 
 def document(*statements: Statement) -> str:
-    """Return a policy document as JSON, in a stable order."""
+    """Return a policy document as JSON in a stable order."""
     return json.dumps({"Version": "2012-10-17", "Statement": [statement.document() for statement in statements]})
 
 

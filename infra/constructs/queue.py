@@ -10,37 +10,37 @@ from constructs import Construct
 
 from infra.constructs import policy
 
-# The longest that SQS keeps a message: 14 days (SQS Developer Guide, "Message quotas").
+# SQS's maximum retention: 14 days (SQS Developer Guide, "Message quotas").
 _RETENTION_SECONDS = 14 * 24 * 3600
 
 
 class DeadLetterQueue(Construct):
-    """A queue that keeps what failed for 14 days, encrypted, for TLS only."""
+    """An encrypted queue that keeps messages for 14 days and requires TLS."""
 
     def __init__(self, scope: Construct, id_: str, *, name: str) -> None:
         super().__init__(scope, id_)
         self._queue = SqsQueue(
             self, "queue", name=name, message_retention_seconds=_RETENTION_SECONDS, sqs_managed_sse_enabled=True
         )
-        self.plain_name = name  # known at synth
+        self.plain_name = name  # a plain text at synth
         self.arn = self._queue.arn
         self.url = self._queue.url
 
     @classmethod
     def of_function(cls, scope: Construct, id_: str, *, name: str) -> Self:
-        """Return the queue of a function, whose own role lets it send."""
+        """Return the queue of a function. The function's role has the permission to send."""
         queue = cls(scope, id_, name=name)
         queue._policy()
         return queue
 
     def allow_role(self, role_arn: str) -> None:
-        """Let one role send, by the queue's policy: the role's own policy needs no word of it."""
+        """Allow one role to send, in the queue's policy. The role's own policy needs no permission for it."""
         self._policy(
             policy.Statement("Send", ["sqs:SendMessage"], [self.arn], principals={"AWS": [role_arn]}),
         )
 
     def allow_rule(self, rule_arn: str) -> None:
-        """Let EventBridge send what it could not hand to a rule's target."""
+        """Allow EventBridge to send the events that it could not deliver to a rule's target."""
         self._policy(
             policy.Statement(
                 "SendUndelivered",

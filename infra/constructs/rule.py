@@ -1,4 +1,4 @@
-"""A rule of an event bus, and the targets that it hands events to: functions, log groups."""
+"""A rule of an event bus and its targets: a function, a topic, a log group."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from infra.constructs import policy
 from infra.constructs.function import Function
 from infra.constructs.queue import DeadLetterQueue
 
-# Where AWS's own services put their events.
+# The bus of the events of AWS services.
 DEFAULT_BUS = "default"
-# EventBridge's own default is 185 tries in 24 hours (User Guide, "Retry policy"); Lambda takes an event within seconds.
+# EventBridge's default is 185 tries in 24 hours (User Guide, "Retry policy"). Lambda accepts an event within seconds.
 _ATTEMPTS = 16
 _AGE_SECONDS = 6 * 3600
 _LOG_WRITERS = {"Service": ["events.amazonaws.com", "delivery.logs.amazonaws.com"]}
@@ -33,11 +33,11 @@ _LOG_WRITERS = {"Service": ["events.amazonaws.com", "delivery.logs.amazonaws.com
 
 @dataclass(frozen=True)
 class Transformer:
-    """What the function is handed instead of the event.
+    """Replaces the event that the function receives.
 
     Arguments:
-        paths: name to JSON path in the event.
-        template: the function's input, with `<name>` where the path's value goes.
+        paths: JSON paths in the event, by name.
+        template: the function's input. `<name>` is replaced by the value of the path.
     """
 
     paths: Mapping[str, str]
@@ -45,7 +45,7 @@ class Transformer:
 
 
 class Rule(Construct):
-    """A rule. It does nothing until it is given a target."""
+    """A rule. It has no effect without a target."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class Rule(Construct):
     def invoke(
         self, function: Function, *, undelivered_queue_name: str, transformer: Transformer | None = None
     ) -> None:
-        """Hand each event to a function, with the permission; what cannot be handed over goes into a queue."""
+        """Invoke a function with each event, and add the permission. Undeliverable events go to a queue."""
         permission = LambdaPermission(
             self,
             "permission",
@@ -103,13 +103,13 @@ class Rule(Construct):
         )
 
     def notify(self, topic_arn: str) -> None:
-        """Publish each event to a topic, whose own policy has to let this rule."""
+        """Publish each event to a topic. The topic's policy must allow this rule."""
         CloudwatchEventTarget(self, "topic-target", rule=self.name, event_bus_name=self._bus_name, arn=topic_arn)
 
     def log(self, group_name: str, *, retention_days: int) -> None:
         """Write each event into a log group of its own, `/aws/events/<group_name>`."""
         group = CloudwatchLogGroup(self, "log", name=f"/aws/events/{group_name}", retention_in_days=retention_days)
-        # A log group has no policy of its own, and EventBridge no role for it: the account's log policies decide.
+        # A log group has no policy, and EventBridge uses no role for it: the account's log policies grant access.
         permission = CloudwatchLogResourcePolicy(
             self,
             "log-policy",

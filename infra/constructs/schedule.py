@@ -1,4 +1,4 @@
-"""Schedules that invoke one function, under a role that may do nothing else."""
+"""Schedules that invoke one function. Their role has no other permission."""
 
 from __future__ import annotations
 
@@ -24,18 +24,19 @@ from infra.constructs.function import Function
 from infra.constructs.queue import DeadLetterQueue
 
 accept(
-    "aws_scheduler_schedule", {"CKV_AWS_297": "a schedule holds names only; the Scheduler encrypts it with its own key"}
+    "aws_scheduler_schedule",
+    {"CKV_AWS_297": "a schedule contains only names, and the Scheduler encrypts it with its own key"},
 )
 
 
 @dataclass(frozen=True)
 class Timing:
-    """When a schedule fires and how it is tried again.
+    """When a schedule fires and how it retries.
 
     Arguments:
-        expression, time_zone: as EventBridge Scheduler has them.
-        window_minutes: within which a run may start; 0 for on time.
-        retry_attempts, retry_hours: how often and how long the Scheduler tries.
+        expression, time_zone: in the syntax of EventBridge Scheduler.
+        window_minutes: the flexible window within which a run may start; 0 for exactly on time.
+        retry_attempts, retry_hours: how often and for how long the Scheduler retries.
     """
 
     expression: str
@@ -51,7 +52,7 @@ class Schedule:
 
     Arguments:
         description: shown in the console (Scheduler: up to 512 characters).
-        message: what the function receives besides the scheduled time.
+        message: fields that the function receives in addition to the scheduled time.
     """
 
     name: str
@@ -62,7 +63,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Group:
-    """A schedule group of an account."""
+    """A schedule group in an account."""
 
     name: str
     arn: str
@@ -71,7 +72,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Invoker:
-    """The names of the role, its policy and the queue of the schedules of one function."""
+    """The names of the role, its policy and the dead-letter queue of one function's schedules."""
 
     role_name: str
     policy_name: str
@@ -79,9 +80,9 @@ class Invoker:
 
 
 class InvokeSchedules(Construct):
-    """The schedules of one function, their role and the queue of the runs that they could not start.
+    """The schedules of one function, with their role and the dead-letter queue of runs that could not start.
 
-    The function receives the scheduled time, which is the same for every try of a run.
+    The function receives the scheduled time, which is the same for every retry of a run.
     """
 
     def __init__(self, scope: Construct, id_: str, *, group: Group, function: Function, invoker: Invoker) -> None:
@@ -111,7 +112,7 @@ class InvokeSchedules(Construct):
             role=role.id,
             policy=policy.document(policy.Statement(name, ["lambda:InvokeFunction"], [function.arn])),
         )
-        # The queue admits the role, so that the role's own policy allows one action: invoke the function.
+        # The queue's policy allows the role to send, so the role's own policy allows only one action.
         self._dead_letters = DeadLetterQueue(self, "dead-letters", name=invoker.dead_letter_queue_name)
         self._dead_letters.allow_role(role.arn)
 
@@ -124,7 +125,7 @@ class InvokeSchedules(Construct):
             id_,
             name=schedule.name,
             description=schedule.description,
-            # Explicit, so that a disabled schedule shows as a change in the next plan.
+            # Explicit, so that the next plan shows a schedule that someone disabled.
             state="ENABLED",
             group_name=self._group.name,
             schedule_expression=timing.expression,

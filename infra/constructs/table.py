@@ -1,4 +1,4 @@
-"""A table of DynamoDB."""
+"""A DynamoDB table."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from infra.constructs.accepted import accept
 
 accept(
     "aws_dynamodb_table",
-    {"CKV_AWS_119": "encrypted with DynamoDB's own key in KMS, which nobody can schedule for deletion"},
+    {"CKV_AWS_119": "encrypted with the AWS managed key, which cannot be scheduled for deletion"},
 )
 
 
@@ -31,12 +31,12 @@ def table(
     is_protected: bool | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> DynamodbTable:
-    """Return a table, on demand, encrypted, with point-in-time recovery.
+    """Create an on-demand, encrypted table with point-in-time recovery.
 
     Arguments:
-        key: the partition key, a text.
-        expires_by: attribute with the time (seconds since 1970) from which on an item is deleted; None for never.
-        is_protected: DynamoDB refuses to delete it.
+        key: the partition key, of type text.
+        expires_by: the attribute with an item's expiry time in seconds since 1970; None if items do not expire.
+        is_protected: whether DynamoDB refuses to delete the table.
     """
     return DynamodbTable(
         scope,

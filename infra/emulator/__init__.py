@@ -1,22 +1,23 @@
-"""The embedded AWS, and everything in which it differs from AWS. Nothing outside this package knows of a difference.
+"""The embedded AWS, and all its differences from AWS. No code outside this package depends on a difference.
 
-In the resources (`platform.py`, only where an environment says `emulated = true`):
+Differences of the resources (`platform.py`, only in environments with `emulated = true`):
 
-- *Endpoints*: every service is on one port of this machine, over plain HTTP; S3 by path, not by host name.
+- *Endpoints*: all services are on one port of this machine, over plain HTTP. S3 uses paths instead of host names.
 - *Runtime*: a function runs as a process of this machine, so its zip is built for this machine's Python and processor.
-- *API origin*: the emulated CloudFront does not call AWS's host names; the API is reached by port and path.
-- *API key*: the emulator wants a value where AWS makes one; Terraform makes it, so it is in the state alone, as on AWS.
-- *Preflight*: a MOCK integration has the method POST there, which AWS does not say.
-- *Addresses*: a distribution is `<label>.cloudfront.localhost`, a stage is a path of the port.
+- *API origin*: the emulated CloudFront does not call AWS's host names, so the API's origin is the port and a path.
+- *API key*: AWS generates the value, but the emulator requires one. Terraform generates it; only the state has it.
+- *Preflight*: a MOCK integration has the method POST, which AWS does not return.
+- *Addresses*: a distribution is `<label>.cloudfront.localhost`, and a stage is a path of the port.
 
-In the process (`server.py`, which runs MiniStack): a module for each service completes what MiniStack leaves out. Its
-`install()` puts functions in the place of MiniStack's (`replacing.py`). docs/emulator.md has AWS's rule, its source and
-the test of each addition. Tests reach what AWS does not offer by `/_rollbook/…` (`paths.py`).
+Additions to the process (`server.py`, which runs MiniStack): a module for each service implements behaviour that
+MiniStack lacks. Its `install()` replaces functions of MiniStack (`replacing.py`). docs/emulator.md lists AWS's rule,
+its source and the test of each addition. Tests use the paths `/_rollbook/…` for operations that AWS does not have
+(`paths.py`).
 
-What differs still:
+Remaining differences:
 
-- A flexible time window is none, and schedules are looked at every second.
-- CloudTrail hands an event over at once, where AWS takes minutes, and writes no files into the trail's bucket.
+- Flexible time windows are ignored, and schedules are checked every second.
+- CloudTrail delivers an event immediately, while AWS takes minutes. It writes no files into the trail's bucket.
 - The period of a quota begins with the first request.
-- A bucket's lifecycle is carried out only when a test says so.
+- A bucket's lifecycle rules are applied only when a test requests it.
 """

@@ -1,4 +1,4 @@
-"""Account Management: a Region that has to be enabled is off in a new account; IAM's actions of reads.
+"""Account Management: opt-in Regions are disabled in a new account. Also adds the IAM actions of some reads.
 
 Sources: Account Management Reference Guide, "Enable or disable AWS Regions in your account"; Service Authorization
 Reference, "AWS Account Management" and "AWS Lambda".
@@ -28,25 +28,25 @@ def install() -> None:
     account._DISPATCH["/enableRegion"] = enable
 
 
-def get_status(wanted: dict[str, Any]) -> Any:
-    """Tell whether a Region is enabled."""
-    status, headers, body = _get_status(wanted)
-    region = wanted.get("RegionName")
+def get_status(request: dict[str, Any]) -> Any:
+    """Return whether a Region is enabled."""
+    status, headers, body = _get_status(request)
+    region = request.get("RegionName")
     if status == 200 and region in account._OPT_IN_REQUIRED and region not in _enabled:
         body = json.dumps({"RegionName": region, "RegionOptStatus": "DISABLED"}).encode()
     return status, headers, body
 
 
-def enable(wanted: dict[str, Any]) -> Any:
-    """Enable a Region; on AWS that takes minutes to hours."""
-    _enabled[wanted["RegionName"]] = True
+def enable(request: dict[str, Any]) -> Any:
+    """Enable a Region immediately. On AWS this takes minutes to hours."""
+    _enabled[request["RegionName"]] = True
     return 200, {"Content-Type": "application/json"}, b"{}"
 
 
 def extract_iam_action(
     service: str, method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]
 ) -> str | None:
-    """Return the action that a request needs; MiniStack allows to everybody what it has none for."""
+    """Return the IAM action that a request needs. MiniStack allows a request without an action to everyone."""
     if service == "servicequotas":
         return f"servicequotas:{headers.get('x-amz-target', '').rpartition('.')[2]}"
     if service == "account":

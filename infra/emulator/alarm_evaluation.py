@@ -1,4 +1,4 @@
-"""An alarm's state from its metric's data points.
+"""Computes an alarm's state from the data points of its metric.
 
 Sources: CloudWatch User Guide, "Alarm evaluation", "Configuring how CloudWatch alarms treat missing data", "Alarm
 evaluation window", "Using math expressions with CloudWatch metrics"; CloudWatch API reference, PutMetricAlarm.
@@ -15,7 +15,7 @@ from typing import Any
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 
-# CloudWatch looks further back than the evaluation periods, by how much it does not say. In all its examples it is 2.
+# CloudWatch evaluates more periods than the evaluation periods. The number is not documented; in all examples it is 2.
 _EXTRA_PERIODS = 2
 
 
@@ -40,7 +40,7 @@ Series = list[float | None]
 
 @dataclass(frozen=True)
 class Datapoint:
-    """What one or more published values of a metric come to.
+    """The statistics of one or more published values of a metric.
 
     Arguments:
         at: epoch seconds.
@@ -55,17 +55,17 @@ class Datapoint:
 
     @classmethod
     def of(cls, at: float, value: float) -> Datapoint:
-        """Return a single value."""
+        """Return the datapoint of a single value."""
         return cls(at, 1, value, value, value)
 
 
-# A metric's namespace, name and dimensions to its datapoints.
+# Returns the datapoints of a metric, given its namespace, name and dimensions.
 Find = Callable[[str, str, Mapping[str, str]], Iterable[Datapoint]]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """An alarm's state, why, and the datapoints that were looked at, oldest first."""
+    """An alarm's state, its reason, and the evaluated datapoints, oldest first."""
 
     state: str
     reason: str
@@ -76,19 +76,19 @@ def evaluate(alarm: Mapping[str, Any], find: Find, now: float) -> Verdict:
     """Return the state of an alarm.
 
     Arguments:
-        alarm: as DescribeAlarms gives it.
-        find: gives the datapoints of one metric with exactly these dimensions.
+        alarm: in the form of DescribeAlarms.
+        find: returns the datapoints of one metric with exactly these dimensions.
         now: epoch seconds.
 
     Raises:
-        ValueError: the alarm uses a statistic, a comparison or a function that is not known here.
+        ValueError: the alarm uses an unsupported statistic, comparison or function.
     """
     periods = alarm["EvaluationPeriods"]
     needed = alarm.get("DatapointsToAlarm")
     series = _series(alarm, find, now, periods + _EXTRA_PERIODS)
     compare = _OPERATORS.get(alarm["ComparisonOperator"])
     if compare is None:
-        raise ValueError(f"{alarm['AlarmName']}: the comparison {alarm['ComparisonOperator']} is not known")
+        raise ValueError(f"{alarm['AlarmName']}: the comparison {alarm['ComparisonOperator']} is not supported")
     breaching = [None if value is None else compare(value, alarm["Threshold"]) for value in series]
     missing = "ignore" if alarm.get("Namespace") == "AWS/DynamoDB" else alarm.get("TreatMissingData") or "missing"
     state = state_of(
@@ -99,16 +99,16 @@ def evaluate(alarm: Mapping[str, Any], find: Find, now: float) -> Verdict:
 
 
 def state_of(breaching: Sequence[bool | None], periods: int, needed: int, missing: str, current: str) -> str:
-    """Return the state that datapoints make.
+    """Return the state that results from the datapoints.
 
     Arguments:
-        breaching: for each datapoint of the evaluation range, oldest first, whether it breaches; None where it is
-            missing.
+        breaching: for each datapoint of the evaluation range, oldest first, whether it breaches the threshold; None if
+            it is missing.
         periods, needed: N and M of "M out of N".
-        missing: what missing data is treated as.
-        current: the alarm's state, kept where missing data is ignored.
+        missing: how missing data is treated.
+        current: the alarm's current state, which is kept if missing data is ignored.
     """
-    real = [each for each in breaching if each is not None]
+    real = [is_breaching for is_breaching in breaching if is_breaching is not None]
     if len(real) >= periods:
         return "ALARM" if sum(real[-periods:]) >= needed else "OK"
     filled = periods - len(real) if missing == "breaching" else 0
@@ -118,7 +118,7 @@ def state_of(breaching: Sequence[bool | None], periods: int, needed: int, missin
         return "OK"
     if not real:
         return current if missing == "ignore" else "INSUFFICIENT_DATA"
-    # "Avoiding premature transitions": all that there is breaches, and the oldest is at least as old as M.
+    # "Avoiding premature transitions": all datapoints breach, and the oldest is in period M or before.
     window = list(breaching[-periods:])
     oldest = len(window) - window.index(True) if True in window else 0
     if all(real) and oldest >= needed:
@@ -127,31 +127,34 @@ def state_of(breaching: Sequence[bool | None], periods: int, needed: int, missin
 
 
 def _series(alarm: Mapping[str, Any], find: Find, now: float, count: int) -> Series:
-    """Return the last values that an alarm watches, oldest first."""
+    """Return the last values of an alarm's metric or expression, oldest first."""
     if not alarm.get("Metrics"):
-        dimensions = {each["Name"]: each["Value"] for each in alarm.get("Dimensions") or ()}
+        dimensions = _dimensions(alarm)
         found = find(alarm["Namespace"], alarm["MetricName"], dimensions)
         return _values(found, alarm["Statistic"], alarm["Period"], now, count)
     known: dict[str, Series] = {}
-    expressions = {each["Id"]: each["Expression"] for each in alarm["Metrics"] if each.get("Expression")}
+    expressions = {query["Id"]: query["Expression"] for query in alarm["Metrics"] if query.get("Expression")}
     for query in alarm["Metrics"]:
         if "MetricStat" in query:
             stat, metric = query["MetricStat"], query["MetricStat"]["Metric"]
-            dimensions = {each["Name"]: each["Value"] for each in metric.get("Dimensions") or ()}
-            found = find(metric["Namespace"], metric["MetricName"], dimensions)
+            found = find(metric["Namespace"], metric["MetricName"], _dimensions(metric))
             known[query["Id"]] = _values(found, stat["Stat"], stat["Period"], now, count)
-    [wanted] = [query["Id"] for query in alarm["Metrics"] if query.get("ReturnData", True)]
+    [returned] = [query["Id"] for query in alarm["Metrics"] if query.get("ReturnData", True)]
 
     def of(name: str) -> Series:
         if name not in known:
             known[name] = _computed(ast.parse(expressions[name], mode="eval").body, of, count)
         return known[name]
 
-    return of(wanted)
+    return of(returned)
+
+
+def _dimensions(metric: Mapping[str, Any]) -> dict[str, str]:
+    return {dimension["Name"]: dimension["Value"] for dimension in metric.get("Dimensions") or ()}
 
 
 def _computed(node: ast.expr, of: Callable[[str], Series], count: int) -> Series:
-    """Return what a math expression comes to: arithmetic and FILL."""
+    """Return the values of a math expression. Only arithmetic and FILL are supported."""
     match node:
         case ast.Constant(value=int() | float() as number):
             return [float(number)] * count
@@ -163,24 +166,24 @@ def _computed(node: ast.expr, of: Callable[[str], Series], count: int) -> Series
             return [_combined(do, one, other) for one, other in pairs]
         case ast.Call(func=ast.Name(id="FILL"), args=[inner, ast.Constant(value=int() | float() as number)]):
             return [float(number) if value is None else value for value in _computed(inner, of, count)]
-    raise ValueError(f"the math expression {ast.unparse(node)} is not known")
+    raise ValueError(f"the math expression {ast.unparse(node)} is not supported")
 
 
 def _combined(do: Callable[[float, float], float], one: float | None, other: float | None) -> float | None:
-    # A datapoint that is missing on one side, and a division by zero, give no datapoint.
+    # There is no datapoint if one side is missing or the divisor is zero.
     if one is None or other is None or (do is operator.truediv and other == 0):
         return None
     return do(one, other)
 
 
 def _values(found: Iterable[Datapoint], statistic: str, period: int, now: float, count: int) -> Series:
-    """Return a metric's statistic in the last periods. The window slides by the minute ("Alarm evaluation window")."""
+    """Return a metric's statistic in the last periods. The window moves every minute ("Alarm evaluation window")."""
     step = min(period, _MINUTE)
     end = now // step * step
     slots: list[list[Datapoint]] = [[] for _ in range(count)]
     for point in found:
         number = int((end - point.at) // period) if point.at < end else -1
-        # A datapoint at a border belongs to the period that it begins.
+        # A datapoint at the border of two periods belongs to the later one.
         if point.at < end and (end - point.at) % period == 0:
             number -= 1
         if 0 <= number < count:
@@ -198,18 +201,18 @@ def _statistic(points: Sequence[Datapoint], name: str) -> float:
         "Maximum": lambda: max(point.maximum for point in points),
     }
     if name not in known:
-        raise ValueError(f"the statistic {name} is not known")
+        raise ValueError(f"the statistic {name} is not supported")
     return known[name]()
 
 
 def _reason(alarm: Mapping[str, Any], recent: Sequence[float], state: str, missing: str) -> str:
     periods = alarm["EvaluationPeriods"]
     if not recent:
-        told = f"no datapoints were received for {periods} period{'s' if periods > 1 else ''}"
+        text = f"no datapoints were received for {periods} period{'s' if periods > 1 else ''}"
         treated = {"breaching": "Breaching", "notBreaching": "NonBreaching"}.get(missing)
         if treated is None:
-            return f"Insufficient Data: {told}."
-        return f"Threshold Crossed: {told} and missing data was treated as [{treated}]."
+            return f"Insufficient Data: {text}."
+        return f"Threshold Crossed: {text} and missing data was treated as [{treated}]."
     compared = alarm["ComparisonOperator"].removesuffix("ToThreshold").removesuffix("Threshold")
     values = ", ".join(f"{value:g}" for value in recent)
     negated = "" if state == "ALARM" else "not "
@@ -217,9 +220,9 @@ def _reason(alarm: Mapping[str, Any], recent: Sequence[float], state: str, missi
 
 
 def refusal(period: int, periods: int) -> str | None:
-    """Return why PutMetricAlarm refuses so long an evaluation, if it does.
+    """Return why PutMetricAlarm refuses an evaluation range as too long, or None.
 
-    Source: CloudWatch API reference, PutMetricAlarm, Period: seven days at most, a day for periods under an hour.
+    Source: CloudWatch API reference, PutMetricAlarm, Period: at most seven days, or a day for periods under an hour.
     """
     limit = 7 * _DAY if period >= _HOUR else _DAY
     if period * periods <= limit:

@@ -1,4 +1,4 @@
-"""CloudWatch's alarms: evaluated on time and on missing data, with messages of AWS's form.
+"""CloudWatch's alarms: evaluates them regularly, also for missing data, and publishes messages in AWS's format.
 
 Sources: CloudWatch User Guide, "Alarm evaluation", "Configuring how CloudWatch alarms treat missing data", "Alarm
 evaluation window", "Using math expressions with CloudWatch metrics"; CloudWatch API reference, PutMetricAlarm.
@@ -22,7 +22,7 @@ from ministack.services import cloudwatch, lambda_svc, sns
 from infra.emulator import paths
 from infra.emulator.alarm_evaluation import Datapoint, evaluate, refusal
 
-# CloudWatch evaluates every minute ("Alarm evaluation"); a shorter time keeps tests and the demo short.
+# CloudWatch evaluates every minute ("Alarm evaluation"). A shorter interval keeps tests and the demo short.
 _SWEEP_SECONDS = 5
 _logger = logging.getLogger("ministack")
 _lock = threading.RLock()
@@ -33,7 +33,7 @@ class Alarms:
 
     Arguments:
         put: MiniStack's PutMetricAlarm.
-        describe: DescribeAlarms, as it is without this.
+        describe: the replaced DescribeAlarms.
     """
 
     def __init__(self, put: Callable[..., Any], describe: Callable[..., Any]) -> None:
@@ -42,17 +42,17 @@ class Alarms:
         self._ahead = 0.0
 
     def now(self) -> float:
-        """Return the time of the alarms' clock, epoch seconds."""
+        """Return the time of the alarms' clock in epoch seconds."""
         return time.time() + self._ahead
 
     def move(self, seconds: float) -> float:
-        """Move the clock, evaluate all alarms and return the time that it is."""
+        """Move the clock forward, evaluate all alarms and return the new time."""
         self._ahead += seconds
         self.evaluate_everywhere()
         return self.now()
 
     def put(self, params: Any, body: Any, is_cbor: bool, is_json: bool = False) -> Any:
-        """Put an alarm: with its math, which MiniStack drops, and only if CloudWatch takes its length."""
+        """Put an alarm. Keeps its math expressions, which MiniStack drops, and checks its evaluation range."""
         given = body if is_cbor or is_json else _nested(params)
         metrics = given.get("Metrics") or []
         stats = [query["MetricStat"]["Period"] for query in metrics if "MetricStat" in query]
@@ -68,7 +68,7 @@ class Alarms:
         return answer
 
     def describe(self, *request: Any, **named: Any) -> Any:
-        """Describe alarms, evaluated just now."""
+        """Evaluate all alarms, then describe them."""
         self.evaluate_all()
         return self._describe(*request, **named)
 
@@ -79,12 +79,12 @@ class Alarms:
                 self.evaluate_all()
 
     def evaluate_all(self) -> None:
-        """Evaluate the alarms of the account and Region that the request is for."""
+        """Evaluate the alarms of the request's account and Region."""
         for alarm in list(cloudwatch._alarms.values()):
             self.evaluate(alarm)
 
     def evaluate(self, alarm: dict[str, Any]) -> None:
-        """Evaluate an alarm, and act if its state changes."""
+        """Evaluate an alarm, and perform its actions if its state changes."""
         if not alarm.get("MetricName") and not alarm.get("Metrics"):
             return
         with _lock:
@@ -107,7 +107,7 @@ class Alarms:
             cloudwatch._evaluate_parent_alarms(alarm)
 
     def act(self, alarm: dict[str, Any], old: str, new: str, reason: str) -> None:
-        """Publish a change of state to the alarm's topics, if their policies let CloudWatch."""
+        """Publish a change of state to the alarm's topics, if their policies allow it."""
         if not alarm.get("ActionsEnabled", True):
             return
         field = {"ALARM": "AlarmActions", "OK": "OKActions"}.get(new, "InsufficientDataActions")
@@ -122,7 +122,7 @@ class Alarms:
             sns._fanout(topic, responses.new_uuid(), text, subject)
 
     def sweep(self) -> None:
-        """Evaluate until the process ends."""
+        """Evaluate all alarms repeatedly until the process ends."""
         while True:
             time.sleep(_SWEEP_SECONDS)
             try:
@@ -134,14 +134,14 @@ class Alarms:
 def message(
     alarm: Mapping[str, Any], old: str, new: str, reason: str, now: float, region: str, account: str
 ) -> dict[str, Any]:
-    """Return what CloudWatch publishes to a topic: the names and spellings differ from DescribeAlarms'."""
+    """Return the message that CloudWatch publishes to a topic. Its names differ from those of DescribeAlarms."""
     trigger = {
         "MetricName": alarm.get("MetricName"),
         "Namespace": alarm.get("Namespace"),
         "StatisticType": "Statistic",
         "Statistic": str(alarm.get("Statistic", "")).upper(),
         "Unit": alarm.get("Unit"),
-        "Dimensions": [{"value": each["Value"], "name": each["Name"]} for each in alarm.get("Dimensions") or ()],
+        "Dimensions": [{"value": one["Value"], "name": one["Name"]} for one in alarm.get("Dimensions") or ()],
     }
     return {
         "AlarmName": alarm["AlarmName"],
@@ -210,7 +210,7 @@ def _lists(value: Any) -> Any:
 
 
 def _query(query: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a metric query with its types, which the query protocol sends as text."""
+    """Return a metric query with typed values. The query protocol sends them as texts."""
     found = dict(query) | {"ReturnData": query.get("ReturnData", True) in (True, "true")}
     if "MetricStat" in found:
         found["MetricStat"] = dict(found["MetricStat"]) | {"Period": int(found["MetricStat"]["Period"])}
@@ -220,7 +220,7 @@ def _query(query: Mapping[str, Any]) -> dict[str, Any]:
 def emit_lambda_metrics(
     emit: Callable[..., None], function_name: str, duration_ms: float, error: bool, throttle: bool
 ) -> None:
-    """Publish a function's metrics, and those of all functions together, which have no dimensions.
+    """Publish a function's metrics, and the metrics of all functions together, which have no dimensions.
 
     Source: Lambda Developer Guide, "Types of metrics for Lambda functions": the view across all functions.
     """
@@ -233,12 +233,12 @@ def emit_lambda_metrics(
 
 
 def install() -> None:
-    """Evaluate MiniStack's alarms as CloudWatch does. Call it after all else that touches its CloudWatch."""
+    """Evaluate MiniStack's alarms like CloudWatch. Call this after all other modules that change its CloudWatch."""
     alarms = Alarms(cloudwatch._put_metric_alarm, cloudwatch._describe_alarms)
     cloudwatch._evaluate_alarm = alarms.evaluate
     cloudwatch._dispatch_alarm_actions = alarms.act
     cloudwatch._put_metric_alarm = alarms.put
     cloudwatch._describe_alarms = alarms.describe
     lambda_svc._emit_lambda_metrics = partial(emit_lambda_metrics, lambda_svc._emit_lambda_metrics)
-    paths.add("alarms/clock", lambda wanted: {"Now": alarms.move(wanted["Seconds"])})
+    paths.add("alarms/clock", lambda request: {"Now": alarms.move(request["Seconds"])})
     threading.Thread(target=alarms.sweep, name="alarms", daemon=True).start()

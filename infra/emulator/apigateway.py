@@ -1,4 +1,4 @@
-"""API Gateway: a stage serves its deployment, patches as Terraform sends them, and tags that are shown."""
+"""API Gateway: stages serve their deployment, and patches and tags work as Terraform expects."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _tag = Original(apigateway_v1, "_tag_v1_resource")
 _untag = Original(apigateway_v1, "_untag_v1_resource")
 _create_deployment = Original(apigateway_v1, "_create_deployment")
 _execute = Original(apigateway_v1, "_execute_in_scope")
-# What a deployment keeps of the API (API Gateway Developer Guide, "Deploy REST APIs"): MiniStack's stores.
+# MiniStack's stores of the parts that a deployment contains (API Gateway Developer Guide, "Deploy REST APIs").
 _PARTS = ("_authorizers_v1", "_models", "_request_validators", "_resources")
 _SNAPSHOT = "_parts"
-# The API that this request is served of, and the parts of its deployment by store.
+# The API that serves this request, and the parts of its deployment by store.
 _served: ContextVar[tuple[str, dict[int, Any]] | None] = ContextVar("served", default=None)
 
 
 class _DeployedStore(AccountRegionScopedDict):  # type: ignore[misc]
-    """A store of the parts of APIs, which gives a request what was deployed."""
+    """A store of the parts of APIs. A request sees the deployed parts."""
 
     __slots__ = ()
 
@@ -40,7 +40,7 @@ class _DeployedStore(AccountRegionScopedDict):  # type: ignore[misc]
 def install() -> None:
     """Complete MiniStack's API Gateway."""
     for name in _PARTS:
-        # In place, as MiniStack's functions and its persistence hold the same object.
+        # Changed in place, because MiniStack's functions and its persistence refer to the same object.
         getattr(apigateway_v1, name).__class__ = _DeployedStore
     _create_deployment.replace(create_deployment)
     _execute.replace(execute)
@@ -50,7 +50,7 @@ def install() -> None:
 
 
 def create_deployment(api_id: str, data: dict[str, Any]) -> Any:
-    """Make a deployment, with a copy of what it deploys."""
+    """Create a deployment with a copy of the API's parts."""
     answer = _create_deployment(api_id, data)
     if answer[0] == 201:
         made = apigateway_v1._deployments_v1[api_id][json.loads(answer[2])["id"]]
@@ -59,7 +59,7 @@ def create_deployment(api_id: str, data: dict[str, Any]) -> Any:
 
 
 async def execute(request: Any, api_id: str, stage_name: str, *details: Any, **named: Any) -> Any:
-    """Serve a request to a stage by its deployment: a change that is not deployed has no effect."""
+    """Serve a request from the stage's deployment. Changes that are not deployed have no effect."""
     stage = apigateway_v1._stages_v1.get(api_id, {}).get(stage_name) or {}
     deployment = apigateway_v1._deployments_v1.get(api_id, {}).get(stage.get("deploymentId")) or {}
     if _SNAPSHOT not in deployment:
@@ -73,7 +73,7 @@ async def execute(request: Any, api_id: str, stage_name: str, *details: Any, **n
 
 
 def apply_patch(part: dict[str, Any], operations: list[dict[str, Any]]) -> Any:
-    """Patch a part of an API: a path may be escaped (RFC 6901), and a limit that is sent as a text is a number."""
+    """Patch a part of an API. Unescapes the path (RFC 6901), and converts limits that are sent as texts to numbers."""
     for operation in operations:
         path = operation.get("path", "")
         if re.fullmatch(r"/(throttle|quota)/(burstLimit|rateLimit|limit|offset)", path):
@@ -94,7 +94,7 @@ def apply_patch(part: dict[str, Any], operations: list[dict[str, Any]]) -> Any:
 
 
 def tag_api(resource_arn: str, body: dict[str, Any]) -> Any:
-    """Tag a part of an API, so that asking for the part shows it."""
+    """Tag a part of an API, so that the part's description shows the tags."""
     answer = _tag(resource_arn, body)
     if answer[0] < 300:
         _api_part(resource_arn).setdefault("tags", {}).update(body.get("tags", {}))
@@ -102,7 +102,7 @@ def tag_api(resource_arn: str, body: dict[str, Any]) -> Any:
 
 
 def untag_api(resource_arn: str, names: list[str]) -> Any:
-    """Take tags off a part of an API."""
+    """Remove tags from a part of an API."""
     answer = _untag(resource_arn, names)
     if answer[0] < 300:
         for name in names:

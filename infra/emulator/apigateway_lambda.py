@@ -1,4 +1,4 @@
-"""API Gateway's proxy integration of Lambda: the function's permission, the time limit, and the form of its answer.
+"""API Gateway's Lambda proxy integration: the function's permission, the time limit and the response format.
 
 Sources: API Gateway Developer Guide, "Set up Lambda proxy integrations" and "Amazon API Gateway quotas"; AWS re:Post,
 "How do I resolve HTTP 502 errors from API Gateway REST APIs with Lambda proxy integration?".
@@ -23,18 +23,18 @@ _proxy_response = Original(apigateway_v1, "_lambda_proxy_response")
 
 
 class _NoAnswer(Exception):
-    """The function failed, or gave no answer in the form of the proxy integration."""
+    """The function failed, or its response does not have the format of the proxy integration."""
 
 
 class _BadGateway(apigateway_v1._GatewayError):  # type: ignore[misc]
-    """What a caller gets for it: 502, with the gateway response of the type DEFAULT_5XX."""
+    """The caller's response for it: 502, with the gateway response of the type DEFAULT_5XX."""
 
     def __init__(self) -> None:
         super().__init__("DEFAULT_5XX", "Internal server error")
 
 
 def install() -> None:
-    """Complete MiniStack's API Gateway, where it calls Lambda."""
+    """Complete the Lambda integration of MiniStack's API Gateway."""
     _error_response.replace(error_response)
     _invoke.replace(invoke)
     _proxy_response.replace(proxy_response)
@@ -51,7 +51,7 @@ async def invoke(
     *details: Any,
     **named: Any,
 ) -> Any:
-    """Invoke a function for a request, if its policy lets this method of this API."""
+    """Invoke a function for a request, if its policy allows this method of this API."""
     arn = apigateway_v1._extract_lambda_ref_from_integration_uri(integration.get("uri", ""))
     owner = f"{named['owner_region']}:{named['owner_account_id']}"
     source = f"arn:aws:execute-api:{owner}:{api_id}/{stage_name}/{method}{resource['path']}"
@@ -69,10 +69,10 @@ async def invoke(
 
 
 def proxy_response(result: dict[str, Any]) -> Any:
-    """Return a function's answer.
+    """Return a function's response.
 
     Raises:
-        _NoAnswer: it failed, or its answer has another form.
+        _NoAnswer: it failed, or its response has another format.
     """
     if result.get("throttle"):
         return _proxy_response(result)
@@ -94,6 +94,6 @@ def _is_answer(answer: Any) -> bool:
 
 
 def error_response(error: Any, request: dict[str, Any]) -> Any:
-    """Render an error of API Gateway's own."""
+    """Return the response for an error of API Gateway."""
     status, headers, body = _error_response(error, request)
     return 502 if isinstance(error, _BadGateway) and status == 500 else status, headers, body

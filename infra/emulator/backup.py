@@ -1,4 +1,4 @@
-"""AWS Backup: which resources a selection assigns to its plan.
+"""AWS Backup: the resources that a selection assigns to its plan.
 
 Sources: AWS Backup API, BackupSelection and Conditions; AWS re:Post, "How do I assign resources to a Backup plan?".
 """
@@ -31,29 +31,29 @@ def install() -> None:
 
 
 def create_selection(plan_id: str, body: dict[str, Any]) -> Any:
-    """Make a selection; a wildcard in an ARN is at its end."""
-    wanted = body.get("BackupSelection", {})
-    for arn in [*(wanted.get("Resources") or []), *(wanted.get("NotResources") or [])]:
+    """Create a selection. An ARN may have a wildcard only at its end."""
+    selection = body.get("BackupSelection", {})
+    for arn in [*(selection.get("Resources") or []), *(selection.get("NotResources") or [])]:
         if "*" in arn and not arn.endswith("*"):
-            return backup._err("InvalidParameterValueException", f"Invalid ARN {arn}: a wildcard has to be at the end")
+            return backup._err("InvalidParameterValueException", f"Invalid ARN {arn}: a wildcard must be at the end")
     return _create_selection(plan_id, body)
 
 
-def resolve(wanted: dict[str, Any]) -> dict[str, Any]:
-    """Return what a selection assigns: `{"Region", "SelectionId"}` to `{"ResourceArns"}`.
+def resolve(request: dict[str, Any]) -> dict[str, Any]:
+    """Return the resources of a selection: maps `{"Region", "SelectionId"}` to `{"ResourceArns"}`.
 
     Raises:
         ValueError: there is no such selection.
     """
-    responses.set_request_region(wanted["Region"])
-    selection = backup._selections.get(wanted["SelectionId"])
+    responses.set_request_region(request["Region"])
+    selection = backup._selections.get(request["SelectionId"])
     if selection is None:
-        raise ValueError(f"there is no selection {wanted['SelectionId']}")
+        raise ValueError(f"there is no selection {request['SelectionId']}")
     return {"ResourceArns": sorted(arn for arn, tags in _resources() if _is_selected(selection, arn, tags))}
 
 
 def _resources() -> Iterator[tuple[str, Mapping[str, str]]]:
-    """Return the ARNs and tags of what AWS Backup can back up: tables, buckets, file systems and databases."""
+    """Return the ARNs and tags of resources that AWS Backup supports: tables, buckets, file systems and databases."""
     tags = {
         arn: {tag["Key"]: tag["Value"] for tag in listed}
         for collect in (tagging._collect_dynamodb, tagging._collect_efs, tagging._collect_s3)
@@ -74,20 +74,20 @@ def _is_selected(selection: Mapping[str, Any], arn: str, tags: Mapping[str, str]
     listed, any_tags = selection.get("Resources") or [], selection.get("ListOfTags") or []
     if any(_matches(pattern, arn) for pattern in selection.get("NotResources") or []):
         return False
-    # With neither ARNs nor tags everything is assigned, and with both what matches one of them.
+    # Without ARNs and tags, all resources are assigned. With both, a resource must match one of them.
     by_arn = any(_matches(pattern, arn) for pattern in listed) or not (listed or any_tags)
-    by_tag = any(tags.get(_tag(each["ConditionKey"])) == each["ConditionValue"] for each in any_tags)
+    by_tag = any(tags.get(_tag(condition["ConditionKey"])) == condition["ConditionValue"] for condition in any_tags)
     return (by_arn or by_tag) and all(
-        _holds(operator, each, tags)
+        _holds(operator, condition, tags)
         for operator, conditions in (selection.get("Conditions") or {}).items()
-        for each in conditions or []
+        for condition in conditions or []
     )
 
 
 def _holds(operator: str, condition: Mapping[str, str], tags: Mapping[str, str]) -> bool:
     with_wildcards, negated = _OPERATORS[operator]
-    actual, wanted = tags.get(_tag(condition["ConditionKey"])), condition["ConditionValue"]
-    found = actual is not None and (_matches(wanted, actual) if with_wildcards else actual == wanted)
+    actual, expected = tags.get(_tag(condition["ConditionKey"])), condition["ConditionValue"]
+    found = actual is not None and (_matches(expected, actual) if with_wildcards else actual == expected)
     return found != negated
 
 

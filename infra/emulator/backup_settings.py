@@ -1,4 +1,4 @@
-"""AWS Backup: the opt-ins of a Region. MiniStack describes none and takes none.
+"""AWS Backup: the opt-in settings of a Region, which MiniStack does not have.
 
 Sources: AWS Backup Developer Guide, "Getting started 1: Service Opt-in" and "Advanced DynamoDB backup"; AWS Backup API
 Reference, UpdateRegionSettings.
@@ -14,7 +14,7 @@ from ministack.services import backup
 
 from infra.emulator.replacing import Original
 
-# A Region's services. Each Region has its own list, which only its answer tells; this one is an example of one.
+# An example of a Region's services. Each Region has its own list, which only DescribeRegionSettings returns.
 _OPT_IN = (
     "Aurora",
     "CloudFormation",
@@ -42,17 +42,17 @@ def install() -> None:
 
 
 async def handle_request(method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]) -> Any:
-    """Answer a request: the Region's settings here, all else as MiniStack."""
+    """Serve a request for the Region's settings. MiniStack serves all other requests."""
     if path.rstrip("/") != "/account-settings":
         return await _handle(method, path, headers, body, query)
     kept = _settings.get("all") or _new()
     if method == "PUT":
-        wanted = json.loads(body or b"{}")
+        request = json.loads(body or b"{}")
         for part, known in kept.items():
-            given = wanted.get(part) or {}
-            if strangers := sorted(set(given) - set(known)):
+            given = request.get(part) or {}
+            if unknown := sorted(set(given) - set(known)):
                 return backup._err(
-                    "InvalidParameterValueException", f"Invalid resource types: {', '.join(strangers)}", 400
+                    "InvalidParameterValueException", f"Invalid resource types: {', '.join(unknown)}", 400
                 )
             kept = kept | {part: known | given}
         _settings["all"] = kept

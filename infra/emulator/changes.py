@@ -1,4 +1,4 @@
-"""Every change of an item, so that a table can be seen as it was: for exports and for eventually consistent reads."""
+"""Records every change of an item, to reconstruct earlier states for exports and eventually consistent reads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ministack.core.responses import get_account_id, get_region
 from ministack.services import dynamodb
 
 Item = dict[str, Any]
-# DynamoDB's point-in-time recovery goes back 35 days (Developer Guide, "Point-in-time backups").
+# DynamoDB's point-in-time recovery covers 35 days (Developer Guide, "Point-in-time backups").
 _KEPT_SECONDS = 35 * 86_400
 _emit_stream_event = dynamodb._emit_stream_event
 _log: dict[tuple[str, str, str], list[Change]] = defaultdict(list)
@@ -25,7 +25,7 @@ class Change:
     Arguments:
         at: seconds since 1970.
         key: the key attributes.
-        old, new: the item before and after; None where there is none.
+        old, new: the item before and after; None if there is none.
     """
 
     at: float
@@ -35,7 +35,7 @@ class Change:
 
 
 def record(table_name: str, event: str, old: Item | None, new: Item | None, replicate: bool = True) -> Any:
-    """Keep a change, and go on as MiniStack does."""
+    """Record a change, then call MiniStack's function."""
     table = dynamodb._tables.get(table_name)
     if table:
         key = dynamodb._extract_key_from_item(table, new or old or {})
@@ -48,7 +48,7 @@ def record(table_name: str, event: str, old: Item | None, new: Item | None, repl
 
 
 def between(table_name: str, since: float, until: float) -> list[Change]:
-    """Return each key's change in a period: from what it was before to what it was at the end.
+    """Return the change of each changed key within a period, from its item before to its item at the end.
 
     Arguments:
         since: included; seconds since 1970.
@@ -64,7 +64,7 @@ def between(table_name: str, since: float, until: float) -> list[Change]:
 
 
 def items_at(table_name: str, moment: float) -> dict[str, dict[str, Item]]:
-    """Return a table's items as they were at a moment, as MiniStack keeps them: by partition key and sort key."""
+    """Return a table's items at a moment, in MiniStack's structure: by partition key and sort key."""
     table = dynamodb._tables[table_name]
     items: dict[str, dict[str, Item]] = defaultdict(dict)
     for partition, of_partition in table["items"].items():
@@ -81,7 +81,7 @@ def items_at(table_name: str, moment: float) -> dict[str, dict[str, Item]]:
 
 
 def _name(table_name: str) -> tuple[str, str, str]:
-    # By its id: another table of the same name has changes of its own.
+    # Identified by its id, because a later table with the same name has other changes.
     table = dynamodb._tables[table_name]
     return get_account_id(), get_region(), str(table.get("TableId") or table_name)
 
@@ -92,5 +92,5 @@ def _place(table: Any, key: Item) -> tuple[str, str]:
 
 
 def install() -> None:
-    """Keep the changes of the process's tables."""
+    """Record the changes of MiniStack's tables."""
     dynamodb._emit_stream_event = record

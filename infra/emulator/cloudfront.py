@@ -1,4 +1,4 @@
-"""CloudFront: an object that is missing is a 404 to a distribution that may list the bucket."""
+"""CloudFront: a missing object is a 404 for a distribution that may list the bucket."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def install() -> None:
 def fetch_origin(
     bucket: str, key: str, method: str, headers: dict[str, str], source_arn: str = "", oai_id: str = ""
 ) -> Any:
-    """Fetch an object for CloudFront; one that is missing is a 404 to who may list the bucket, as S3 has it.
+    """Fetch an object for CloudFront. A missing object is a 404, not a 403, for a caller that may list the bucket.
 
     Source: S3 API reference, GetObject, "Permissions".
     """

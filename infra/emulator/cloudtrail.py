@@ -1,4 +1,4 @@
-"""CloudTrail: calls are recorded with their caller, and those that a trail logs are handed to EventBridge.
+"""CloudTrail: records calls with their caller, and delivers the calls that a trail logs to EventBridge.
 
 Sources: CloudTrail User Guide, "Logging management events", "Logging data events"; EventBridge User Guide, "AWS service
 events delivered via AWS CloudTrail".
@@ -30,9 +30,10 @@ _dispatch_event = Original(eventbridge, "_dispatch_event")
 _fetch_origin = Original(s3, "serve_cloudfront_origin_fetch")
 DETAIL_TYPE = "AWS API Call via CloudTrail"
 _ALL_MANAGEMENT_EVENTS = "ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS"
-# An event of more is not delivered (EventBridge User Guide, "AWS service events delivered via AWS CloudTrail").
+# Larger events are not delivered (EventBridge User Guide, "AWS service events delivered via AWS CloudTrail").
 _MOST_BYTES = 256 * 1024
-# They begin with Get and change something (EventBridge User Guide, "Receiving read-only management events").
+# Operations that begin with Get but change something (EventBridge User Guide, "Receiving read-only management
+# events").
 _MUTATING_GETS = {"GetFederationToken", "GetSessionToken"}
 
 
@@ -47,7 +48,7 @@ def install() -> None:
 
 
 def create_trail(body: dict[str, Any]) -> Any:
-    """Make a trail, with its tags."""
+    """Create a trail with its tags."""
     answer = _create_trail(body)
     if answer[0] == 200 and body.get("TagsList"):
         arn = json.loads(answer[2])["TrailARN"]
@@ -69,7 +70,7 @@ async def dispatch(
 async def serve_ses(
     method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any], request_id: str
 ) -> Any:
-    """Serve a call of SES's API of version 2, and record it."""
+    """Serve a call of SES's API v2, and record it."""
     answer = await _serve_ses(method, path, headers, body, query, request_id)
     if answer is not None:
         _record(Call("ses", method, path, query, headers, body, request_id, *_parts(answer)))
@@ -79,7 +80,7 @@ async def serve_ses(
 async def serve_bucket(
     host: str, path: str, method: str, headers: dict[str, str], body: bytes, query: dict[str, Any]
 ) -> Any:
-    """Serve a call that names its bucket in the host name, and record it."""
+    """Serve a call whose host name contains the bucket, and record it."""
     answer = await _serve_bucket(host, path, method, headers, body, query)
     if answer is not None:
         bucket, request_id = app._extract_s3_vhost_bucket(host), str(answer[1].get("x-amz-request-id", ""))
@@ -88,7 +89,7 @@ async def serve_bucket(
 
 
 def fetch_origin(bucket: str, key: str, method: str, *details: Any, **named: Any) -> Any:
-    """Fetch an object for CloudFront, which reads it in its own name."""
+    """Fetch an object for CloudFront, and record CloudFront as the caller."""
     answer = _fetch_origin(bucket, key, method, *details, **named)
     request_id, path = str(answer[1].get("x-amz-request-id", "")), f"/{bucket}/{key}"
     _record(Call("s3", method, path, {}, {}, b"", request_id, *_parts(answer), invoked_by="cloudfront.amazonaws.com"))
@@ -110,13 +111,13 @@ def _record(call: Call) -> None:
         if found["managementEvent"]:
             _remember(found)
         if any(_logs(trail, selectors, found) for trail, selectors in _trails(found["awsRegion"])):
-            _hand_over(found)
-    except Exception:  # a fault in the record must not fail the call that it is about
+            _deliver(found)
+    except Exception:  # a fault in the recording must not fail the recorded call
         _logger.exception("CloudTrail: %s %s was not recorded", call.method, call.path)
 
 
 def _remember(found: dict[str, Any]) -> None:
-    """Keep a management event for LookupEvents, which needs no trail."""
+    """Store a management event for LookupEvents, which works without a trail."""
     who = found["userIdentity"]
     kept = {
         "EventId": found["eventID"],
@@ -127,8 +128,8 @@ def _remember(found: dict[str, Any]) -> None:
         "AccessKeyId": who.get("accessKeyId", ""),
         "ReadOnly": str(found["readOnly"]).lower(),
         "Resources": [
-            {"ResourceType": each["type"], "ResourceName": each["ARN"].rpartition(":")[2]}
-            for each in found.get("resources", [])
+            {"ResourceType": resource["type"], "ResourceName": resource["ARN"].rpartition(":")[2]}
+            for resource in found.get("resources", [])
         ],
         "CloudTrailEvent": json.dumps(found),
     }
@@ -136,7 +137,7 @@ def _remember(found: dict[str, Any]) -> None:
         cloudtrail._get_event_queue().append(kept)
 
 
-def _hand_over(found: dict[str, Any]) -> None:
+def _deliver(found: dict[str, Any]) -> None:
     entry = {
         "Source": f"aws.{found['eventSource'].partition('.')[0]}",
         "DetailType": DETAIL_TYPE,
@@ -150,7 +151,7 @@ def _hand_over(found: dict[str, Any]) -> None:
 
 @contextmanager
 def _in_region(region: str) -> Iterator[None]:
-    """Do something in another Region than the request's."""
+    """Switch to another Region than the request's."""
     before = responses.get_region()
     responses.set_request_region(region)
     try:
@@ -182,8 +183,8 @@ def _logs(trail: dict[str, Any], selectors: list[dict[str, Any]], found: dict[st
 
 
 def _basic(selector: dict[str, Any], found: dict[str, Any]) -> bool:
-    wanted = selector.get("ReadWriteType", "All")
-    if wanted != "All" and (wanted == "ReadOnly") != found["readOnly"]:
+    selected = selector.get("ReadWriteType", "All")
+    if selected != "All" and (selected == "ReadOnly") != found["readOnly"]:
         return False
     if found["managementEvent"]:
         excluded = selector.get("ExcludeManagementEventSources") or []
@@ -204,15 +205,15 @@ def _advanced(fields: list[dict[str, Any]], found: dict[str, Any]) -> bool:
 
 
 _OPERATORS: dict[str, Callable[[str, str], bool]] = {
-    "Equals": lambda value, wanted: value == wanted,
-    "StartsWith": lambda value, wanted: value.startswith(wanted),
-    "EndsWith": lambda value, wanted: value.endswith(wanted),
+    "Equals": lambda value, operand: value == operand,
+    "StartsWith": lambda value, operand: value.startswith(operand),
+    "EndsWith": lambda value, operand: value.endswith(operand),
 }
 
 
 def _field(field: dict[str, Any], values: list[str]) -> bool:
-    def holds(operator: str, wanted: list[str]) -> bool:
-        return any(_OPERATORS[operator](value, each) for value in values for each in wanted)
+    def holds(operator: str, operands: list[str]) -> bool:
+        return any(_OPERATORS[operator](value, operand) for value in values for operand in operands)
 
     positive = [operator for operator in _OPERATORS if field.get(operator)]
     if positive and not any(holds(operator, field[operator]) for operator in positive):
@@ -221,17 +222,17 @@ def _field(field: dict[str, Any], values: list[str]) -> bool:
 
 
 def _values(field: str, found: dict[str, Any]) -> list[str]:
-    """Return what a record has in a field of a selector; a call on two objects has two ARNs."""
+    """Return a record's values of a selector's field. A call on two objects has two ARNs."""
     match field:
         case "readOnly":
             return [str(found["readOnly"]).lower()]
         case "resources.type":
-            # The first resource is what the event is about; a bucket beside an object is not.
-            return [each["type"] for each in found.get("resources", [])[:1]]
+            # The first resource is the subject of the event. The object's bucket may follow as a second one.
+            return [resource["type"] for resource in found.get("resources", [])[:1]]
         case "resources.ARN":
             kind = _values("resources.type", found)
-            resources = [each for each in found.get("resources", []) if each["type"] in kind]
-            return [each.get("ARN") or each.get("ARNPrefix", "") for each in resources]
+            resources = [resource for resource in found.get("resources", []) if resource["type"] in kind]
+            return [resource.get("ARN") or resource.get("ARNPrefix", "") for resource in resources]
         case "userIdentity.arn":
             return [found["userIdentity"].get("arn", "")]
         case _:
@@ -239,7 +240,7 @@ def _values(field: str, found: dict[str, Any]) -> list[str]:
 
 
 def dispatch_event(event: dict[str, Any], view: Any = None) -> None:
-    """Match an event against the rules of its bus; read-only management events only against rules that want all.
+    """Match an event with the rules of its bus. Read-only management events match only rules that include them.
 
     Source: EventBridge User Guide, "Receiving read-only management events from AWS services".
     """

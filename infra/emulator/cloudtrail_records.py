@@ -1,4 +1,4 @@
-"""A call of the AWS API as CloudTrail records it: who, what, with which answer.
+"""Creates CloudTrail's record of a call: the caller, the operation and the result.
 
 Sources: CloudTrail User Guide, "CloudTrail record contents" and "CloudTrail userIdentity element"; S3 User Guide,
 "Amazon S3 CloudTrail events".
@@ -19,7 +19,7 @@ from infra.emulator import s3_operations
 from infra.emulator.cloudtrail_values import SIGNATURES, Call, elements_of, form_of, object_of, one_of, recorded
 
 GLOBAL_REGION = "us-east-1"
-# Their calls are recorded in us-east-1 (CloudTrail User Guide, "Global service events").
+# Calls of these services are recorded in us-east-1 (CloudTrail User Guide, "Global service events").
 GLOBAL_SERVICES = {"cloudfront", "iam"}
 _ITEMS = (
     "BatchExecuteStatement BatchGetItem BatchWriteItem DeleteItem ExecuteStatement ExecuteTransaction GetItem PutItem "
@@ -29,7 +29,7 @@ _MESSAGES = (
     "ChangeMessageVisibility ChangeMessageVisibilityBatch DeleteMessage DeleteMessageBatch ReceiveMessage SendMessage "
     "SendMessageBatch"
 )
-# Operations that are data events, by service (CloudTrail User Guide, "Logging data events"); of S3 see `_is_data`.
+# Operations that are data events, by service (CloudTrail User Guide, "Logging data events"). For S3 see `_is_data`.
 _DATA = {
     "dynamodb": ("AWS::DynamoDB::Table", frozenset(_ITEMS.split())),
     "lambda": ("AWS::Lambda::Function", frozenset({"Invoke"})),
@@ -37,14 +37,14 @@ _DATA = {
     "sqs": ("AWS::SQS::Queue", frozenset(_MESSAGES.split())),
 }
 _S3_BUCKET_DATA = {"DeleteObjects", "HeadBucket", "ListObjects", "ListObjectVersions"}
-# What CloudTrail does not record at all, or only for selectors that MiniStack does not have.
+# Operations that CloudTrail does not record, or only for selectors that MiniStack does not have.
 _UNRECORDED = {
     "events": {"PutEvents"},
     "logs": {"FilterLogEvents", "GetLogEvents", "PutLogEvents"},
     "monitoring": {"GetMetricData", "GetMetricStatistics", "GetMetricWidgetImage", "ListMetrics", "PutMetricData"},
     "ses": {"SendBulkEmail", "SendEmail", "SendRawEmail"},
 }
-# Where the name of the event is not the operation's.
+# Event names that differ from the operation's name.
 _EVENT_NAMES = {
     ("lambda", "InvokeFunction"): "Invoke",
     ("s3", "DeletePublicAccessBlock"): "DeleteBucketPublicAccessBlock",
@@ -52,7 +52,8 @@ _EVENT_NAMES = {
     ("s3", "ListObjectsV2"): "ListObjects",
     ("s3", "PutPublicAccessBlock"): "PutBucketPublicAccessBlock",
 }
-# Lambda's events carry the API's version (Lambda Developer Guide, "Logging AWS Lambda API calls using CloudTrail").
+# Names of Lambda's events end with the API version (Lambda Developer Guide, "Logging AWS Lambda API calls using
+# CloudTrail").
 _LAMBDA_VERSIONS = {
     "AddPermission": "20150331v2",
     "CreateEventSourceMapping": "20150331",
@@ -70,7 +71,7 @@ _LAMBDA_VERSIONS = {
     "UpdateFunctionConfiguration": "20150331v2",
 }
 _READS = re.compile(r"(Describe|Get|Head|List|BatchGet|Lookup|Query|Scan|Select|Simulate|AssumeRole)")
-# Requests whose caller is not known are in no log (S3 User Guide, "Amazon S3 CloudTrail events").
+# Error codes of requests without a known caller, which are not recorded (S3 User Guide, "Amazon S3 CloudTrail events").
 _NOT_AUTHENTICATED = {
     "ExpiredToken",
     "ExpiredTokenException",
@@ -87,7 +88,7 @@ _NOT_AUTHENTICATED = {
 
 
 def record(call: Call) -> dict[str, Any] | None:
-    """Return what CloudTrail records of a call, or None where it records nothing."""
+    """Return CloudTrail's record of a call, or None if it is not recorded."""
     operation = _operation(call)
     code, message = _error(call)
     if not operation or operation in _UNRECORDED.get(call.service, ()) or code in _NOT_AUTHENTICATED:
@@ -100,7 +101,7 @@ def record(call: Call) -> dict[str, Any] | None:
     account, data = responses.get_account_id(), _is_data(call.service, name)
     read_only = bool(_READS.match(name))
     parameters = _parameters(call, name, data)
-    told: dict[str, Any] = {
+    event: dict[str, Any] = {
         "eventVersion": "1.11",
         "userIdentity": identity,
         "eventTime": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -111,8 +112,8 @@ def record(call: Call) -> dict[str, Any] | None:
         "userAgent": call.invoked_by or f"[{call.headers.get('user-agent', '')}]",
     }
     if code:
-        told |= {"errorCode": code, "errorMessage": message}
-    told |= {
+        event |= {"errorCode": code, "errorMessage": message}
+    event |= {
         "requestParameters": parameters or None,
         "responseElements": None if read_only or code else elements_of(call),
         "requestID": call.request_id,
@@ -124,15 +125,15 @@ def record(call: Call) -> dict[str, Any] | None:
         "eventCategory": "Data" if data else "Management",
     }
     if resources := _resources(call, name, parameters, data):
-        told["resources"] = resources
+        event["resources"] = resources
     if call.service == "s3":
-        told["additionalEventData"] = {
+        event["additionalEventData"] = {
             "SignatureVersion": "SigV2" if "AWSAccessKeyId" in call.query else "SigV4",
             "AuthenticationMethod": "QueryString" if SIGNATURES & {*call.query} else "AuthHeader",
             "bytesTransferredIn": len(call.body),
             "bytesTransferredOut": len(call.answer),
         }
-    return told
+    return event
 
 
 def _operation(call: Call) -> str:
@@ -152,7 +153,7 @@ def _operation(call: Call) -> str:
 
 
 def _region(call: Call) -> str:
-    """Return the Region in which a call is recorded; of a bucket it is the bucket's own."""
+    """Return the Region in which a call is recorded. For a bucket, it is the bucket's Region."""
     if call.service in GLOBAL_SERVICES:
         return GLOBAL_REGION
     bucket = unquote(call.path).lstrip("/").partition("/")[0]
@@ -169,7 +170,7 @@ def _is_data(service: str, name: str) -> bool:
 
 
 def _identity(call: Call) -> dict[str, Any] | None:
-    """Return who made the call; None is somebody whose credentials do not exist."""
+    """Return the caller, or None if the credentials do not exist."""
     if call.invoked_by:
         return {"type": "AWSService", "invokedBy": call.invoked_by}
     key, account = router.extract_access_key_id(dict(call.headers), dict(call.query)), responses.get_account_id()
@@ -212,7 +213,7 @@ def _of_role(who: dict[str, Any], session_arn: str, issued_at: float) -> dict[st
 
 
 def _error(call: Call) -> tuple[str, str]:
-    """Return the answer's error code and text, if it is an error."""
+    """Return the error code and message of a response; empty texts if it is not an error."""
     if call.status < 400:
         return "", ""
     text = call.answer.decode(errors="replace")
@@ -221,9 +222,9 @@ def _error(call: Call) -> tuple[str, str]:
     if text.lstrip().startswith("<"):
         code, message = re.search(r"<Code>([^<]*)", text), re.search(r"<Message>([^<]*)", text)
         return code[1] if code else str(call.status), message[1] if message else ""
-    told = object_of(call.answer)
-    code_text = told.get("__type") or told.get("code") or call.answer_headers.get("x-amzn-errortype") or call.status
-    return str(code_text).rpartition("#")[2].partition(":")[0], str(told.get("message", told.get("Message", "")))
+    error = object_of(call.answer)
+    code_text = error.get("__type") or error.get("code") or call.answer_headers.get("x-amzn-errortype") or call.status
+    return str(code_text).rpartition("#")[2].partition(":")[0], str(error.get("message", error.get("Message", "")))
 
 
 def _parameters(call: Call, name: str, data: bool) -> dict[str, Any]:
@@ -231,22 +232,22 @@ def _parameters(call: Call, name: str, data: bool) -> dict[str, Any]:
         bucket, _, key = unquote(call.path).lstrip("/").partition("/")
         found = {"bucketName": bucket, "Host": call.headers.get("host", ""), "key": key}
         found |= {
-            each: one_of(value)
-            for each, value in call.query.items()
-            if not each.startswith("X-Amz-") and each not in SIGNATURES
+            parameter: one_of(value)
+            for parameter, value in call.query.items()
+            if not parameter.startswith("X-Amz-") and parameter not in SIGNATURES
         }
         if "x-amz-copy-source" in call.headers:
             found["x-amz-copy-source"] = call.headers["x-amz-copy-source"]
-        return {each: value for each, value in found.items() if value or each in call.query}
-    told = {**form_of(call), **object_of(call.body)} if call.body else {k: one_of(v) for k, v in call.query.items()}
+        return {parameter: value for parameter, value in found.items() if value or parameter in call.query}
+    given = {**form_of(call), **object_of(call.body)} if call.body else {k: one_of(v) for k, v in call.query.items()}
     if call.service == "lambda" and (function := re.search(r"/functions/([^/]+)", call.path)):
-        told = {"functionName": unquote(function[1])} if data else told | {"functionName": unquote(function[1])}
+        given = {"functionName": unquote(function[1])} if data else given | {"functionName": unquote(function[1])}
     if call.service == "dynamodb" and data:
-        # The attributes of an item are in no log (DynamoDB Developer Guide, "Logging DynamoDB operations").
-        told = {each: value for each, value in told.items() if each in {"TableName", "Key", "IndexName"}}
+        # The attributes of an item are not recorded (DynamoDB Developer Guide, "Logging DynamoDB operations").
+        given = {parameter: given[parameter] for parameter in given if parameter in {"TableName", "Key", "IndexName"}}
     if call.service in {"sns", "sqs"} and data:
-        told = {each: value for each, value in told.items() if each in {"TopicArn", "QueueUrl"}}
-    return recorded(told)
+        given = {parameter: given[parameter] for parameter in given if parameter in {"TopicArn", "QueueUrl"}}
+    return recorded(given)
 
 
 def _resources(call: Call, name: str, parameters: dict[str, Any], data: bool) -> list[dict[str, Any]]:
@@ -261,7 +262,7 @@ def _resources(call: Call, name: str, parameters: dict[str, Any], data: bool) ->
         objects = [f"{arn}/{parameters['key']}"]
         if "x-amz-copy-source" in parameters:
             objects.append(f"arn:aws:s3:::{unquote(parameters['x-amz-copy-source']).lstrip('/').partition('?')[0]}")
-            return [{"type": "AWS::S3::Object", "ARN": each} for each in objects]
+            return [{"type": "AWS::S3::Object", "ARN": object_arn} for object_arn in objects]
         return [{"type": "AWS::S3::Object", "ARN": objects[0]}, bucket]
     if call.service not in _DATA or not data:
         return []

@@ -1,4 +1,4 @@
-"""A request as values: its parameters in the forms that CloudTrail records."""
+"""Converts the parameters of a request and a response to the form of CloudTrail's records."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 from xml.etree import ElementTree
 
-# Parameters of a presigned address, which are in no record.
+# Parameters of a presigned URL, which are not recorded.
 SIGNATURES = {"AWSAccessKeyId", "Expires", "Signature", "X-Amz-Signature"}
 
 
@@ -19,14 +19,14 @@ HIDDEN = {"environment", "password", "secretAccessKey", "secretString", "zipFile
 
 @dataclass(frozen=True)
 class Call:
-    """A request to a service, and its answer.
+    """A request to a service, and its response.
 
     Arguments:
-        service: MiniStack's name of it.
-        path: of S3 with the bucket in it.
-        query: parameters of the address, name to values.
-        headers: of the request, names in lower case.
-        invoked_by: the AWS service that makes the call in its own name, if one does.
+        service: MiniStack's name of the service.
+        path: the request's path; for S3 it contains the bucket.
+        query: values of the query parameters, by name.
+        headers: of the request; names are in lower case.
+        invoked_by: the AWS service that makes the call as itself; empty if none.
     """
 
     service: str
@@ -43,11 +43,11 @@ class Call:
 
 
 def elements_of(call: Call) -> dict[str, Any] | None:
-    """Return what the answer says."""
+    """Return the `responseElements` of a call's record."""
     if call.service == "s3":
         prefix, own = "x-amz-", {"x-amz-request-id", "x-amz-id-2"}
-        named = {each.lower(): value for each, value in call.answer_headers.items() if each.lower().startswith(prefix)}
-        return {each: value for each, value in named.items() if each not in own} or None
+        named = {name.lower(): value for name, value in call.answer_headers.items()}
+        return {name: named[name] for name in named if name.startswith(prefix) and name not in own} or None
     text = call.answer.lstrip()
     if not text.startswith(b"<"):
         return recorded(object_of(text)) or None
@@ -56,8 +56,8 @@ def elements_of(call: Call) -> dict[str, Any] | None:
     except ElementTree.ParseError:
         return None
     results = [part for part in document if part.tag.endswith("Result")]
-    told = _xml(results[0]) if results else None
-    return recorded(told) if isinstance(told, dict) else None
+    result = _xml(results[0]) if results else None
+    return recorded(result) if isinstance(result, dict) else None
 
 
 def _xml(element: ElementTree.Element) -> Any:
@@ -70,31 +70,31 @@ def _xml(element: ElementTree.Element) -> Any:
 
 
 def form_of(call: Call) -> dict[str, Any]:
-    """Return the parameters of the query protocol, with its numbered members as lists."""
+    """Return the parameters of the query protocol. Numbered members become lists."""
     if not call.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
         return {}
-    told: dict[str, Any] = {}
+    parameters: dict[str, Any] = {}
     for name, value in parse_qsl(call.body.decode(errors="replace"), keep_blank_values=True):
         member = re.fullmatch(r"(\w+)\.member\.\d+", name)
         if member:
-            told.setdefault(member[1], []).append(value)
+            parameters.setdefault(member[1], []).append(value)
         elif name not in {"Action", "Version"}:
-            told[name] = value
-    return told
+            parameters[name] = value
+    return parameters
 
 
 def object_of(text: bytes) -> dict[str, Any]:
-    """Return a JSON object; an empty one for anything else."""
+    """Parse a JSON object. For any other text, return an empty one."""
     try:
-        told = json.loads(text)
+        value = json.loads(text)
     except ValueError:
         return {}
-    return told if isinstance(told, dict) else {}
+    return value if isinstance(value, dict) else {}
 
 
-def recorded(told: dict[str, Any]) -> dict[str, Any]:
-    """Return parameters as records have them: names begin with a small letter, and secrets are hidden."""
-    small = {name[:1].lower() + name[1:]: value for name, value in told.items()}
+def recorded(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return parameters in the form of records: names begin with a lower-case letter, and secrets are hidden."""
+    small = {name[:1].lower() + name[1:]: value for name, value in parameters.items()}
     hidden = "HIDDEN_DUE_TO_SECURITY_REASONS"
     return {name: hidden if name in HIDDEN else _within(value) for name, value in small.items()}
 

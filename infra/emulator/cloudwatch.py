@@ -1,4 +1,4 @@
-"""CloudWatch: metrics embedded in a function's log are put, and alarms are described in full."""
+"""CloudWatch: publishes the metrics embedded in functions' logs, and describes alarms completely."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def install() -> None:
 
 
 def emit_lambda_logs(function: Any, request_id: str, log_text: str, *details: Any, **named: Any) -> None:
-    """Write a function's log, and put the metrics that are embedded in it.
+    """Write a function's log, and publish the metrics embedded in it.
 
     Source: CloudWatch User Guide, "Specification: Embedded metric format".
     """
@@ -44,30 +44,30 @@ def emit_lambda_logs(function: Any, request_id: str, log_text: str, *details: An
                 for metric in directive["Metrics"]
                 for value in _list(record[metric["Name"]])
             ]
-            wanted = {"Namespace": directive["Namespace"], "MetricData": data}
-            cloudwatch._put_metric_data({}, wanted, False, is_json=True)
+            request = {"Namespace": directive["Namespace"], "MetricData": data}
+            cloudwatch._put_metric_data({}, request, False, is_json=True)
 
 
 def describe_alarms(params: Any, body: Any, is_cbor: bool, is_json: bool = False) -> Any:
-    """Describe alarms; as XML MiniStack leaves most of them out, so every plan would change them."""
+    """Describe alarms. MiniStack's XML omits most of their fields, so every plan would change them."""
     if is_cbor or is_json:
         return _describe_alarms(params, body, is_cbor, is_json)
     names = [value for name, value in sorted(params.items()) if name.startswith("AlarmNames.member.")]
-    wanted = {"AlarmNames": [_list(name)[0] for name in names]} if names else {}
-    found = json.loads(_describe_alarms({}, wanted, False, True)[2])
+    request = {"AlarmNames": [_list(name)[0] for name in names]} if names else {}
+    found = json.loads(_describe_alarms({}, request, False, True)[2])
     return cloudwatch._xml(200, "DescribeAlarmsResponse", f"<DescribeAlarmsResult>{_xml(found)}</DescribeAlarmsResult>")
 
 
 def _xml(value: Any) -> str:
-    """Return JSON as AWS's query protocol has it."""
+    """Return a JSON value as XML of AWS's query protocol."""
     match value:
         case dict():
-            told = {
+            fields = {
                 name: _iso(inner) if name.endswith("Timestamp") else inner
                 for name, inner in value.items()
                 if inner is not None
             }
-            return "".join(f"<{name}>{_xml(inner)}</{name}>" for name, inner in told.items())
+            return "".join(f"<{name}>{_xml(inner)}</{name}>" for name, inner in fields.items())
         case list():
             return "".join(f"<member>{_xml(inner)}</member>" for inner in value)
         case bool():

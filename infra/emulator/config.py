@@ -1,4 +1,4 @@
-"""AWS Config: a recorder starts only where its records can be delivered.
+"""AWS Config: a recorder starts only if there is a delivery channel.
 
 Source: AWS Config API Reference, StartConfigurationRecorder.
 """
@@ -20,9 +20,9 @@ def install() -> None:
     _start.replace(start)
 
 
-def start(wanted: dict[str, Any]) -> Any:
+def start(request: dict[str, Any]) -> Any:
     """Start a recorder, if there is a delivery channel."""
     if not config._delivery_channels:
         fault = "Delivery channel is not available to start configuration recorder."
         return error_response_json("NoAvailableDeliveryChannelException", fault, 400)
-    return _start(wanted)
+    return _start(request)

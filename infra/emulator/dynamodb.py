@@ -1,4 +1,4 @@
-"""DynamoDB of the embedded AWS: exports that write, and eventually consistent reads that can be switched on."""
+"""DynamoDB: exports that write files, and eventually consistent reads as a fault that tests can turn on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ministack.services import dynamodb
 
 from infra.emulator import changes, export, paths
 
-# Seconds by which a read without ConsistentRead is late; 0 for none.
+# The delay of reads without ConsistentRead, in seconds; 0 for no delay.
 _lag = 0.0
 _get_item = dynamodb._get_item
 _query = dynamodb._query
@@ -20,7 +20,7 @@ _batch_get_item = dynamodb._batch_get_item
 
 
 def set_lag(request: dict[str, Any]) -> dict[str, Any]:
-    """Set by how many seconds reads are late: `{"seconds": 5}`; 0 switches the fault off."""
+    """Set the delay of reads in seconds: `{"seconds": 5}`; 0 turns the fault off."""
     global _lag
     seconds = float(request["seconds"])
     if seconds < 0:
@@ -30,9 +30,9 @@ def set_lag(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _late(read: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any]], Any]:
-    """Return a read of one table that sees it as it was, unless it is consistent.
+    """Return a read of one table that returns earlier data, unless the read is consistent.
 
-    Source: DynamoDB Developer Guide, "DynamoDB read consistency". An index is read as it is.
+    Source: DynamoDB Developer Guide, "DynamoDB read consistency". Reads of an index are not delayed.
     """
 
     def late(request: dict[str, Any]) -> Any:
@@ -46,13 +46,13 @@ def _late(read: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any]], A
 
 
 def batch_get_item(request: dict[str, Any]) -> Any:
-    """Read keys of several tables; only those that are read eventually consistent are late."""
-    wanted = request.get("RequestItems")
-    if not _lag or not isinstance(wanted, dict):
+    """Read keys of several tables. Only eventually consistent reads are delayed."""
+    requested = request.get("RequestItems")
+    if not _lag or not isinstance(requested, dict):
         return _batch_get_item(request)
     names = [
         dynamodb._normalize_table_name(name)
-        for name, keys in wanted.items()
+        for name, keys in requested.items()
         if isinstance(keys, dict) and not keys.get("ConsistentRead")
     ]
     return _batch_late(request, [name for name in names if name in dynamodb._tables])
@@ -67,7 +67,7 @@ def _batch_late(request: dict[str, Any], names: list[str]) -> Any:
 
 @contextmanager
 def _as_it_was(name: str) -> Any:
-    # Requests are carried out one after the other, so nothing else reads the table meanwhile.
+    # Requests are executed one after the other, so no other request reads the table now.
     table = dynamodb._tables[name]
     items = table["items"]
     table["items"] = changes.items_at(name, time.time() - _lag)
@@ -78,7 +78,7 @@ def _as_it_was(name: str) -> Any:
 
 
 def install() -> None:
-    """Put the completions in MiniStack's place."""
+    """Complete MiniStack's DynamoDB."""
     changes.install()
     export.install()
     dynamodb._get_item = _late(_get_item)

@@ -1,4 +1,4 @@
-"""EventBridge: policies of buses, log groups as targets, Lambda's retries, and events of AWS services."""
+"""EventBridge: bus policies, log groups as targets, Lambda's retries, and events of AWS services."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ def install() -> None:
     _invoke_target.replace(invoke_target)
     _dispatch_to_lambda.replace(dispatch_to_lambda)
     _put_permission.replace(put_permission)
-    # PutEvents refuses the names of AWS's own services, as on AWS.
+    # PutEvents refuses sources of AWS services, as on AWS, so tests need another way.
     paths.add("service-events", put_service_events)
 
 
-def put_service_events(wanted: dict[str, Any]) -> Any:
-    """Put events on the default bus as AWS's services do: `{"Region": …, "Entries": [as PutEvents has them]}`."""
-    responses.set_request_region(wanted.pop("Region"))
-    return json.loads(eventbridge._put_events(wanted, allow_aws_source=True)[2])
+def put_service_events(request: dict[str, Any]) -> Any:
+    """Put events of AWS services on the default bus: `{"Region": …, "Entries": [entries of PutEvents]}`."""
+    responses.set_request_region(request.pop("Region"))
+    return json.loads(eventbridge._put_events(request, allow_aws_source=True)[2])
 
 
 def put_permission(data: dict[str, Any]) -> Any:
-    """Set a bus's policy; MiniStack takes single statements alone."""
+    """Set a bus's policy. MiniStack accepts only single statements."""
     if "Policy" not in data:
         return _put_permission(data)
     eventbridge._event_bus_policies[data.get("EventBusName", "default")] = json.loads(data["Policy"])
@@ -47,11 +47,11 @@ def put_permission(data: dict[str, Any]) -> Any:
 
 
 def invoke_target(target: dict[str, Any], event: dict[str, Any], rule: dict[str, Any], view: Any = None) -> None:
-    """Deliver an event to a rule's target, if the target's policy lets EventBridge.
+    """Deliver an event to a rule's target, if the target's policy allows it.
 
-    An event that is refused goes into the target's dead-letter queue at once, without retries (EventBridge User Guide,
-    "Using dead-letter queues to process undelivered events"). MiniStack asks no policy, has no such queue, and does not
-    write into log groups.
+    If access is denied, the event goes to the target's dead-letter queue without retries (EventBridge User Guide,
+    "Using dead-letter queues to process undelivered events"). MiniStack does not check policies, has no dead-letter
+    queues for targets, and does not write to log groups.
     """
     arn, rule_arn = target["Arn"], rule["Arn"]
     service = arn.split(":")[2]
@@ -63,13 +63,13 @@ def invoke_target(target: dict[str, Any], event: dict[str, Any], rule: dict[str,
         action, policy_of = _ACTIONS[service]
         refused = "" if may(policy_of(arn), _EVENTBRIDGE, action, arn, rule_arn) else action
     if refused:
-        _bury(target, view, rule_arn, f"not authorized to perform {refused} on {arn}")
+        _send_dead_letter(target, view, rule_arn, f"not authorized to perform {refused} on {arn}")
     elif service != "logs":
         _invoke_target(target, event, rule, view)
 
 
 def _write_log(log_arn: str, view: Any, rule_arn: str) -> str:
-    """Write an event into a log group; return the action that the account's log policies refuse, if any."""
+    """Write an event to a log group. Return the action that the account's log policies deny, or an empty text."""
     group = log_arn.partition(":log-group:")[2].removesuffix(":*")
     stream = str(uuid4())
     resource = f"{log_arn.removesuffix(':*')}:log-stream:{stream}"
@@ -85,7 +85,7 @@ def _write_log(log_arn: str, view: Any, rule_arn: str) -> str:
     return ""
 
 
-def _bury(target: dict[str, Any], view: Any, rule_arn: str, reason: str) -> None:
+def _send_dead_letter(target: dict[str, Any], view: Any, rule_arn: str, reason: str) -> None:
     queue_arn = (target.get("DeadLetterConfig") or {}).get("Arn", "")
     queue = queues.find(queue_arn)
     _logger.warning("EventBridge: rule %s: %s", rule_arn, reason)
@@ -117,7 +117,7 @@ def _topic_policy(arn: str) -> Any:
     return topic["attributes"].get("Policy") if topic else None
 
 
-# What EventBridge does to a target without a role, and whose policy has to allow it.
+# The action on a target without a role, and a function that returns the policy that must allow it.
 _ACTIONS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "lambda": ("lambda:InvokeFunction", _function_policy),
     "sns": ("sns:Publish", _topic_policy),
@@ -126,7 +126,7 @@ _ACTIONS: dict[str, tuple[str, Callable[[str], Any]]] = {
 
 
 def dispatch_to_lambda(arn: str, payload: str) -> None:
-    """Invoke a rule's function as EventBridge does: asynchronously, with Lambda's retries and dead-letter queue."""
+    """Invoke a rule's function asynchronously, with Lambda's retries and dead-letter queue."""
     function, config, name = lambda_svc._get_func_record_for_ref(arn)
     if not function or not config:
         _logger.warning("EventBridge: there is no function %s", name)

@@ -1,7 +1,7 @@
-"""ExportTableToPointInTime of the embedded AWS: it writes what AWS's export writes, with the caller's rights.
+"""ExportTableToPointInTime: writes the same files as AWS's export, with the caller's permissions.
 
-Sources: DynamoDB Developer Guide, "Requesting a table export" and "DynamoDB table export output format". The `.md5`
-files are what AWS writes; that page calls them `.checksum`.
+Sources: DynamoDB Developer Guide, "Requesting a table export" and "DynamoDB table export output format". AWS writes
+`.md5` files, which that page calls `.checksum`.
 """
 
 from __future__ import annotations
@@ -22,22 +22,23 @@ from ministack.services import dynamodb, s3, sts
 
 from infra.emulator import changes
 
-# What the caller needs on the objects (Developer Guide, "Requesting a table export").
+# The permissions that the caller needs on the objects (Developer Guide, "Requesting a table export").
 ACTIONS = ("s3:AbortMultipartUpload", "s3:PutObject", "s3:PutObjectAcl")
-# DynamoDB's limits of an incremental export's period, in seconds (API Reference, "IncrementalExportSpecification").
+# DynamoDB's limits of the period of an incremental export, in seconds (API Reference,
+# "IncrementalExportSpecification").
 _SHORTEST, _LONGEST = 15 * 60, 24 * 3600
-# A file for each partition of the table; an empty partition has an empty file.
+# One file per partition of the table. An empty partition has an empty file.
 _PARTITIONS = 2
-# MiniStack completes what is IN_PROGRESS after a second, with nothing written.
+# MiniStack completes an export that is IN_PROGRESS after a second without writing files, so it has another status.
 _WRITING = "WRITING"
 _export = dynamodb._export_table_to_point_in_time
 _describe = dynamodb._describe_export
 
 
 def export(request: dict[str, Any]) -> Any:
-    """Begin an export.
+    """Start an export.
 
-    The period of an incremental export is not checked against when recovery was switched on.
+    Unlike AWS, it does not check that point-in-time recovery was on since the beginning of the period.
     """
     name = dynamodb._table_name_from_arn(request.get("TableArn") or "")
     if name in dynamodb._tables and not dynamodb._pitr_settings.get(name, False):
@@ -102,12 +103,12 @@ def _change_line(change: changes.Change, period: dict[str, Any]) -> dict[str, An
 
 
 def _write(description: dict[str, Any], lines: list[bytes], caller: Any) -> None:
-    """Write the files, the summary last, or fail the export."""
+    """Write the files, with the summary last. If that fails, fail the export."""
     bucket, id_ = description["S3Bucket"], description["ExportArn"].rpartition("/")[2]
     prefix = description.get("S3Prefix", "").strip("/")
     root = f"{prefix}/AWSDynamoDB" if prefix else "AWSDynamoDB"
     try:
-        # It shows that the bucket can be written before anything is read.
+        # Checks the access to the bucket before items are read.
         _put(caller, bucket, f"{root}/{id_}/_started", b"")
         data = f"{root}/data" if description["ExportType"] == "INCREMENTAL_EXPORT" else f"{root}/{id_}/data"
         files = []
@@ -205,7 +206,7 @@ def _put(caller: Any, bucket: str, key: str, body: bytes) -> None:
 
 
 def _caller() -> Any:
-    """Return who makes the request, with policies; None for the root user, whose requests carry nothing to verify."""
+    """Return the caller with its policies; None for the root user, whose requests have no key to verify."""
     key, account = iam_evaluator._verified_key.get(), get_account_id()
     if not key:
         return None
@@ -215,7 +216,7 @@ def _caller() -> Any:
 
 
 def _may(principal: Any, action: str, arn: str) -> bool:
-    """Return whether the caller of the export may do something in S3: DynamoDB acts with the caller's session."""
+    """Return whether the export's caller may perform an action in S3. DynamoDB uses the caller's session."""
     if principal is None or principal.policies is None:
         return True
     context = iam_evaluator.EvalContext(
@@ -244,6 +245,6 @@ def _iso(seconds: Any) -> str:
 
 
 def install() -> None:
-    """Put this export in MiniStack's place."""
+    """Complete MiniStack's exports."""
     dynamodb._export_table_to_point_in_time = export
     dynamodb._describe_export = describe

@@ -1,4 +1,4 @@
-"""IAM: what a request is about, and the condition keys that MiniStack does not resolve."""
+"""IAM: the resources of requests and the condition keys that MiniStack does not know."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def install() -> None:
 
 
 def authenticate(access_key_id: str, account_id: str) -> Any:
-    """Check a request's signature, and keep its body for the condition keys that are in it."""
+    """Check a request's signature, and store its body, which contains values of condition keys."""
     request = iam_evaluator._signed_request.get()
     if request is not None:
         _body.set(request.body)
@@ -37,7 +37,7 @@ def authenticate(access_key_id: str, account_id: str) -> Any:
 
 
 def resolve_condition_key(key: str, context: iam_evaluator.EvalContext) -> Any:
-    """Return a condition key's value, with `ses:FromAddress`, and with a function's role as `aws:PrincipalArn`.
+    """Return a condition key's value. Adds `ses:FromAddress`, and the role's ARN for `aws:PrincipalArn`.
 
     Sources: IAM User Guide, "AWS global condition context keys"; Service Authorization Reference, "Amazon SES".
     """
@@ -51,7 +51,7 @@ def resolve_condition_key(key: str, context: iam_evaluator.EvalContext) -> Any:
 
 
 def dynamodb_resource_arns(body: bytes, region: str, account_id: str) -> list[str]:
-    """Return the tables that a request names, by name or, as the tagging calls do, by ARN."""
+    """Return the ARNs of the tables that a request names. The tagging operations name them by ARN."""
     arn = json.loads(body or b"{}").get("ResourceArn")
     return [arn] if isinstance(arn, str) else _dynamodb_resource_arns(body, region, account_id)
 
@@ -66,7 +66,7 @@ def extract_resource_arn(
     region: str,
     account_id: str,
 ) -> str:
-    """Return what a request is about; MiniStack knows no database snapshots, schedule groups, vaults and plans."""
+    """Return the ARN of a request's resource. Adds database snapshots, schedule groups, vaults and backup plans."""
     parts = path.strip("/").split("/")
     if service == "scheduler" and parts[0] == "schedules" and len(parts) == 2:
         group = iam_actions._query_param(query_params, "groupName") or json.loads(body or b"{}").get("GroupName")
@@ -83,7 +83,7 @@ def extract_resource_arn(
 
 
 def ses_resource_arn(method: str, path: str, body: bytes, region: str, account_id: str) -> str:
-    """Return the identity that a request is about; for a mail it is the sender's."""
+    """Return the ARN of a request's identity. For a mail, it is the sender's identity."""
     sender = json.loads(body or b"{}").get("FromEmailAddress") if path.endswith("/outbound-emails") else None
     if sender:
         return f"arn:aws:ses:{region}:{account_id}:identity/{sender}"

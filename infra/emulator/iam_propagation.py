@@ -1,8 +1,8 @@
-"""IAM's eventual consistency, as a fault that can be switched on: a change takes effect some seconds later.
+"""IAM's eventual consistency, as a fault that tests can turn on: a change takes effect some seconds later.
 
-IAM's own answers are always of now; what waits is who may do what. Source: IAM User Guide, "Troubleshoot IAM", "Changes
-that I make are not always immediately visible". Switched on by the variable `IAM_PROPAGATION_SECONDS` or by a POST of
-`{"Seconds": …}` to `/_rollbook/iam-propagation`; 0 switches it off.
+IAM's own responses are always current; only the evaluation of permissions is delayed. Source: IAM User Guide,
+"Troubleshoot IAM", "Changes that I make are not always immediately visible". To turn it on, set the variable
+`IAM_PROPAGATION_SECONDS` or POST `{"Seconds": …}` to `/_rollbook/iam-propagation`. 0 turns it off.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _resolve_principal = Original(iam_evaluator, "resolve_principal")
 _sts_request = Original(sts, "handle_request")
 
 _seconds = 0.0
-# What the stores held before each change that is younger than the delay: when it was made, and the contents by store.
+# For each change younger than the delay: its time, and the contents of the stores before it.
 _before: deque[tuple[float, _Contents]] = deque()
 _seen: ContextVar[_Contents | None] = ContextVar("seen", default=None)
 
 
 class _PropagatingStore(AccountScopedDict):  # type: ignore[misc]
-    """A store of IAM, which gives an evaluation what has taken effect."""
+    """A store of IAM. An evaluation sees only the changes that have taken effect."""
 
     __slots__ = ()
 
@@ -57,9 +57,9 @@ class _PropagatingStore(AccountScopedDict):  # type: ignore[misc]
 
 
 def install() -> None:
-    """Let changes of MiniStack's IAM take effect late, if somebody asks for it."""
+    """Delay the effect of changes in MiniStack's IAM, if the fault is on."""
     for name in _STORES:
-        # In place, as MiniStack's functions and its persistence hold the same object.
+        # Changed in place, because MiniStack's functions and its persistence refer to the same object.
         getattr(iam, name).__class__ = _PropagatingStore
     for action, handler in iam._IAM_HANDLERS.items():
         if not action.startswith(_READS):
@@ -70,37 +70,37 @@ def install() -> None:
     delay({"Seconds": float(os.environ.get("IAM_PROPAGATION_SECONDS", 0))})
 
 
-def delay(wanted: dict[str, Any]) -> dict[str, Any]:
-    """Set how long changes take: `{"Seconds": …}`, 0 for at once.
+def delay(request: dict[str, Any]) -> dict[str, Any]:
+    """Set the delay of changes: `{"Seconds": …}`, 0 for no delay.
 
     Raises:
         ValueError: the delay is negative.
     """
-    global _seconds  # one process, one account of time
-    if wanted["Seconds"] < 0:
-        raise ValueError("Seconds has to be 0 or more")
-    _seconds = float(wanted["Seconds"])
+    global _seconds
+    if request["Seconds"] < 0:
+        raise ValueError("Seconds must be 0 or more")
+    _seconds = float(request["Seconds"])
     _before.clear()
     return {"Seconds": _seconds}
 
 
 def _change(handler: Callable[..., Any], *arguments: Any) -> Any:
     if _seconds:
-        _forget_what_took_effect()
+        _drop_effective_changes()
         stores = [getattr(iam, name) for name in _STORES]
         _before.append((time.monotonic(), {id(store): copy.deepcopy(store._data) for store in stores}))
     return handler(*arguments)
 
 
-def _forget_what_took_effect() -> None:
+def _drop_effective_changes() -> None:
     while _before and _before[0][0] <= time.monotonic() - _seconds:
         _before.popleft()
 
 
 @contextmanager
 def propagated() -> Iterator[None]:
-    """Read IAM as it has taken effect."""
-    _forget_what_took_effect()
+    """Make reads of IAM see only the changes that have taken effect."""
+    _drop_effective_changes()
     token = _seen.set(_before[0][1] if _before else None)
     try:
         yield
@@ -109,12 +109,12 @@ def propagated() -> Iterator[None]:
 
 
 def resolve_principal(*arguments: Any, **named: Any) -> Any:
-    """Return who calls, with the policies that have taken effect."""
+    """Return the caller with the policies that have taken effect."""
     with propagated():
         return _resolve_principal(*arguments, **named)
 
 
 async def handle_sts(*arguments: Any, **named: Any) -> Any:
-    """Serve STS, which knows a role and its trust policy when they have taken effect."""
+    """Serve STS, which sees a role and its trust policy only after they have taken effect."""
     with propagated():
         return await _sts_request(*arguments, **named)

@@ -1,7 +1,7 @@
 """The mails with links that AWS sends to an address: SES's verification and SNS's confirmation.
 
-MiniStack counts an address as verified, and an e-mail subscription as confirmed, without asking its owner. Here both
-wait until somebody opens the links: `POST /_rollbook/open-links {"Region", "Account"}`.
+MiniStack verifies an address and confirms an e-mail subscription immediately. Here both are pending until a test opens
+the links: `POST /_rollbook/open-links {"Region", "Account"}`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from ministack.services import ses, ses_v2, sns
 from infra.emulator import paths
 from infra.emulator.replacing import Original
 
-# In the sandbox an account sends 200 mails in 24 hours and one a second (SES Developer Guide, "Request production
-# access"); out of it MiniStack's numbers are as good as any.
+# In the sandbox, an account may send 200 mails in 24 hours and one per second (SES Developer Guide, "Request production
+# access"). Outside it, MiniStack's numbers apply.
 _SANDBOX_QUOTA = {"Max24HourSend": 200.0, "MaxSendRate": 1.0}
 _handle_ses = Original(ses_v2, "handle_request")
 _production_access = Original(ses, "_production_access_enabled")
@@ -36,12 +36,12 @@ def install() -> None:
 
 
 def production_access_enabled() -> bool:
-    """Return whether the account is out of the sandbox: a new one is in it."""
+    """Return whether the account is out of the sandbox. A new account is in the sandbox."""
     return bool((ses._account_details.get("account") or {}).get("ProductionAccessEnabled", False))
 
 
 async def handle_ses(method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]) -> Any:
-    """Answer a request to SES: an address that is new is unverified, and an address is made once.
+    """Serve a request to SES. A new address is unverified, and an existing address cannot be created again.
 
     Sources: SES API v2 Reference, CreateEmailIdentity, GetAccount; SES Developer Guide, "Creating and verifying
     identities".
@@ -64,7 +64,7 @@ async def handle_ses(method: str, path: str, headers: dict[str, str], body: byte
 
 
 def subscribe(params: dict[str, Any]) -> Any:
-    """Subscribe; a mail address has to confirm it.
+    """Subscribe an endpoint. The subscription of a mail address is pending.
 
     Source: SNS API Reference, Subscribe, ReturnSubscriptionArn.
     """
@@ -83,10 +83,10 @@ def subscribe(params: dict[str, Any]) -> Any:
     return status, headers, body
 
 
-def open_links(wanted: dict[str, Any]) -> dict[str, Any]:
-    """Verify every address and confirm every subscription that waits in a Region, and return which."""
-    responses.set_request_account_id(wanted.get("Account", ""))
-    responses.set_request_region(wanted["Region"])
+def open_links(request: dict[str, Any]) -> dict[str, Any]:
+    """Verify all pending addresses and confirm all pending subscriptions of a Region, and return them."""
+    responses.set_request_account_id(request.get("Account", ""))
+    responses.set_request_region(request["Region"])
     opened = []
     for address, identity in ses_v2._identities.items():
         if identity.get("VerificationStatus") == "PENDING":
@@ -109,7 +109,7 @@ def _subscriptions(topic_arn: str) -> list[dict[str, Any]]:
 
 
 def _hide_pending(answer: Any) -> Any:
-    """Return a list of subscriptions without the ARNs of those that wait (SNS API Reference, Subscription)."""
+    """Hide the ARNs of pending subscriptions in a list (SNS API Reference, Subscription)."""
     status, headers, body = answer
     for topic_arn in set(sns._sub_arn_to_topic.values()):
         for sub in _subscriptions(topic_arn):

@@ -1,4 +1,4 @@
-"""Lambda: the execution role is one that Lambda may assume, and what a failed asynchronous invocation leaves behind."""
+"""Lambda: checks that Lambda may assume the execution role, and sends failed asynchronous events to their targets."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def install() -> None:
 
 
 def create_function(data: dict[str, Any]) -> Any:
-    """Make a function, if Lambda may assume its role."""
+    """Create a function, if Lambda may assume its role."""
     return _role_refused(data) or _create_function(data)
 
 
@@ -37,9 +37,9 @@ def update_config(name: str, data: dict[str, Any]) -> Any:
 
 
 def _role_refused(data: dict[str, Any]) -> Any:
-    """Return the error of a role that does not exist, does not trust Lambda, or has not taken effect yet.
+    """Return the error for a role that does not exist, does not trust Lambda, or has not taken effect yet.
 
-    Source: Miserlou/Zappa issue 249, serverless/serverless issue 4384, which have the error's text.
+    Source of the error's text: Miserlou/Zappa issue 249, serverless/serverless issue 4384.
     """
     role_arn = data.get("Role")
     if not role_arn:
@@ -54,10 +54,10 @@ def _role_refused(data: dict[str, Any]) -> Any:
 
 
 def route_async_failure(target_arn: str, name: str, event: dict[str, Any], result: dict[str, Any]) -> None:
-    """Put what failed where Lambda does: into its destination, and into its dead-letter queue.
+    """Send a failed event to the function's destination and to its dead-letter queue.
 
-    The queue gets the event itself, with the error in attributes (Lambda Developer Guide, "Dead-letter queues").
-    MiniStack serves one of the two, and writes into the queue what a destination gets.
+    The queue receives the event, with the error in attributes (Lambda Developer Guide, "Dead-letter queues"). MiniStack
+    serves only one of the two, and sends the destination's message to the queue.
     """
     _, config, _ = lambda_svc._get_func_record_for_ref(name)
     queue_arn = ((config or {}).get("DeadLetterConfig") or {}).get("TargetArn", "")

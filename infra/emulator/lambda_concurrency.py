@@ -1,7 +1,7 @@
-"""Lambda: the account's concurrency, of which some has to stay unreserved.
+"""Lambda: the account's concurrency, a part of which must remain unreserved.
 
-Sources: Lambda Developer Guide, "Configuring reserved concurrency": 100 stay unreserved. New accounts have 10 in all,
-so every reservation is refused, with the message below (aws-samples/one-observability-demo issue 278).
+Sources: Lambda Developer Guide, "Configuring reserved concurrency": 100 remain unreserved. New accounts have a total of
+10, so every reservation is refused with the message below (aws-samples/one-observability-demo issue 278).
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ def install() -> None:
     _account_settings.replace(account_settings)
 
 
-def put_concurrency(name: str, wanted: dict[str, Any]) -> Any:
-    """Reserve concurrency of a function, if enough stays for all others."""
+def put_concurrency(name: str, request: dict[str, Any]) -> Any:
+    """Reserve concurrency for a function, if enough remains unreserved."""
     limit = _limit()
     reserved = sum(
         int(lambda_svc._functions[other].get("concurrency") or 0) for other in lambda_svc._functions if other != name
     )
     least = min(_UNRESERVED, limit)
-    if limit - reserved - int(wanted.get("ReservedConcurrentExecutions", 0)) < least:
+    if limit - reserved - int(request.get("ReservedConcurrentExecutions", 0)) < least:
         return error_response_json(
             "InvalidParameterValueException",
             "Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution "
             f"below its minimum value of [{least}].",
             400,
         )
-    return _put_concurrency(name, wanted)
+    return _put_concurrency(name, request)
 
 
 def account_settings() -> Any:
-    """Describe the account, with its quota of concurrency."""
+    """Describe the account with its concurrency quota."""
     status, headers, body = _account_settings()
     found = json.loads(body)
     limits = found["AccountLimit"]

@@ -1,4 +1,4 @@
-"""Lambda's quotas: the size of events, answers and variables (Lambda Developer Guide, "Lambda quotas"; API, Invoke)."""
+"""Lambda's size limits of events, responses and variables (Lambda Developer Guide, "Lambda quotas"; API, Invoke)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ministack.services import lambda_svc
 
 from infra.emulator.replacing import Original
 
-# 6 MB, as the error of a larger answer says it.
+# The limit of 6 MB, with the number that Lambda's error message has.
 MOST_SYNCHRONOUS_BYTES = 6_291_556
 _MOST_ASYNCHRONOUS_BYTES = 1024 * 1024
 _MOST_VARIABLES_BYTES = 4096
@@ -20,19 +20,19 @@ _update_config = Original(lambda_svc, "_update_config")
 
 
 def install() -> None:
-    """Hold MiniStack's Lambda to the quotas."""
+    """Add the quotas to MiniStack's Lambda."""
     _create_function.replace(create_function)
     _invoke.replace(invoke)
     _update_config.replace(update_config)
 
 
 def size(value: Any) -> int:
-    """Return how many bytes a value has as JSON."""
+    """Return the size of a value as JSON, in bytes."""
     return len(json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode())
 
 
 def create_function(data: dict[str, Any]) -> Any:
-    """Make a function, if its variables are not too large."""
+    """Create a function, if its variables are not too large."""
     return _variables_refused(data) or _create_function(data)
 
 
@@ -53,7 +53,7 @@ def _variables_refused(data: dict[str, Any]) -> Any:
 
 
 async def invoke(name: str, event: Any, headers: dict[str, str], *details: Any, **named: Any) -> Any:
-    """Invoke a function, if the event is not too large; an answer that is too large is an error of the function."""
+    """Invoke a function, if the event is not too large. A response that is too large is an error of the function."""
     asynchronous = headers.get("x-amz-invocation-type") == "Event"
     most = _MOST_ASYNCHRONOUS_BYTES if asynchronous else MOST_SYNCHRONOUS_BYTES
     if size(event) > most:
@@ -63,5 +63,5 @@ async def invoke(name: str, event: Any, headers: dict[str, str], *details: Any, 
     if asynchronous or not isinstance(body, str | bytes) or len(body) <= MOST_SYNCHRONOUS_BYTES:
         return status, answer_headers, body
     text = f"Response payload size exceeded maximum allowed payload size ({MOST_SYNCHRONOUS_BYTES} bytes)."
-    told = json.dumps({"errorType": "Function.ResponseSizeTooLarge", "errorMessage": text}).encode()
-    return 200, {**answer_headers, "X-Amz-Function-Error": "Unhandled"}, told
+    error = json.dumps({"errorType": "Function.ResponseSizeTooLarge", "errorMessage": text}).encode()
+    return 200, {**answer_headers, "X-Amz-Function-Error": "Unhandled"}, error

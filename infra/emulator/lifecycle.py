@@ -1,4 +1,4 @@
-"""What a bucket's lifecycle does at a moment, for the embedded AWS and for moto.
+"""Computes the actions of a bucket's lifecycle rules at a moment, for the embedded AWS and for moto.
 
 Sources: S3 User Guide, "Lifecycle configuration elements", "Transitioning objects using Amazon S3 Lifecycle" and
 "Conflicts in lifecycle configurations".
@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 Rule = Mapping[str, Any]
 ALL_CLASSES, VARIES = "all_storage_classes_128K", "varies_by_storage_class"
-# Smaller objects are not moved, unless the rule says a size or the configuration says that it varies by class.
+# Smaller objects are not moved, unless the rule has a size filter or the configuration's minimum varies by class.
 _SMALLEST_BYTES = 128 * 1024
-# From the dearest to the cheapest; an object only moves down.
+# From the most to the least expensive. An object can only move to a cheaper class.
 _CLASSES = ("STANDARD", "STANDARD_IA", "INTELLIGENT_TIERING", "ONEZONE_IA", "GLACIER_IR", "GLACIER", "DEEP_ARCHIVE")
 _ANY_SIZE = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 
@@ -26,7 +26,7 @@ class Version:
     """A version of an object, or a delete marker.
 
     Arguments:
-        id: None in a bucket that never had versioning.
+        id: the version's id; None in a bucket that never had versioning.
         modified: when it was written (aware).
         size: in bytes.
     """
@@ -43,7 +43,7 @@ class Version:
 
 @dataclass(frozen=True)
 class Upload:
-    """An upload in parts that is not complete."""
+    """An incomplete multipart upload."""
 
     key: str
     id: str
@@ -52,11 +52,11 @@ class Upload:
 
 @dataclass(frozen=True)
 class Action:
-    """What is done: the current version expires, a version is deleted or moved, an upload is aborted.
+    """An action: expire the current version, delete or move a version, or abort an upload.
 
     Arguments:
         id: of the version or the upload.
-        storage_class: where a version moves to.
+        storage_class: the target of a move.
     """
 
     kind: Literal["expire", "delete", "move", "abort"]
@@ -72,11 +72,11 @@ def plan(
     now: datetime,
     minimum: str = ALL_CLASSES,
 ) -> list[Action]:
-    """Return what is due.
+    """Return the actions that are due.
 
     Arguments:
-        rules: as GetBucketLifecycleConfiguration has them.
-        versions: of each key the newest first.
+        rules: in the form of GetBucketLifecycleConfiguration.
+        versions: all versions; those of a key are ordered from the newest to the oldest.
         minimum: the configuration's default minimum object size for transitions.
     """
     enabled = [rule for rule in rules if rule.get("Status") == "Enabled"]
@@ -96,11 +96,11 @@ def _of_key(rules: Sequence[Rule], versions: Sequence[Version], now: datetime, m
             steps = [_current(rule, version, now, is_alone=len(versions) == 1, minimum=minimum) for rule in matching]
         else:
             since = versions[place - 1].modified if place else version.modified
-            newer = sum(not each.is_marker and not each.is_latest for each in versions[:place])
+            newer = sum(not earlier.is_marker and not earlier.is_latest for earlier in versions[:place])
             steps = [_noncurrent(rule, version, since, newer, now, minimum) for rule in matching]
         due = [action for of_rule in steps for action in of_rule]
         if due:
-            # A deletion goes before a move, and of two moves the one into the cheaper class.
+            # A deletion has priority over a move. Of two moves, the one to the cheaper class has priority.
             yield min(due, key=lambda action: (action.kind == "move", -_rank(action.storage_class)))
 
 
@@ -143,7 +143,7 @@ def _is_due(step: Rule, modified: datetime, now: datetime) -> bool:
 
 
 def _day_after(moment: datetime, days: int) -> datetime:
-    """Return the first midnight UTC at least some days after a moment."""
+    """Return the first midnight (UTC) that is at least some days after a moment."""
     late = moment.astimezone(UTC) + timedelta(days=days)
     midnight = late.replace(hour=0, minute=0, second=0, microsecond=0)
     return midnight if midnight == late else midnight + timedelta(days=1)

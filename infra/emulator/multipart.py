@@ -29,7 +29,7 @@ _NO_PART = (
 
 
 class Refusal(Exception):
-    """S3's answer to a request that breaks a rule.
+    """S3's error response to an invalid request.
 
     Arguments:
         code: S3's error code.
@@ -45,7 +45,7 @@ class Refusal(Exception):
 
 @dataclass(frozen=True)
 class Creation:
-    """What an upload was created with: an algorithm and a type, or neither."""
+    """The checksum algorithm and type with which an upload was created, or neither."""
 
     algorithm: str | None
     kind: str | None
@@ -62,10 +62,11 @@ class Part:
 
 @dataclass(frozen=True)
 class Completion:
-    """What a completed upload is made of.
+    """The result of completing an upload.
 
     Arguments:
-        checksum: that of the object, or None if the upload was created without an algorithm.
+        numbers: of the parts.
+        checksum: of the object; None if the upload was created without an algorithm.
     """
 
     numbers: Sequence[int]
@@ -73,7 +74,7 @@ class Completion:
 
 
 def compute(algorithm: str, data: bytes) -> str | None:
-    """Return a checksum in Base64, or None for an algorithm that cannot be computed quickly here."""
+    """Return a checksum in Base64, or None for an algorithm that the standard library does not have."""
     match algorithm:
         case "CRC32":
             digest = zlib.crc32(data).to_bytes(4, "big")
@@ -87,10 +88,10 @@ def compute(algorithm: str, data: bytes) -> str | None:
 
 
 def creation(headers: Mapping[str, str]) -> Creation:
-    """Read the algorithm and the type that CreateMultipartUpload names.
+    """Return the algorithm and the type of a CreateMultipartUpload request.
 
     Raises:
-        Refusal: the two do not go together.
+        Refusal: the combination is invalid.
     """
     algorithm = headers.get("x-amz-checksum-algorithm")
     kind = headers.get("x-amz-checksum-type")
@@ -112,10 +113,10 @@ def creation(headers: Mapping[str, str]) -> Creation:
 
 
 def body_checksums(headers: Mapping[str, str], body: bytes) -> dict[str, str]:
-    """Return the checksums that a request has of its body.
+    """Return the checksums of a request's body that its headers contain.
 
     Raises:
-        Refusal: one is wrong, or an announced one is missing.
+        Refusal: a checksum is wrong, or the announced one is missing.
     """
     given = {name: headers[_HEADER + name.lower()] for name in _ALGORITHMS if headers.get(_HEADER + name.lower())}
     announced = headers.get("x-amz-sdk-checksum-algorithm", "").upper()
@@ -137,11 +138,11 @@ def body_checksums(headers: Mapping[str, str], body: bytes) -> dict[str, str]:
 def part_checksums(created: Creation, number: int, headers: Mapping[str, str], body: bytes) -> dict[str, str]:
     """Return the checksums of a part.
 
-    An upload that was created without an algorithm takes parts with one, and completes only if they are not listed
-    with it. That is what the SDKs' default sends.
+    An upload created without an algorithm accepts parts with a checksum, which is the default of the SDKs. It can be
+    completed only if the list of parts does not contain these checksums.
 
     Raises:
-        Refusal: the number is out of bounds, a checksum is wrong or of another algorithm than the upload's.
+        Refusal: the number is out of range, or a checksum is wrong or has another algorithm than the upload.
     """
     if not 1 <= number <= MOST_PARTS:
         raise Refusal("InvalidArgument", f"Part number must be an integer between 1 and {MOST_PARTS}, inclusive")
@@ -167,18 +168,18 @@ def completion(
     """Check a CompleteMultipartUpload.
 
     Arguments:
-        parts: those that were uploaded, by number.
+        parts: the uploaded parts by number.
         listing: the request's body.
-        smallest: bytes of a part that is not the last.
+        smallest: minimum bytes of all parts except the last.
 
     Raises:
-        Refusal: the list is not of these parts, a part is too small, or a checksum does not fit.
+        Refusal: the list does not match the parts, a part is too small, or a checksum does not match.
     """
     listed = _listed(listing)
     _check_order([number for number, _, _ in listed], created)
     for number, etag, checksums in listed:
         part = parts.get(number)
-        # Only what the upload was created with is known of a part: any other checksum makes it another part.
+        # S3 knows only checksums of the upload's algorithm. A part listed with any other checksum does not match.
         known = {} if part is None or created.algorithm is None else part.checksums
         if part is None or etag != part.etag.strip('"') or any(known.get(name) != of for name, of in checksums.items()):
             raise Refusal("InvalidPart", _NO_PART)
@@ -215,7 +216,7 @@ def _listed(listing: bytes) -> list[tuple[int, str, dict[str, str]]]:
 
 def _check_order(numbers: Sequence[int], created: Creation) -> None:
     ascending = all(first < second for first, second in pairwise(numbers))
-    # With checksums the numbers are 1, 2, 3 and so on (S3 API Reference, "CompletedPart").
+    # With checksums, the numbers must be consecutive from 1 (S3 API Reference, "CompletedPart").
     if not ascending or (created.algorithm and list(numbers) != list(range(1, len(numbers) + 1))):
         raise Refusal(
             "InvalidPartOrder",

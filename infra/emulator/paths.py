@@ -1,6 +1,6 @@
-"""Paths of the embedded AWS that AWS does not have: what a test sets or looks at. JSON in, JSON out.
+"""HTTP paths that AWS does not have, with which tests control and inspect the embedded AWS. Bodies are JSON.
 
-They need no credentials, as the process listens on the loopback interface only.
+They need no credentials, because the process listens only on the loopback interface.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ _answers: dict[str, Callable[[dict[str, Any]], Any]] = {}
 
 
 def add(name: str, answer: Callable[[dict[str, Any]], Any]) -> None:
-    """Answer a POST to `/_rollbook/<name>`.
+    """Register a function that serves POST requests to `/_rollbook/<name>`.
 
     Arguments:
         name: the last part of the path.
-        answer: takes the request's body and returns the answer's; a KeyError or a ValueError is answered with 400.
+        answer: maps the request's body to the response's body. A KeyError or a ValueError becomes status 400.
     """
     _answers[f"{_PREFIX}{name}"] = answer
 
 
 def has(path: str) -> bool:
-    """Return whether somebody answers a path."""
+    """Return whether a path is registered."""
     return path in _answers
 
 
 async def serve(path: str, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:
-    """Answer a request to one of the paths."""
+    """Serve a request to a registered path."""
     body = b""
     while (part := await receive()).get("more_body"):
         body += part["body"]

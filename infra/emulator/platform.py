@@ -1,4 +1,4 @@
-"""The resources' differences on the embedded AWS; the package's docstring explains each."""
+"""The platform for the embedded AWS. The package's docstring explains each difference from AWS."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ _SERVICES = (
     "sts",
 )
 
-# What MiniStack does not have, and why a stack can stand without it.
+# Resources that MiniStack does not support, and why.
 MISSING = {
-    "aws_backup_vault_lock_configuration": "a vault there cannot be locked",
-    "aws_backup_vault_notifications": "no job of its AWS Backup ends in anything that could be told",
-    "aws_backup_region_settings": "it has no settings of the account",
-    "aws_backup_restore_testing_plan": "its AWS Backup keeps no recovery points to restore",
-    "aws_backup_restore_testing_selection": "it belongs to the plan above",
-    "aws_backup_framework": "there is no Backup Audit Manager",
-    "aws_backup_report_plan": "there is no Backup Audit Manager",
+    "aws_backup_vault_lock_configuration": "MiniStack does not have vault locks",
+    "aws_backup_vault_notifications": "MiniStack's AWS Backup runs no jobs that could cause notifications",
+    "aws_backup_region_settings": "MiniStack does not have these settings",
+    "aws_backup_restore_testing_plan": "MiniStack's AWS Backup has no recovery points to restore",
+    "aws_backup_restore_testing_selection": "it belongs to a restore testing plan",
+    "aws_backup_framework": "MiniStack does not have Backup Audit Manager",
+    "aws_backup_report_plan": "MiniStack does not have Backup Audit Manager",
 }
 
-# The newest runtime that the provider knows is python3.13; the process runs under this machine's Python all the same.
+# The newest runtime that the provider accepts is python3.13. A newer Python of this machine runs the function anyway.
 _NEWEST_RUNTIME = 13
 
 
@@ -79,17 +79,17 @@ class EmulatedAws(Aws):
         }
 
     def complete(self) -> None:
-        """Take out what the emulator cannot make; whatever hangs on it is among it."""
-        # By class: to ask each resource for its type would be a call into another process for each.
+        """Remove the resources that the emulator does not support. No other resource depends on them."""
+        # Compares classes, because reading the Terraform type of a resource is a call to another process.
         missing = {"".join(map(str.title, kind.removeprefix("aws_").split("_"))) for kind in MISSING}
         for construct in self.stack.node.find_all():
             if isinstance(construct, TerraformResource) and type(construct).__name__ in missing:
                 parent = construct.node.scope
-                assert parent is not None  # it is no stack
+                assert parent is not None  # a resource is always within a stack
                 parent.node.try_remove_child(construct.node.id)
 
     def backend_options(self) -> dict[str, Any]:
-        # A backend takes no variables; for another port: terraform init -backend-config 'endpoints={s3="…"}'.
+        # A backend cannot use variables. For another port: terraform init -backend-config 'endpoints={s3="…"}'.
         skipped = ("credentials_validation", "metadata_api_check", "region_validation", "requesting_account_id")
         return dict.fromkeys((f"skip_{check}" for check in skipped), True) | {
             "access_key": "test",

@@ -1,4 +1,4 @@
-"""IAM and S3: service-linked roles by AWS's names, and bucket policies whose principals exist.
+"""IAM and S3: service-linked roles have AWS's names, and principals of bucket policies must exist.
 
 Sources: AWS Backup Developer Guide, "Using service-linked roles for AWS Backup"; S3 User Guide, "Troubleshoot access
 denied (403 Forbidden) errors" and IAM User Guide, "AWS JSON policy elements: Principal".
@@ -14,7 +14,7 @@ from ministack.services import iam, s3
 
 from infra.emulator.replacing import Original
 
-# MiniStack makes a name of the service's first word.
+# AWS's names of the roles. MiniStack derives a name from the service's first word.
 _LINKED = {
     "backup.amazonaws.com": "AWSServiceRoleForBackup",
     "reports.backup.amazonaws.com": "AWSServiceRoleForBackupReports",
@@ -32,7 +32,7 @@ def install() -> None:
 
 
 def create_service_linked_role(params: dict[str, Any]) -> Any:
-    """Create a service-linked role under the name that its service has."""
+    """Create a service-linked role with AWS's name for the service."""
     service = iam._p(params, "AWSServiceName")
     name = _LINKED.get(service)
     if name is None:
@@ -51,7 +51,7 @@ def create_service_linked_role(params: dict[str, Any]) -> Any:
 
 
 def put_bucket_policy(bucket: str, body: bytes) -> Any:
-    """Set a bucket's policy, if the roles and users that it names exist."""
+    """Set a bucket's policy, if the roles and users in it exist."""
     if bucket in s3._buckets:
         for principal in _principals(body):
             if not _exists(principal):
@@ -69,7 +69,7 @@ def _principals(policy: bytes) -> Iterator[str]:
 
 
 def _exists(principal: str) -> bool:
-    """Return whether a role or user exists; what is neither, such as an account, is taken as it is."""
+    """Return whether a role or user exists. Other principals, such as an account, are accepted unchecked."""
     _, _, service, _, account, resource = (principal.split(":", 5) + [""] * 6)[:6]
     kind = resource.partition("/")[0]
     if service != "iam" or kind not in {"role", "user"}:

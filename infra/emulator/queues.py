@@ -1,4 +1,4 @@
-"""Messages that AWS services put into SQS queues."""
+"""Sends messages of AWS services to SQS queues."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ministack.services import sqs
 
 
 def put(queue: dict[str, Any], body: str, attributes: Mapping[str, str]) -> None:
-    """Put a message into a queue, as a service does.
+    """Put a message of a service into a queue.
 
     Arguments:
-        queue: MiniStack's record of it.
+        queue: MiniStack's record of the queue.
         attributes: message attributes, all of the type String.
     """
     now = time.time()
@@ -35,5 +35,5 @@ def put(queue: dict[str, Any], body: str, attributes: Mapping[str, str]) -> None
 
 
 def find(arn: str) -> dict[str, Any] | None:
-    """Return MiniStack's record of a queue."""
+    """Return MiniStack's record of a queue, or None."""
     return sqs._queue_by_arn(arn) if arn else None

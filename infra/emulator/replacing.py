@@ -1,4 +1,4 @@
-"""Put a function in the place of one of MiniStack's, and keep the original to call."""
+"""Replaces functions of MiniStack. The original functions can still be called."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 
 class Original:
-    """A function of MiniStack's that is replaced. Calling this calls the function that was there before.
+    """A replaced function of MiniStack. Calling this object calls the function before the replacement.
 
-    Several modules may replace the same function: each calls the one that was installed before it.
+    Several modules may replace the same function. Each calls the function that was installed before it.
 
     Arguments:
-        module: of MiniStack.
-        name: of the function in it.
+        module: a module of MiniStack.
+        name: of the function in the module.
     """
 
     def __init__(self, module: ModuleType, name: str) -> None:
@@ -23,7 +23,7 @@ class Original:
         self._function: Callable[..., Any] = getattr(module, name)
 
     def replace(self, replacement: Callable[..., Any]) -> None:
-        """Put the replacement in the function's place."""
+        """Replace the function."""
         self._function = getattr(self._module, self._name)
         setattr(self._module, self._name, replacement)
 

@@ -1,4 +1,4 @@
-"""S3 of the embedded AWS: what MiniStack leaves out."""
+"""S3: checksums, permissions for ACLs and tags, and lifecycle rules, which MiniStack lacks."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ _ACLS = (
     "x-amz-grant-read-acp",
     "x-amz-grant-write-acp",
 )
-# The checksum of the object that is being completed, where MiniStack would compute a composite one.
+# The checksum of the object that is being completed. MiniStack would compute a composite checksum.
 _checksum: ContextVar[str | None] = ContextVar("checksum", default=None)
 
 
 def create_upload(bucket: str, key: str, headers: dict[str, str]) -> Any:
-    """Create an upload with the checksum's algorithm and type."""
+    """Create an upload with a checksum algorithm and type."""
     try:
         created = multipart.creation(headers)
     except Refusal as refusal:
         return _refused(refusal, bucket, key)
-    # The SDK's own name of it belongs to parts and objects.
+    # The header of the SDK names the algorithm of parts and objects, not of uploads.
     plain = {name: value for name, value in headers.items() if name != "x-amz-sdk-checksum-algorithm"}
     before = set(s3._multipart_uploads)
     status, answered, body = _create_upload(bucket, key, plain)
@@ -50,7 +50,7 @@ def create_upload(bucket: str, key: str, headers: dict[str, str]) -> Any:
 
 
 def upload_part(bucket: str, key: str, body: bytes, query: dict[str, Any], headers: dict[str, str]) -> Any:
-    """Take a part, if its checksum is right and of the upload's algorithm."""
+    """Accept a part, if its checksum is correct and has the upload's algorithm."""
     upload = s3._multipart_uploads.get(s3._qp(query, "uploadId"))
     number = s3._qp(query, "partNumber")
     if upload is not None and number.isdigit():
@@ -64,7 +64,7 @@ def upload_part(bucket: str, key: str, body: bytes, query: dict[str, Any], heade
 def complete_upload(
     bucket: str, key: str, body: bytes, query: dict[str, Any], headers: dict[str, str] | None = None
 ) -> Any:
-    """Complete an upload that fits its parts and checksums."""
+    """Complete an upload, if the request matches its parts and checksums."""
     upload = s3._multipart_uploads.get(s3._qp(query, "uploadId"))
     if upload is None:
         return _complete_upload(bucket, key, body, query, headers)
@@ -94,7 +94,7 @@ def composite_checksum(algorithm: str, checksums: list[str]) -> Any:
 
 
 def put_object(bucket: str, key: str, body: bytes, headers: dict[str, str]) -> Any:
-    """Put an object and answer with its checksum."""
+    """Put an object and return its checksum."""
     try:
         given = multipart.body_checksums(headers, body)
     except Refusal as refusal:
@@ -109,7 +109,7 @@ def put_object(bucket: str, key: str, body: bytes, headers: dict[str, str]) -> A
 def additional_checks(
     method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]
 ) -> list[tuple[str, str]]:
-    """Return what else a request needs: an object that comes with an ACL or with tags needs the rights to set them.
+    """Return additional permissions that a request needs: an object with an ACL or tags needs those to set them.
 
     Source: S3 API Reference, "PutObject" and "CreateMultipartUpload", "Permissions".
     """
@@ -126,7 +126,7 @@ def additional_checks(
 
 
 def dispatch(method: str, bucket: str, key: str, headers: dict[str, str], body: bytes, query: dict[str, Any]) -> Any:
-    """Answer a request; a lifecycle configuration has the default minimum size of its transitions.
+    """Serve a request. A lifecycle configuration includes the default minimum object size of its transitions.
 
     Source: S3 API Reference, "PutBucketLifecycleConfiguration".
     """
@@ -137,15 +137,15 @@ def dispatch(method: str, bucket: str, key: str, headers: dict[str, str], body: 
     if not isinstance(rules, list) or not rules:
         return answer
     if method == "PUT":
-        # Kept in the first rule, so that it is saved with the rules.
+        # Stored in the first rule, so that it is persisted with the rules.
         rules[0][_MINIMUM] = headers.get(_MINIMUM, lifecycle.ALL_CLASSES)
     return answer[0], answer[1] | {_MINIMUM: rules[0].get(_MINIMUM, lifecycle.ALL_CLASSES)}, answer[2]
 
 
 def run_lifecycle(request: dict[str, Any]) -> dict[str, Any]:
-    """Carry out every bucket's lifecycle as of a moment: `{"now": "2030-01-01T00:00:00Z"}`; answer what was done.
+    """Apply all buckets' lifecycle rules at a moment: `{"now": "2030-01-01T00:00:00Z"}`. Return the actions.
 
-    An object of Object Lock stays. No notification of an expiration is sent.
+    Objects under Object Lock remain. No notifications of expirations are sent.
     """
     now = datetime.fromisoformat(request["now"])
     done = []
@@ -155,7 +155,7 @@ def run_lifecycle(request: dict[str, Any]) -> dict[str, Any]:
             continue
         minimum = rules[0].get(_MINIMUM, lifecycle.ALL_CLASSES)
         for action in lifecycle.plan(rules, _versions(name), _uploads(name), now, minimum):
-            if _carry_out(name, action, now):
+            if _apply(name, action, now):
                 done.append({"bucket": name, "action": action.kind, "key": action.key, "to": action.storage_class})
     return {"done": done}
 
@@ -165,20 +165,20 @@ def _versions(bucket: str) -> list[lifecycle.Version]:
     objects = s3._buckets[bucket]["objects"]
     tracked = {key: versions for (name, key), versions in s3._object_versions.items() if name == bucket and versions}
     for key in sorted({*objects, *tracked}):
-        # Without a history there is one version, and it has no id.
+        # Without a history there is one version, which has no id.
         history = tracked.get(key) or [objects[key] | {"is_latest": True}]
-        for each in reversed(history):
-            version_id = each.get("version_id")
+        for version in reversed(history):
+            version_id = version.get("version_id")
             found.append(
                 lifecycle.Version(
                     key,
                     version_id,
-                    datetime.fromisoformat(each["last_modified"]),
-                    int(each.get("size", 0)),
-                    each.get("storage_class") or "STANDARD",
+                    datetime.fromisoformat(version["last_modified"]),
+                    int(version.get("size", 0)),
+                    version.get("storage_class") or "STANDARD",
                     s3._object_tags.get((bucket, key, None if version_id == "null" else version_id)) or {},
-                    bool(each.get("is_latest")),
-                    bool(each.get("is_delete_marker")),
+                    bool(version.get("is_latest")),
+                    bool(version.get("is_delete_marker")),
                 )
             )
     return found
@@ -192,8 +192,8 @@ def _uploads(bucket: str) -> list[lifecycle.Upload]:
     ]
 
 
-def _carry_out(bucket: str, action: lifecycle.Action, now: datetime) -> bool:
-    """Do something, and return whether S3 let it be done."""
+def _apply(bucket: str, action: lifecycle.Action, now: datetime) -> bool:
+    """Perform an action, and return whether S3 allowed it."""
     match action.kind:
         case "abort":
             answer = s3._abort_multipart_upload(bucket, action.key, {"uploadId": [action.id]})
@@ -212,9 +212,9 @@ def _carry_out(bucket: str, action: lifecycle.Action, now: datetime) -> bool:
 def _move(bucket: str, action: lifecycle.Action) -> bool:
     current = s3._buckets[bucket]["objects"].get(action.key)
     history = s3._object_versions.get((bucket, action.key)) or []
-    for each in [*history, *([current] if current else [])]:
-        if each.get("version_id") == action.id:
-            each["storage_class"] = action.storage_class
+    for version in [*history, *([current] if current else [])]:
+        if version.get("version_id") == action.id:
+            version["storage_class"] = action.storage_class
     s3._persist_version_state(bucket, action.key, s3._buckets[bucket])
     return True
 
@@ -228,7 +228,7 @@ def _refused(refusal: Refusal, bucket: str, key: str) -> Any:
 
 
 def install() -> None:
-    """Put the completions in MiniStack's place."""
+    """Complete MiniStack's S3."""
     s3._create_multipart_upload = create_upload
     s3._upload_part = upload_part
     s3._complete_multipart_upload = complete_upload

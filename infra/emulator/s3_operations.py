@@ -1,4 +1,4 @@
-"""Which operation of S3 a request is, as botocore's model of S3 describes them."""
+"""Determines the S3 operation of a request with botocore's model of S3."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from urllib.parse import parse_qsl
 
 from botocore.loaders import Loader
 
-# What several operations have in common; nothing tells them apart by it.
-_OF_NO_OPERATION = {"x-id"}
+# Query parameters in the model that do not distinguish operations.
+_IGNORED_QUERY = {"x-id"}
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class _Route:
 
 
 def operation(method: str, path: str, query: Container[str], headers: Container[str]) -> str:
-    """Return the operation's name, or nothing for a request that is none of S3's.
+    """Return the operation's name, or an empty text if the request is not for S3.
 
     Arguments:
         path: `/`, `/bucket` or `/bucket/key`.
@@ -39,7 +39,7 @@ def operation(method: str, path: str, query: Container[str], headers: Container[
         and all(name in query for name in route.query)
         and all(name in headers for name in route.headers)
     ]
-    # CopyObject is a PutObject with one header more, ListParts a GetObject with one parameter more.
+    # The most specific route: CopyObject is PutObject with a header, ListParts is GetObject with a parameter.
     return max(found, key=lambda route: len(route.query) + len(route.headers)).operation if found else ""
 
 
@@ -56,6 +56,6 @@ def _routes() -> tuple[_Route, ...]:
         headers = {member["locationName"].lower() for member in required if member.get("location") == "header"}
         depth = path.count("{")
         routes.append(
-            _Route(name, described["http"]["method"], depth, frozenset(query - _OF_NO_OPERATION), frozenset(headers))
+            _Route(name, described["http"]["method"], depth, frozenset(query - _IGNORED_QUERY), frozenset(headers))
         )
     return tuple(routes)

@@ -36,11 +36,11 @@ def install() -> None:
 
 
 class Refused(RuntimeError):
-    """The schedule's role may not do what the target needs; the message says what."""
+    """The schedule's role is missing or cannot be assumed. The message says why."""
 
 
 def create_schedule(name: str, body: dict[str, Any]) -> Any:
-    """Make a schedule; the same request once more, as a client sends it whose answer was late, is no conflict."""
+    """Create a schedule. A repeated request with the same client token is not a conflict."""
     request = (body.get("GroupName", "default"), name, body.get("ClientToken"))
     if request[2] and request in _made_schedules:
         return _made_schedules[request]
@@ -51,7 +51,7 @@ def create_schedule(name: str, body: dict[str, Any]) -> Any:
 
 
 def invoke_target(target: dict[str, Any], event: dict[str, Any], rule: dict[str, Any], view: Any = None) -> None:
-    """Invoke a schedule's function as EventBridge Scheduler does: with the schedule's role, and with retries."""
+    """Invoke a schedule's function with the schedule's role and with retries."""
     if event.get("Source") != "aws.scheduler" or ":lambda:" not in target["Arn"]:
         _invoke_target(target, event, rule, view)
         return
@@ -59,7 +59,7 @@ def invoke_target(target: dict[str, Any], event: dict[str, Any], rule: dict[str,
 
 
 def fill_in(text: str, *, schedule_arn: str, scheduled_time: datetime, execution_id: str, attempt: int) -> str:
-    """Return a target's input with the context attributes filled in.
+    """Return a target's input with the values of the context attributes.
 
     Source: EventBridge Scheduler User Guide, "Adding context attributes".
     """
@@ -74,7 +74,7 @@ def fill_in(text: str, *, schedule_arn: str, scheduled_time: datetime, execution
 
 def _deliver(target: dict[str, Any], event: dict[str, Any], rule: dict[str, Any]) -> None:
     arn = rule["Arn"]
-    # A cron expression names minutes, so the minute is the time that the run was scheduled for.
+    # A cron expression names minutes, so the scheduled time has no seconds.
     scheduled_time = datetime.fromtimestamp(event["Time"], UTC).replace(second=0, microsecond=0)
     execution_id = str(uuid4())
     attempts = 1 + int((target.get("RetryPolicy") or {}).get("MaximumRetryAttempts", 185))
@@ -99,7 +99,7 @@ def _deliver(target: dict[str, Any], event: dict[str, Any], rule: dict[str, Any]
             time.sleep(min(2**attempt, 60))
         else:
             return
-    _bury(target, rule, payload, error)
+    _send_dead_letter(target, rule, payload, error)
 
 
 def _is_final(error: Exception) -> bool:
@@ -108,10 +108,10 @@ def _is_final(error: Exception) -> bool:
     return isinstance(error, ClientError) and error.response["ResponseMetadata"]["HTTPStatusCode"] in {400, 403, 404}
 
 
-def _bury(target: dict[str, Any], rule: dict[str, Any], payload: str, error: Exception | None) -> None:
+def _send_dead_letter(target: dict[str, Any], rule: dict[str, Any], payload: str, error: Exception | None) -> None:
     queue_arn = (target.get("DeadLetterConfig") or {}).get("Arn")
     if not queue_arn:
-        _logger.error("Schedule %s: dropped, as it has no dead-letter queue: %s", rule["Arn"], error)
+        _logger.error("Schedule %s: the run is dropped, because there is no dead-letter queue: %s", rule["Arn"], error)
         return
     try:
         _assume(target["RoleArn"], rule)("sqs").send_message(
@@ -124,7 +124,7 @@ def _bury(target: dict[str, Any], rule: dict[str, Any], payload: str, error: Exc
             },
         )
     except (BotoCoreError, ClientError, Refused):
-        _logger.exception("Schedule %s: its dead-letter queue did not take it", rule["Arn"])
+        _logger.exception("Schedule %s: the run could not be sent to the dead-letter queue", rule["Arn"])
 
 
 def _queue_url(arn: str) -> str:
@@ -133,7 +133,7 @@ def _queue_url(arn: str) -> str:
 
 
 def _assume(role_arn: str, rule: dict[str, Any]) -> Callable[[str], Any]:
-    """Return a maker of clients with the role's permissions.
+    """Return a function that creates clients with the role's permissions.
 
     Raises:
         Refused: there is no such role, or it does not trust EventBridge Scheduler for this schedule group.

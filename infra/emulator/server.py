@@ -1,7 +1,7 @@
 """The process of the embedded AWS: MiniStack with the additions. `python -m infra.emulator.server`.
 
-Set `GATEWAY_PORT`, `STATE_DIR` and the other variables of MiniStack's; `ops/local/emulator.py` does. Each module of
-this package that is named after a service adds what MiniStack leaves out of it; docs/emulator.md lists the rules.
+`ops/local/emulator.py` sets `GATEWAY_PORT`, `STATE_DIR` and MiniStack's other variables. A module of this package
+named after a service adds behaviour that MiniStack lacks. docs/emulator.md lists the rules.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ from infra.emulator import (
     sns,
 )
 
-# A connection that is closed just as a request comes loses the answer, and the client asks again: IAM then says that
-# the role, made by the first request, exists. The AWS provider keeps one for 90 seconds.
+# Longer than the 90 seconds for which the AWS provider keeps connections. If the server closes a connection while a
+# request arrives, the client repeats the request; IAM then answers that the role of the first request exists.
 _KEEP_ALIVE_SECONDS = 120
-# In the order of the installs: a later module's function calls the one of an earlier module.
+# In the order of installation: the functions of a later module call those of an earlier one.
 _SERVICES = (
     account,
     apigateway,
@@ -78,7 +78,7 @@ Serve = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 def behind_tls(serve: Serve) -> Serve:
-    """Serve a request as if a proxy had ended its TLS, unless it says itself how it came."""
+    """Serve requests as if a proxy had terminated TLS, unless a request has `x-forwarded-proto`."""
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and paths.has(scope["path"]):
@@ -92,7 +92,7 @@ def behind_tls(serve: Serve) -> Serve:
 
 
 def main() -> None:
-    """Run MiniStack with the additions, until it is told to stop."""
+    """Run MiniStack with the additions until the process is stopped."""
     for service in _SERVICES:
         service.install()
     ServerConfig.keep_alive_timeout = _KEEP_ALIVE_SECONDS

@@ -1,4 +1,4 @@
-"""Whether a resource's policy lets an AWS service act on it, and a role's that it is assumed."""
+"""Checks whether a resource's policy allows an action to an AWS service, and whether a role trusts the service."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 from ministack.core import iam_evaluator
 
-# The condition keys that a service sends with an action. A key that is not listed is absent, so a statement with a
-# condition on it does not apply.
+# The condition keys that a service sends with an action. Other keys are absent, so a statement with a condition on
+# them does not apply.
 _SENT = {
     # Lambda Developer Guide, "Invoking a Lambda function using an Amazon API Gateway endpoint".
     ("apigateway.amazonaws.com", "lambda:InvokeFunction"): {"aws:sourcearn"},
@@ -26,12 +26,12 @@ _SENT = {
 
 
 def may(policy: Any, service: str, action: str, resource_arn: str, source_arn: str) -> bool:
-    """Return whether a resource's policy lets a service do something.
+    """Return whether a resource's policy allows a service to perform an action.
 
     Arguments:
-        policy: the document, as JSON or decoded; None is no policy.
+        policy: the document, as JSON or decoded; None if there is no policy.
         service: the principal, such as `events.amazonaws.com`.
-        source_arn: what the service acts for; the policy sees it only where the service sends it.
+        source_arn: the resource for which the service acts. Conditions see it only if the service sends it.
     """
     known = {"aws:sourcearn": source_arn}
     context = iam_evaluator.EvalContext(
@@ -47,7 +47,7 @@ def may(policy: Any, service: str, action: str, resource_arn: str, source_arn: s
 
 
 def trusts(trust: Any, service: str, role_arn: str, account_id: str, keys: Mapping[str, str] | None = None) -> bool:
-    """Return whether a role's trust policy lets a service assume it.
+    """Return whether a role's trust policy allows a service to assume it.
 
     Arguments:
         trust: the document, as JSON or decoded.

@@ -1,6 +1,6 @@
 """Service Quotas, which MiniStack does not have: the quotas that the preflight reads, with AWS's defaults.
 
-New accounts have less of some. A test sets one by `POST /_rollbook/service-quota` with its codes and a Value.
+New accounts have lower quotas. A test sets a quota by `POST /_rollbook/service-quota` with its codes and a Value.
 Source: Service Quotas API Reference, GetServiceQuota and GetAWSDefaultServiceQuota.
 """
 
@@ -16,7 +16,7 @@ from ministack.core.responses import error_response_json, json_response
 from infra.emulator import paths
 
 _TARGET = "ServiceQuotasV20190624"
-# By service and code: name and default. AWS General Reference, "Service endpoints and quotas" of each service.
+# Names and defaults by service and code. Source: AWS General Reference, "Service endpoints and quotas" of each service.
 _DEFAULTS = {
     ("apigateway", "L-AA0FF27B"): ("Regional APIs", 600),
     ("cloudfront", "L-24B04930"): ("Web distributions per AWS account", 500),
@@ -29,7 +29,7 @@ _applied: dict[tuple[str, str], float] = {}
 
 
 def install() -> None:
-    """Serve it."""
+    """Add the service to MiniStack."""
     router.SERVICE_PATTERNS["servicequotas"] = {"target_prefixes": [_TARGET]}
     app.SERVICE_HANDLERS["servicequotas"] = handle_request
     paths.add("service-quota", set_quota)
@@ -40,27 +40,27 @@ def value(service: str, code: str) -> float:
     return _applied.get((service, code), _DEFAULTS[service, code][1])
 
 
-def set_quota(wanted: dict[str, Any]) -> dict[str, Any]:
-    """Set a quota of the account; without a value it is AWS's default again.
+def set_quota(request: dict[str, Any]) -> dict[str, Any]:
+    """Set a quota of the account. Without a value, reset it to AWS's default.
 
     Raises:
-        KeyError: it is not known here.
+        KeyError: the quota is unknown.
     """
-    quota = wanted["ServiceCode"], wanted["QuotaCode"]
+    quota = request["ServiceCode"], request["QuotaCode"]
     _DEFAULTS[quota]
     _applied.pop(quota, None)
-    if "Value" in wanted:
-        _applied[quota] = wanted["Value"]
+    if "Value" in request:
+        _applied[quota] = request["Value"]
     return {"Value": value(*quota)}
 
 
 async def handle_request(method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]) -> Any:
-    """Answer a request."""
+    """Serve a request to Service Quotas."""
     action = headers.get("x-amz-target", "").rpartition(".")[2]
-    wanted = json.loads(body or b"{}")
+    request = json.loads(body or b"{}")
     if action not in {"GetServiceQuota", "GetAWSDefaultServiceQuota"}:
-        return error_response_json("IllegalArgumentException", f"{action} is not served here", 400)
-    quota = wanted["ServiceCode"], wanted["QuotaCode"]
+        return error_response_json("IllegalArgumentException", f"{action} is not supported", 400)
+    quota = request["ServiceCode"], request["QuotaCode"]
     if quota not in _DEFAULTS:
         return error_response_json(
             "NoSuchResourceException", f"The request failed because {quota[1]} does not exist", 400

@@ -1,4 +1,4 @@
-"""SNS: a subject that e-mail could not have is refused."""
+"""SNS: refuses a subject that an e-mail cannot have."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def install() -> None:
 
 
 def publish(params: dict[str, Any]) -> Any:
-    """Publish a message, if its subject is one."""
+    """Publish a message, if its subject is valid."""
     subject = str(sns._p(params, "Subject") or "")
     if len(subject) >= _TOO_LONG or not subject.isprintable():
         return sns._error("InvalidParameter", "Invalid parameter: Subject", 400)

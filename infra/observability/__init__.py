@@ -1,1 +1,1 @@
-"""Alarms, the audit trail, the report, the bus."""
+"""Alarms, audit trail, weekly report and event bus."""

@@ -1,4 +1,4 @@
-"""The topic that tells the operator when something is wrong."""
+"""The topic that notifies the operator of problems."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from infra.platform import Aws
 
 accept(
     "aws_sns_topic",
-    {"CKV_AWS_26": "CloudWatch alarms cannot publish to a topic with AWS's key, and alerts hold no record"},
+    {"CKV_AWS_26": "CloudWatch alarms cannot publish to a topic with the AWS managed key; alerts contain no records"},
 )
 
 
 class Alerts(Construct):
-    """An SNS topic with a subscription by mail, which its reader confirms once. `complete` writes its policy.
+    """An SNS topic with a mail subscription, which the recipient confirms once. `complete` writes its policy.
 
-    It is not encrypted with a key: what it says leaves by mail, and no student's data is in it.
+    The topic is not encrypted with KMS: its messages are sent by mail, and they contain no student data.
     """
 
     def __init__(self, scope: Construct, id_: str, *, platform: Aws) -> None:
@@ -42,15 +42,15 @@ class Alerts(Construct):
         self._buckets: list[str] = []
 
     def allow_rules(self) -> None:
-        """Let rules of EventBridge publish; `complete` writes it into the policy."""
+        """Allow EventBridge rules to publish. `complete` writes it into the policy."""
         self._has_rules = True
 
     def allow_bucket(self, bucket_arn: str) -> None:
-        """Let S3 publish the events of a bucket; `complete` writes it into the policy."""
+        """Allow S3 to publish the events of a bucket. `complete` writes it into the policy."""
         self._buckets.append(bucket_arn)
 
     def grant_publish(self, function: Function) -> None:
-        """Let a function alert."""
+        """Allow a function to publish alerts."""
         function.allow("Alert", ["sns:Publish"], [self.topic_arn])
 
     @property
@@ -65,9 +65,9 @@ class Alerts(Construct):
         return self._policy
 
     def complete(self) -> None:
-        """Write the topic's policy, which is one resource: alarms, all that was allowed, and TLS only."""
-        # EventBridge names neither rule nor account to SNS, so a condition would refuse it (EventBridge User Guide,
-        # "Using resource-based policies", Amazon SNS permissions).
+        """Write the topic's policy: alarms, all allowed rules and buckets, and TLS only."""
+        # EventBridge sends SNS neither the rule's ARN nor the account, so a condition on them would deny it
+        # (EventBridge User Guide, "Using resource-based policies", Amazon SNS permissions).
         rules = [
             policy.Statement(
                 "RulesPublish",
@@ -100,7 +100,7 @@ class Alerts(Construct):
                     principals={"Service": ["cloudwatch.amazonaws.com"]},
                     conditions={"StringEquals": {"aws:SourceAccount": self._account_id}},
                 ),
-                # That AWS Backup says whose vault it speaks for is not documented.
+                # It is not documented whether AWS Backup sends the account, so the condition is optional.
                 policy.Statement(
                     "VaultsPublish",
                     ["sns:Publish"],

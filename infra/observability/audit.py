@@ -1,4 +1,4 @@
-"""Who touched the backups: CloudTrail's data events, kept, logged, and judged by a function that alerts."""
+"""The audit trail of access to the backups. A function checks each of CloudTrail's data events and alerts."""
 
 from __future__ import annotations
 
@@ -25,20 +25,23 @@ from rollbook.contract import environment
 accept(
     "aws_cloudtrail",
     {
-        "CKV2_AWS_10": "EventBridge has its events within minutes, and alerts; a copy in CloudWatch is paid by size",
-        "CKV_AWS_252": "the alert tells of accesses, not of each file that the trail writes",
-        "CKV_AWS_35": "S3's own key, as of the bucket",
-        "CKV_AWS_67": "it records one bucket's data events, and the bucket is in one Region",
+        "CKV2_AWS_10": "EventBridge delivers the events within minutes for alerts; a copy in CloudWatch costs extra",
+        "CKV_AWS_252": "alerts are about accesses, not about each file that the trail writes",
+        "CKV_AWS_35": "encrypted with S3's own key, like the bucket",
+        "CKV_AWS_67": "it records the data events of one bucket, which is in one Region",
     },
 )
 accept(
     "aws_s3_bucket",
-    {"CKV_AWS_144": "the trail tells of the backups here", "CKV2_AWS_62": "nobody waits for a trail's file"},
+    {
+        "CKV_AWS_144": "the trail is about the backups in this Region",
+        "CKV2_AWS_62": "no process depends on the arrival of a trail's file",
+    },
     path="audit/*",
 )
 accept(
     "aws_cloudwatch_log_group",
-    {"CKV_AWS_338": "the trail's files are kept longer; the log is for looking"},
+    {"CKV_AWS_338": "the log is for searching; the trail's files are kept longer"},
     path="audit/*",
 )
 
@@ -47,13 +50,13 @@ _DETAIL_TYPE = "AWS API Call via CloudTrail"
 
 
 class Audit(Construct):
-    """A trail of every read and write of a backup, and an alert of those that are nobody's work here."""
+    """A trail of all reads and writes of backups, and alerts about unexpected ones."""
 
     def __init__(self, scope: Construct, id_: str, *, platform: Aws, store: BackupStore, alerts: Alerts) -> None:
         super().__init__(scope, id_)
         settings = platform.settings
         audit = settings.audit
-        self._keep(platform, settings, store)
+        self._record(platform, settings, store)
         function = Function(
             self,
             "function",
@@ -76,14 +79,14 @@ class Audit(Construct):
             self,
             "rule",
             name=audit.trail_name,
-            description="Whoever reads, writes or deletes a backup",
+            description="Reads, writes and deletions of backups",
             pattern={
                 "source": ["aws.s3"],
                 "detail-type": [_DETAIL_TYPE],
                 "detail": {
                     "eventSource": ["s3.amazonaws.com"],
                     "eventCategory": ["Data"],
-                    # A copy of a backup to elsewhere has the other bucket as its bucketName.
+                    # When a backup is copied to another bucket, bucketName is the other bucket.
                     "$or": [
                         {"requestParameters": {"bucketName": [store.bucket_name]}},
                         {"resources": {"ARN": [{"prefix": f"{store.bucket_arn}/"}]}},
@@ -94,8 +97,8 @@ class Audit(Construct):
         rule.invoke(function, undelivered_queue_name=audit.undelivered_queue_name)
         rule.log(audit.trail_name, retention_days=audit.log_retention_days)
 
-    def _keep(self, platform: Aws, settings: Settings, store: BackupStore) -> None:
-        """Have CloudTrail write the data events of the backups into a bucket that it alone may write."""
+    def _record(self, platform: Aws, settings: Settings, store: BackupStore) -> None:
+        """Make CloudTrail write the backups' data events to a bucket to which only CloudTrail may write."""
         audit = settings.audit
         bucket = PrivateBucket(self, "bucket", name=settings.audit_bucket_name, force_destroy=settings.force_destroy)
         trail_arn = f"arn:aws:cloudtrail:{settings.region}:{platform.account_id}:trail/{audit.trail_name}"

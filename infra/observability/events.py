@@ -1,4 +1,4 @@
-"""The bus on which everything that happens is put: who may, what is kept of it, and where it can be read."""
+"""The event bus, its policy, its archive and its log."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from infra.settings.events import Events as EventSettings
 
 accept(
     "aws_cloudwatch_log_group",
-    {"CKV_AWS_338": "events name students; the log is for looking what just happened, the archive for replaying"},
+    {"CKV_AWS_338": "events name students, so the log is kept for a short time; the archive serves for replays"},
     path="events/*",
 )
 
 
-# Every event has a source.
+# Matches every event, because every event has a source.
 _EVERYTHING = {"source": [{"prefix": ""}]}
 
 
 class Events(Construct):
-    """The event bus of the school, an archive to replay from, and a log group that has every event."""
+    """The event bus, an archive for replays, and a log group with all events."""
 
     def __init__(self, scope: Construct, id_: str, *, platform: Aws, events: EventSettings) -> None:
         super().__init__(scope, id_)
@@ -56,12 +56,12 @@ class Events(Construct):
             self,
             "everything",
             name=f"{events.bus_name}-log",
-            description="Every event of the bus into its log group",
+            description="All events of the bus, for its log group",
             bus_name=self._bus.name,
             pattern=_EVERYTHING,
         )
         everything.log(events.bus_name, retention_days=events.log_retention_days)
 
     def grant_put(self, function: Function) -> None:
-        """Let a function put events on the bus."""
+        """Allow a function to put events on the bus."""
         function.allow("PutEvents", ["events:PutEvents"], [self._bus.arn])

@@ -1,4 +1,4 @@
-"""Knowing: alarms on what goes wrong, above all on the backup that did not happen, and a dashboard."""
+"""Alarms and the dashboard. The most important alarms fire when a backup is missing."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from infra.constructs.rule import Rule
 from infra.observability.alerts import Alerts
 from infra.observability.weekly_report import MEASURE_HOURS
 from infra.settings import Settings
-from infra.settings.observability import LOOKS_BACK
+from infra.settings.observability import ALARM_LIMIT
 from rollbook.contract import schedules
 
-# The namespace and the dimension of rollbook/messages/metrics.py.
+# The namespace of rollbook/messages/metrics.py, whose dimension is Table.
 _NAMESPACE = "Rollbook"
 _HOUR, _DAY = 3600, 86_400
-# rollbook/reports/ages.py measures these where CloudWatch cannot look back far enough for the successes themselves.
+# The metrics of rollbook/reports/ages.py, for schedules that are too rare for an alarm on their successes.
 _AGES = {"BackupsCompleted": "BackupAgeSeconds", "DrillsPassed": "DrillAgeSeconds"}
 _LAST_GOOD = (
     "filter `detail-type` = 'backup completed' | fields detail.table as table, toMillis(@timestamp) / 1000 as at"
@@ -35,13 +35,13 @@ _LAST_GOOD = (
 
 
 @dataclass(frozen=True)
-class Watched:
-    """Something that has to happen regularly.
+class RecurringRun:
+    """A backup or drill that must succeed regularly.
 
     Arguments:
-        table: whose backups or drills.
-        metric: of `Rollbook`, counts the successes.
-        expression, time_zone, window_minutes: when it is started.
+        table: the table of the backup or drill.
+        metric: the metric in the namespace `Rollbook` that counts the successes.
+        expression, time_zone, window_minutes: of its schedule.
     """
 
     table: str
@@ -51,21 +51,21 @@ class Watched:
     window_minutes: int
 
     def silence(self, settings: Settings) -> timedelta:
-        """Return after how long without a success something must be wrong."""
+        """Return the time without a success after which the run is overdue."""
         grace = timedelta(hours=settings.monitoring.grace_hours)
         return schedules.longest_silence(self.expression, self.time_zone, self.window_minutes, grace)
 
 
-def watched_by(settings: Settings) -> list[Watched]:
-    """Return what has to happen regularly in an environment: backups, and drills where they are on."""
+def recurring_runs(settings: Settings) -> list[RecurringRun]:
+    """Return the backups and, if enabled, the drills of an environment."""
     backups = [
-        Watched(plan.table_name, "BackupsCompleted", plan.expression, plan.time_zone, plan.window_minutes)
+        RecurringRun(plan.table_name, "BackupsCompleted", plan.expression, plan.time_zone, plan.window_minutes)
         for plan in settings.backed_up_tables
     ]
     drills = settings.drills
     if not drills.enabled:
         return backups
-    drill = Watched(
+    drill = RecurringRun(
         settings.records.table_name,
         "DrillsPassed",
         drills.schedule_expression,
@@ -79,8 +79,8 @@ class Monitoring(Construct):
     """Alarms and the dashboard.
 
     Arguments:
-        functions, queues: all of the stack's.
-        watched: what has a dead-man's alarm.
+        functions, queues: those that get alarms.
+        runs: the runs that get an alarm on missing successes.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Monitoring(Construct):
         alerts: Alerts,
         functions: Sequence[Function],
         queues: Sequence[DeadLetterQueue],
-        watched: Sequence[Watched],
+        runs: Sequence[RecurringRun],
     ) -> None:
         super().__init__(scope, id_)
         self._topic_arn = alerts.topic_arn
@@ -103,16 +103,16 @@ class Monitoring(Construct):
         self._alarm(
             "throttles",
             name="functions-throttled",
-            description="Lambda refused to start functions of this account: all its concurrency is in use.",
+            description="Lambda could not start functions: all concurrency of this account is in use.",
             metric=Metric("AWS/Lambda", "Throttles", "Sum"),
             condition=Condition(at_least=1),
         )
         for queue in queues:
             self._watch_queue(queue)
         self._watch_schedules()
-        for each in watched:
-            self._dead_man(each)
-        for table in sorted({each.table for each in watched if each.metric == "DrillsPassed"}):
+        for run in runs:
+            self._watch_run(run)
+        for table in sorted({run.table for run in runs if run.metric == "DrillsPassed"}):
             self._alarm(
                 f"drill-failed-{table}",
                 name=f"{table}-drill-failed",
@@ -126,7 +126,7 @@ class Monitoring(Construct):
             self,
             "dashboard",
             dashboard_name=settings.monitoring.dashboard_name,
-            dashboard_body=json.dumps({"widgets": list(self._widgets(functions, watched))}),
+            dashboard_body=json.dumps({"widgets": list(self._widgets(functions, runs))}),
         )
 
     def _alarm(self, id_: str, name: str, description: str, metric: Metric, condition: Condition) -> None:
@@ -146,7 +146,7 @@ class Monitoring(Construct):
         self._alarm(
             f"errors-{name}",
             name=f"{name}-errors",
-            description=f"{name} failed; its log group says why.",
+            description=f"{name} failed. Its log group has the reason.",
             metric=Metric("AWS/Lambda", "Errors", "Sum", {"FunctionName": name}),
             condition=Condition(at_least=1),
         )
@@ -154,7 +154,7 @@ class Monitoring(Construct):
         self._alarm(
             f"duration-{name}",
             name=f"{name}-duration",
-            description=f"{name} took {part:.0%} of its {limit} s or more; more memory makes it faster.",
+            description=f"{name} took {part:.0%} or more of its time limit of {limit} s. More memory makes it faster.",
             metric=Metric("AWS/Lambda", "Duration", "Maximum", {"FunctionName": name}),
             condition=Condition(at_least=limit * 1000 * part),
         )
@@ -163,19 +163,19 @@ class Monitoring(Construct):
         self._alarm(
             f"depth-{queue.plain_name}",
             name=f"{queue.plain_name}-depth",
-            description=f"There are dead letters in {queue.plain_name}: "
+            description=f"The dead-letter queue {queue.plain_name} has messages. List them: "
             f"python -m ops events dead --env {self._settings.name}",
             metric=Metric("AWS/SQS", "ApproximateNumberOfMessagesVisible", "Maximum", {"QueueName": queue.plain_name}),
             condition=Condition(at_least=1),
         )
 
     def _watch_schedules(self) -> None:
-        """Watch the schedule group: what the Scheduler could not start (EventBridge Scheduler metrics)."""
+        """Add alarms on the invocations that the Scheduler could not start (EventBridge Scheduler metrics)."""
         group = self._settings.backups.schedule_group
         for metric, what in (
-            ("TargetErrorCount", "could not invoke its function; it tries again"),
-            ("InvocationDroppedCount", "has given up an invocation"),
-            ("InvocationsFailedToBeSentToDeadLetterCount", "could not even put an invocation into its queue"),
+            ("TargetErrorCount", "could not invoke its function and retries"),
+            ("InvocationDroppedCount", "stopped retrying an invocation"),
+            ("InvocationsFailedToBeSentToDeadLetterCount", "could not send an invocation to its dead-letter queue"),
         ):
             self._alarm(
                 metric,
@@ -185,18 +185,18 @@ class Monitoring(Construct):
                 condition=Condition(at_least=1),
             )
 
-    def _dead_man(self, watched: Watched) -> None:
-        """Go off when what has to happen did not, for whatever reason; no data is bad."""
-        what = "drill" if watched.metric == "DrillsPassed" else "backup"
-        silence = watched.silence(self._settings)
+    def _watch_run(self, run: RecurringRun) -> None:
+        """Add an alarm that fires when a run is overdue. It fires on missing data, too."""
+        what = "drill" if run.metric == "DrillsPassed" else "backup"
+        silence = run.silence(self._settings)
         hours = math.ceil(silence / timedelta(hours=1))
-        dimensions = {"Table": watched.table}
-        if silence <= LOOKS_BACK:
-            metric = Metric(_NAMESPACE, watched.metric, "Sum", dimensions)
+        dimensions = {"Table": run.table}
+        if silence <= ALARM_LIMIT:
+            metric = Metric(_NAMESPACE, run.metric, "Sum", dimensions)
             condition = Condition(below=1, period_seconds=_HOUR, periods=hours, missing_is_bad=True)
         else:
-            metric = Metric(_NAMESPACE, _AGES[watched.metric], "Minimum", dimensions)
-            # Two measurements of the age in a row: one may be early or late in its period, so that the next has none.
+            metric = Metric(_NAMESPACE, _AGES[run.metric], "Minimum", dimensions)
+            # Two periods: measurements may be early or late, so that a single period may have none.
             condition = Condition(
                 at_least=silence.total_seconds(),
                 period_seconds=MEASURE_HOURS * _HOUR,
@@ -204,16 +204,16 @@ class Monitoring(Construct):
                 missing_is_bad=True,
             )
         self._alarm(
-            f"no-{what}-{watched.table}",
-            f"{watched.table}-no-{what}",
-            f"No {what} of {watched.table} succeeded for {hours} hours, and one should have. "
+            f"no-{what}-{run.table}",
+            f"{run.table}-no-{what}",
+            f"No {what} of {run.table} succeeded in the last {hours} hours, and one was due. "
             'docs/runbook.md, "No backup came".',
             metric,
             condition,
         )
 
     def _watch_vault(self, alerts: Alerts) -> None:
-        """Tell of AWS Backup's failed jobs (AWS Backup Developer Guide, "Monitoring events using EventBridge")."""
+        """Publish AWS Backup's failed jobs (AWS Backup Developer Guide, "Monitoring events using EventBridge")."""
         for kind, field, states in (
             ("Backup", "state", ["FAILED", "ABORTED", "EXPIRED"]),
             ("Copy", "state", ["FAILED"]),
@@ -223,7 +223,7 @@ class Monitoring(Construct):
                 self,
                 f"{kind.lower()}-jobs",
                 name=f"failed-{kind.lower()}-jobs",
-                description=f"AWS Backup's {kind.lower()} jobs that did not succeed",
+                description=f"AWS Backup's unsuccessful {kind.lower()} jobs",
                 pattern={
                     "source": ["aws.backup"],
                     "detail-type": [f"{kind} Job State Change"],
@@ -233,8 +233,8 @@ class Monitoring(Construct):
             rule.notify(self._topic_arn)
         alerts.allow_rules()
 
-    def _widgets(self, functions: Sequence[Function], watched: Sequence[Watched]) -> Iterator[dict[str, Any]]:
-        tables = sorted({each.table for each in watched})
+    def _widgets(self, functions: Sequence[Function], runs: Sequence[RecurringRun]) -> Iterator[dict[str, Any]]:
+        tables = sorted({run.table for run in runs})
         region = self._settings.region
 
         def graph(title: str, metrics: Iterable[list[Any]], stat: str, **more: Any) -> dict[str, Any]:
@@ -263,7 +263,7 @@ class Monitoring(Construct):
             "width": 12,
             "height": 6,
             "properties": {
-                "title": "Last good backup and its age, hours",
+                "title": "Last good backup and its age in hours",
                 "region": region,
                 "view": "table",
                 "query": f"SOURCE '/aws/events/{self._settings.events.bus_name}' | {_LAST_GOOD}",
@@ -275,12 +275,12 @@ class Monitoring(Construct):
             "height": 6,
             "properties": {"title": "Alarms", "alarms": [alarm.arn for alarm in self._alarms]},
         }
-        yield graph("Backups made in a day", of_tables("BackupsCompleted"), "Sum", view="bar")
+        yield graph("Backups per day", of_tables("BackupsCompleted"), "Sum", view="bar")
         rates = (line for number, table in enumerate(tables) for line in success_rate(number, table))
         yield graph("Success rate, %", rates, "Sum", yAxis={"left": {"min": 0, "max": 100}})
         yield graph("Items", of_tables("BackupItems"), "Maximum")
         yield graph("Bytes", of_tables("BackupBytes"), "Maximum")
         yield graph("Duration, s", of_tables("BackupSeconds"), "Maximum")
-        yield graph("Time that a drill took to bring it back (RTO), s", of_tables("DrillRtoSeconds"), "Maximum")
+        yield graph("Duration of a drill's restore (RTO), s", of_tables("DrillRtoSeconds"), "Maximum")
         costs = (line for number, function in enumerate(functions) for line in cost(number, function))
-        yield graph("Lambda, dollars a day", costs, "Sum", view="timeSeries", stacked=True)
+        yield graph("Lambda, dollars per day", costs, "Sum", view="timeSeries", stacked=True)

@@ -1,4 +1,4 @@
-"""What a report needs to know of an environment; the commands read it too, so nothing here loads CDKTF."""
+"""The settings that a report needs. This module does not import CDKTF, because the commands use it, too."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rollbook.contract import environment
 
 
 def variables(settings: Settings) -> environment.Report:
-    """Return what a report needs to know of an environment."""
+    """Return the variables of the report function for an environment."""
     backups, vault = settings.backups, settings.vault
     known = prices.of(settings.region)
     return environment.Report(
@@ -34,5 +34,5 @@ def variables(settings: Settings) -> environment.Report:
 
 
 def message(settings: Settings) -> dict[str, Any]:
-    """Return what the function is sent: the tables that it reports on."""
+    """Return the message for the report function: the tables to report on."""
     return {"tables": [asdict(table) for table in settings.reported_tables]}

@@ -1,4 +1,4 @@
-"""The weekly mail on all backups."""
+"""The weekly report by mail on all backups."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MEASURE_HOURS = 6
 
 
 class WeeklyReport(Construct):
-    """The function that makes the report and mails it, and its schedule."""
+    """The function that creates and mails the report, and its schedules."""
 
     def __init__(
         self, scope: Construct, id_: str, *, platform: Aws, notifications: Notifications, group: Group
@@ -50,7 +50,7 @@ class WeeklyReport(Construct):
             vault = f"arn:aws:backup:{here}:backup-vault:{settings.vault.vault_name}"
             function.allow("ReadVault", ["backup:ListRecoveryPointsByBackupVault"], [vault])
             function.allow("ReadPlans", ["backup:GetBackupPlan"], [f"arn:aws:backup:{here}:backup-plan:*"])
-            # None of these has a resource that a policy could name (Service Authorization Reference, "AWS Backup").
+            # These actions cannot be limited to a resource (Service Authorization Reference, "AWS Backup").
             jobs = ["backup:ListBackupJobs", "backup:ListBackupPlans", "backup:ListCopyJobs"]
             function.allow("ListJobs", jobs, ["*"])
         invoked = InvokeSchedules(
@@ -69,7 +69,7 @@ class WeeklyReport(Construct):
             "measure",
             Schedule(
                 weekly.measure_schedule_name,
-                "Measure how old the last good backups and drills are.",
+                "Measure the ages of the last good backups and drills.",
                 Timing(f"rate({MEASURE_HOURS} hours)", "UTC", 15),
                 message | {"measure": "ages"},
             ),

@@ -1,1 +1,1 @@
-"""The school's records, its API, its site and its mail."""
+"""The school's records, API, site and mail."""

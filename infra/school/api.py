@@ -56,27 +56,25 @@ from infra.settings.school import Api as ApiSettings
 accept(
     "aws_api_gateway_stage",
     {
-        "CKV2_AWS_29": "requests come through CloudFront, with a key, and are throttled",
-        "CKV2_AWS_4": "the access log has every request; the execution log would have bodies, which are records",
-        "CKV2_AWS_51": "a client certificate is for an HTTP backend; behind this are functions, by IAM",
-        "CKV_AWS_120": "an answer from a cache would show a record that was changed; a cache is paid by the hour",
-        "CKV_AWS_73": "one call, one function; its log line has the durations",
+        "CKV2_AWS_29": "requests come through CloudFront with an API key, and are throttled",
+        "CKV2_AWS_4": "the access log has every request; the execution log would contain bodies, which are records",
+        "CKV2_AWS_51": "client certificates are for HTTP backends; this API invokes functions and uses IAM",
+        "CKV_AWS_120": "a cache would return outdated records and costs money per hour",
+        "CKV_AWS_73": "a request invokes one function, whose log has the durations",
     },
 )
-accept(
-    "aws_api_gateway_method_settings", {"CKV_AWS_225": "an answer from a cache would show a record that was changed"}
-)
-accept("aws_api_gateway_method", {"CKV2_AWS_53": "there is no body to validate; POST /students has its schema"})
+accept("aws_api_gateway_method_settings", {"CKV_AWS_225": "a cache would return outdated records"})
+accept("aws_api_gateway_method", {"CKV2_AWS_53": "it has no body to validate; POST /students has a schema"})
 
 
 R = TypeVar("R", bound=TerraformResource)
-# How cdktf writes a reference before the synth.
+# CDKTF's notation for a reference before the synth.
 _REFERENCE = re.compile(r"\$\{TfToken\[TOKEN\.\d+\]\}")
 
 
 @dataclass(frozen=True)
 class Route:
-    """A method of a path and the function behind it."""
+    """A method, its path and the function that handles it."""
 
     method: str
     path: str
@@ -102,7 +100,7 @@ class Api(Construct):
             self,
             "key",
             name=api.key_name,
-            description="Added by CloudFront; the browser never has it.",
+            description="Added by CloudFront. The browser never receives it.",
             value=value,
             lifecycle=TerraformResourceLifecycle(ignore_changes=["value"]) if value else None,
         )
@@ -116,7 +114,7 @@ class Api(Construct):
         self._snapshot: list[Any] = []
 
     def serve(self, origin: str, routes: list[Route]) -> None:
-        """Name the routes, and the one origin whose scripts may call them."""
+        """Set the routes, and the origin whose scripts may call them."""
         self._origin, self._routes = origin, routes
 
     def complete(self) -> None:
@@ -231,15 +229,15 @@ class Api(Construct):
         )
 
     def _part(self, kind: Callable[..., R], id_: str, **values: Any) -> R:
-        """Return a new resource that is part of the deployed snapshot of the API."""
+        """Return a new resource that is a part of the API's deployment."""
         resource = kind(self, id_, **values)
         self._deployed.append(resource)
         self._snapshot.append([kind.__name__, id_, {name: values[name] for name in values if name != "depends_on"}])
         return resource
 
     def _deploy(self, routes: list[Route], origin: str) -> None:
-        # A deployment is a snapshot: a change of any part makes a new one, and nothing else does. References are left
-        # out, as their numbers shift with any resource before them; those that matter are triggers of their own.
+        # A deployment is a snapshot of the API. Only a change of a part must create a new one. References are removed,
+        # because their numbers change with any new resource; the relevant ones are separate triggers.
         parts = _REFERENCE.sub("", json.dumps(self._snapshot, default=vars))
         deployment = ApiGatewayDeployment(
             self,
@@ -305,7 +303,7 @@ class Api(Construct):
             name=f"{self._settings.name}-api-log",
             assume_role_policy=policy.trust("apigateway.amazonaws.com"),
         )
-        # API Gateway checks for the permissions of this AWS-managed policy when the role is set.
+        # API Gateway checks that the role has the permissions of this AWS managed policy.
         attachment = IamRolePolicyAttachment(
             self,
             "log-role-policy",

@@ -1,4 +1,4 @@
-"""Mail: the SES identities and who may send."""
+"""The SES identities and the permissions to send mail."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from infra.settings.school import Mail as MailSettings
 
 
 class Mail(Construct):
-    """The two addresses. SES mails each a link by which its owner confirms it."""
+    """The identities of sender and recipient. SES sends each address a link for confirmation."""
 
     def __init__(self, scope: Construct, id_: str, mail: MailSettings) -> None:
         super().__init__(scope, id_)
         self.sender = mail.sender
         self.recipient = mail.recipient
         sender = Sesv2EmailIdentity(self, "sender", email_identity=mail.sender)
-        # In the sandbox SES asks for the permission on the recipient's identity too.
+        # In the sandbox, SES requires the permission on the recipient's identity, too.
         self._identities = [sender.arn]
         if mail.recipient != mail.sender:
             self._identities.append(Sesv2EmailIdentity(self, "recipient", email_identity=mail.recipient).arn)
 
     def grant_send_to_anyone(self, function: Function) -> None:
-        """Let a function send to whatever address, from the sender's only; in the sandbox SES refuses to."""
+        """Allow a function to send from the sender's address to any address. In the sandbox, SES refuses this."""
         self._grant(function, self._identities[:1])
 
     def grant_send(self, function: Function) -> None:
-        """Let a function send to the office, from the sender's address only."""
+        """Allow a function to send from the sender's address to the recipient."""
         self._grant(function, self._identities)
 
     def _grant(self, function: Function, identities: list[str]) -> None:

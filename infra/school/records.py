@@ -1,4 +1,4 @@
-"""The student records: one table."""
+"""The table of the student records and the permissions on it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PARTITION_KEY = "studentid"
 
 
 class Records(Construct):
-    """The table, on demand, encrypted, with point-in-time recovery."""
+    """The on-demand, encrypted table with point-in-time recovery."""
 
     def __init__(self, scope: Construct, id_: str, records: RecordSettings) -> None:
         super().__init__(scope, id_)
@@ -28,10 +28,10 @@ class Records(Construct):
         self.table_arn = self._table.arn
 
     def grant_backup(self, function: Function, *, exports: bool) -> None:
-        """Let a function scan and describe the table.
+        """Allow a function to scan and describe the table.
 
         Arguments:
-            exports: let it export the table too.
+            exports: whether it may export the table, too.
         """
         self.grant_scan(function)
         function.allow(
@@ -49,24 +49,24 @@ class Records(Construct):
             function.allow("LookAtExports", ["dynamodb:DescribeExport"], [f"{self.table_arn}/export/*"])
 
     def grant_scan(self, function: Function) -> None:
-        """Let a function read all records."""
+        """Allow a function to read all records."""
         function.allow("ScanRecords", ["dynamodb:Scan"], [self.table_arn])
 
     def grant_compare(self, function: Function) -> None:
-        """Let a function compare the table with something."""
+        """Allow a function to compare the table."""
         function.allow("CompareRecords", ["dynamodb:DescribeTable", "dynamodb:Scan"], [self.table_arn])
 
     def grant_restore(self, function: Function) -> None:
-        """Let a function put records back into the table; not delete one, nor the table."""
+        """Allow a function to restore records into the table, but not to delete records or the table."""
         actions = ["dynamodb:BatchWriteItem", "dynamodb:DescribeTable", "dynamodb:Scan"]
         function.allow("RestoreRecords", actions, [self.table_arn])
 
     def grant_copies(self, function: Function, suffix: str, *, keeps: bool) -> None:
-        """Let a function make tables of the table's name and a suffix, and fill them.
+        """Allow a function to create and fill tables whose names begin with the table's name and a suffix.
 
         Arguments:
-            suffix: the tables are `<name>-<suffix>-<anything>`.
-            keeps: they stay and get what a table has besides items; otherwise the function deletes them.
+            suffix: the tables are named `<name>-<suffix>-<anything>`.
+            keeps: whether the tables remain and get all settings; otherwise the function may delete them.
         """
         actions = ["BatchWriteItem", "CreateTable", "DescribeTable", "Scan"]
         actions += (
@@ -77,5 +77,5 @@ class Records(Construct):
         function.allow("FillCopies", [f"dynamodb:{action}" for action in actions], [f"{self.table_arn}-{suffix}-*"])
 
     def grant_save(self, function: Function) -> None:
-        """Let a function create and change a record; not delete or read one."""
+        """Allow a function to create and change records, but not to delete or read them."""
         function.allow("SaveRecords", ["dynamodb:UpdateItem"], [self.table_arn])

@@ -1,4 +1,4 @@
-"""The welcome of who signed up: a rule on the bus, the function that mails, the table of what it has mailed."""
+"""Welcome mails for sign-ups: the rule on the event bus, the function, and the table of events already handled."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rollbook.contract import environment
 
 
 class SignUps(Construct):
-    """A mail for each `user_signup`."""
+    """Sends a welcome mail for each sign-up."""
 
     def __init__(self, scope: Construct, id_: str, *, platform: Aws, mail: Mail, events: Events, site: str) -> None:
         super().__init__(scope, id_)
@@ -46,7 +46,7 @@ class SignUps(Construct):
             self,
             "rule",
             name=f"{events.bus_name}-user-signup",
-            description="Users who signed up are welcomed by mail",
+            description="Sign-ups of users, for welcome mails",
             bus_name=events.bus_name,
             pattern={"source": [signups.source], "detail-type": [signups.detail_type]},
         )

@@ -1,4 +1,4 @@
-"""The website: a private bucket behind CloudFront, with the API under the same name."""
+"""The website: a private bucket behind CloudFront. The API has the same domain name."""
 
 from __future__ import annotations
 
@@ -51,25 +51,25 @@ from infra.settings import Settings
 accept(
     "aws_cloudfront_distribution",
     {
-        "CKV2_AWS_42": "without a domain name there is only CloudFront's certificate; [site] domain_name sets one",
-        "CKV_AWS_174": "the lowest version is a setting only with an own certificate, and then it is TLS 1.2",
-        "CKV2_AWS_47": "no Java stands behind it",
-        "CKV_AWS_68": "the API throttles and its key is CloudFront's; a web ACL is the school's to want and to pay",
-        "CKV_AWS_310": "the origins are a Region's; a second site would need a second table",
-        "CKV_AWS_374": "who may read is a matter of the school's network, not of the country",
-        "CKV_AWS_86": "the API's access log has every request for records; the rest are five public files",
+        "CKV2_AWS_42": "without a domain name, only CloudFront's certificate works; [site] domain_name sets a name",
+        "CKV_AWS_174": "the minimum version can be set only with a custom certificate, and then it is TLS 1.2",
+        "CKV2_AWS_47": "the backend does not use Java",
+        "CKV_AWS_68": "the API throttles and requires CloudFront's key; a web ACL costs extra",
+        "CKV_AWS_310": "the origins are in one Region; a failover would need a second table",
+        "CKV_AWS_374": "access is not restricted by country",
+        "CKV_AWS_86": "the API's access log has every request for records; the other files are public",
     },
 )
 accept(
     "aws_cloudfront_response_headers_policy",
-    {"CKV_AWS_259": "it sets Strict-Transport-Security; preloading is for a registered domain's owner to ask for"},
+    {"CKV_AWS_259": "it sets Strict-Transport-Security; only a domain's owner can request preloading"},
 )
 accept(
     "aws_s3_bucket",
     {
-        "CKV_AWS_144": "the site is made anew by the next apply",
-        "CKV2_AWS_61": "five files, which Terraform replaces",
-        "CKV2_AWS_62": "nobody waits for a file of the site",
+        "CKV_AWS_144": "an apply recreates the site",
+        "CKV2_AWS_61": "it has five files, which Terraform replaces",
+        "CKV2_AWS_62": "no process depends on the arrival of a site's file",
     },
     path="site/*",
 )
@@ -77,7 +77,7 @@ accept(
 
 SITE = Path(__file__).resolve().parents[2] / "site"
 API_PATHS = ("/students", "/backup")
-# Everything comes from the distribution's own name; no script or style stands in the page.
+# Everything is loaded from the distribution's own domain. The pages have no inline scripts or styles.
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -99,17 +99,17 @@ _CACHING_OPTIMIZED = "658327ea-f89d-4fab-a63d-7e88639e58f6"
 _CACHING_DISABLED = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
 _ALL_VIEWER_EXCEPT_HOST_HEADER = "b689b0a8-53d0-40ab-baf2-68738e2966ac"
 _MISSING_PAGE = Path(__file__).with_name("missing_page.js")
-# Bytes of a function's code, characters of its name (CloudFront Developer Guide, "Quotas on CloudFront Functions"; API
-# reference, CreateFunction).
+# Maximum bytes of a function's code and characters of its name (CloudFront Developer Guide, "Quotas on CloudFront
+# Functions"; API reference, CreateFunction).
 _LARGEST_FUNCTION, _LONGEST_NAME = 10_240, 64
-# Errors that CloudFront keeps for 10 seconds unless told otherwise (Developer Guide, "How CloudFront caches HTTP 4xx
-# and 5xx status codes from your origin").
+# Errors that CloudFront caches for 10 seconds by default (Developer Guide, "How CloudFront caches HTTP 4xx and 5xx
+# status codes from your origin").
 _CACHED_ERRORS = (400, 403, 404, 405, 414, 416, 500, 501, 502, 503, 504)
 _TWO_YEARS = 2 * 365 * 24 * 3600
 
 
 class Site(Construct):
-    """The pages and the distribution that serves them and the API."""
+    """The site's files, and the distribution that serves them and the API."""
 
     def __init__(self, scope: Construct, id_: str, *, platform: Aws, api: Api) -> None:
         super().__init__(scope, id_)
@@ -156,7 +156,7 @@ class Site(Construct):
                     origin_id="api",
                     domain_name=api.origin.domain_name,
                     origin_path=api.origin.path,
-                    # The key goes from one AWS service to the other; the browser never sees it.
+                    # CloudFront sends the key to API Gateway. The browser never receives it.
                     custom_header=[CloudfrontDistributionOriginCustomHeader(name="x-api-key", value=api.key_value)],
                     custom_origin_config=CloudfrontDistributionOriginCustomOriginConfig(
                         http_port=api.origin.http_port,
@@ -188,7 +188,7 @@ class Site(Construct):
                 )
                 for path in API_PATHS
             ],
-            # Without these CloudFront answers everybody with one error for 10 seconds.
+            # Otherwise CloudFront caches an error and returns it to all users for 10 seconds.
             custom_error_response=[
                 CloudfrontDistributionCustomErrorResponse(error_code=status, error_caching_min_ttl=0)
                 for status in _CACHED_ERRORS
@@ -200,7 +200,7 @@ class Site(Construct):
     def _upload(self) -> None:
         for path in _files():
             if path.suffix not in _CONTENT_TYPES:
-                raise ValueError(f"{path}: no content type is known for {path.suffix!r}; add it to _CONTENT_TYPES")
+                raise ValueError(f"{path}: the content type of {path.suffix!r} is unknown; add it to _CONTENT_TYPES")
             asset = TerraformAsset(
                 self,
                 f"{path.name}-asset",
@@ -216,13 +216,13 @@ class Site(Construct):
                 source=asset.path,
                 source_hash=hashlib.sha256(path.read_bytes()).hexdigest(),
                 content_type=_CONTENT_TYPES[path.suffix],
-                # Names stay the same from one version to the next, so a browser has to ask.
+                # File names do not change between versions, so browsers must revalidate.
                 cache_control="no-cache",
                 depends_on=[self._bucket.versioning],
             )
 
     def _missing_page(self, name: str) -> CloudfrontFunction:
-        """Return the function that answers with `error.html` what the site does not have."""
+        """Return the function that answers requests for missing pages with `error.html`."""
         headers = {
             "cache-control": "no-cache",
             "content-security-policy": CONTENT_SECURITY_POLICY,
@@ -240,14 +240,14 @@ class Site(Construct):
         )
         if len(code.encode()) > _LARGEST_FUNCTION:
             raise ValueError(
-                f"{_MISSING_PAGE.name} has {len(code.encode()):,} bytes with error.html in it, and CloudFront takes "
+                f"{_MISSING_PAGE.name} with error.html has {len(code.encode()):,} bytes, but CloudFront accepts "
                 f"{_LARGEST_FUNCTION:,}; make error.html shorter"
             )
         return CloudfrontFunction(
             self,
             "missing-page",
             name=f"{name.replace('.', '-')[: _LONGEST_NAME - 13]}-missing-page",
-            comment="Answers what the site does not have.",
+            comment="Answers requests for missing pages.",
             runtime="cloudfront-js-2.0",
             code=code.replace("${", "$${").replace("%{", "%%{"),
             publish=True,
@@ -264,7 +264,7 @@ class Site(Construct):
                     for header, value in _HEADERS.items()
                 ]
             ),
-            # How the bucket is kept is nobody's business.
+            # These headers reveal details of the bucket.
             remove_headers_config=CloudfrontResponseHeadersPolicyRemoveHeadersConfig(
                 items=[CloudfrontResponseHeadersPolicyRemoveHeadersConfigItems(header=header) for header in _S3_HEADERS]
             ),
@@ -301,7 +301,7 @@ class Site(Construct):
                     principals=cloudfront,
                     conditions=only_this_distribution,
                 ),
-                # Without this S3 answers 403 for what is not there, and CloudFront could not tell it from a refusal.
+                # Without this, S3 answers 403 for a missing object, which looks like a denied access.
                 policy.Statement(
                     "CloudFrontSeesWhatIsMissing",
                     ["s3:ListBucket"],

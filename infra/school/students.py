@@ -1,4 +1,4 @@
-"""The two functions of the API that read and save student records."""
+"""The API's two functions, which read and save student records."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from rollbook.contract import environment
 
 accept(
     "aws_lambda_function",
-    {"CKV_AWS_116": "the API waits for its answer; a dead letter is for what nobody waits for"},
+    {"CKV_AWS_116": "the API invokes it synchronously; dead-letter queues are for asynchronous invocations"},
     path="students/*",
 )
 
 
 class Students(Construct):
-    """`GET /students` and `POST /students`, each with a role that can do just that."""
+    """The functions behind `GET /students` and `POST /students`, each with minimal permissions."""
 
     def __init__(
         self,

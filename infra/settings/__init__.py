@@ -1,4 +1,4 @@
-"""The settings of an environment, read from `environments/<name>.toml` and checked before Terraform sees anything."""
+"""The settings of an environment. They are read from `environments/<name>.toml` and checked before synthesis."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from infra.settings.backups import Backups, Drills, Restores, TablePlan, days_in
 from infra.settings.events import Events, SignUps, Snapshots
 from infra.settings.fields import BucketName, Region, Section, TimeZone, check_window
 from infra.settings.github import GitHub
-from infra.settings.observability import LOOKS_BACK, Alerts, Audit, Monitoring, Objectives, WeeklyReport
+from infra.settings.observability import ALARM_LIMIT, Alerts, Audit, Monitoring, Objectives, WeeklyReport
 from infra.settings.school import Api, Functions, Mail, Records, Site
 from infra.settings.vault import Vault
 from rollbook.contract import schedules
 from rollbook.contract.jobs import ReportedTable
 
-# Of the guard of plans; it is no environment.
+# The exceptions of the plan guard, which are not an environment.
 EXCEPTIONS = "exceptions.toml"
 ENVIRONMENTS = Path(__file__).resolve().parents[2] / "environments"
 
 
 class SettingsError(ValueError):
-    """An environment file is not usable; the message names file, key, value, reason and remedy."""
+    """An environment file is invalid. The message names the file, the key, the value, the reason and the remedy."""
 
 
 class State(Section):
@@ -75,7 +75,7 @@ class Settings(Section):
         }.items():
             for name in names:
                 if names.count(name) > 1:
-                    raise ValueError(f"[[backups.tables]]: two have the {what} {name}; each needs its own")
+                    raise ValueError(f"[[backups.tables]]: two tables have the {what} {name}; each must have its own")
         timed = {f"the schedule {plan.schedule_name}": (plan.expression, plan.time_zone) for plan in plans}
         if self.vault.enabled:
             timed |= {
@@ -83,18 +83,20 @@ class Settings(Section):
             }
         for what, (expression, zone) in timed.items():
             if next(schedules.parse(expression, zone).after(datetime.now(UTC)), None) is None:
-                raise ValueError(f"{what}: {expression} does not fire any more; nothing would be backed up")
+                raise ValueError(f"{what}: {expression} will never fire again; nothing would be backed up")
         for table in self.backups.tables:
             if table.kms_key_arn and table.kms_key_arn.split(":")[3] != self.region:
                 raise ValueError(
-                    f"kms_key_arn of {table.table_name} is not a key of {self.region}; a table's key is in the table's "
-                    "Region"
+                    f"kms_key_arn of {table.table_name} is not a key in {self.region}; a table's key must be in the "
+                    "table's Region"
                 )
         for plan in plans:
             check_window(plan.expression, plan.time_zone, plan.window_minutes)
-            region = plan.how.replicate_to
+            region = plan.options.replicate_to
             if region == self.region:
-                raise ValueError(f"replicate_to = {region} of {plan.table_name} is where the backups are; name another")
+                raise ValueError(
+                    f"replicate_to = {region} of {plan.table_name} is the Region of the backups; name another Region"
+                )
             if region and len(self.replica_bucket_name(region)) > 63:
                 raise ValueError(
                     f"{self.replica_bucket_name(region)!r} is longer than S3's 63 characters; set "
@@ -102,7 +104,7 @@ class Settings(Section):
                 )
 
     def _check_names(self) -> None:
-        """Refuse one name for two things: AWS may take the second for the first, and both would share it."""
+        """Refuse the same name for two buckets or tables, because both would share one resource."""
         buckets = {"site.bucket_name": self.site.bucket_name, "backups.bucket_name": self.backups.bucket_name}
         if self.audit.enabled:
             buckets["audit.bucket_name"] = self.audit_bucket_name
@@ -111,7 +113,7 @@ class Settings(Section):
         if self.state.bucket:
             buckets["state.bucket"] = self.state.bucket
         for plan in self.backed_up_tables:
-            if region := plan.how.replicate_to:
+            if region := plan.options.replicate_to:
                 buckets[f"the copies in {region}"] = self.replica_bucket_name(region)
         tables = {"backups.history_table_name": self.backups.history_table_name}
         tables |= {f"the table {plan.table_name}": plan.table_name for plan in self.backed_up_tables}
@@ -121,22 +123,22 @@ class Settings(Section):
                     raise ValueError(f"{one} and {other} are the same {kind}, {named[one]}; each needs its own")
 
     def _check_selected(self) -> None:
-        """Refuse a plan of AWS Backup that leaves the records out by their tag."""
+        """Refuse selections by tags that do not include the table of the records."""
         tag = {"backup": self.records.backup_tag}
-        by_tags = [each for each in self.vault.selections if not each.resources]
+        by_tags = [selection for selection in self.vault.selections if not selection.resources]
         if len(by_tags) < len(self.vault.selections) or not self.vault.enabled:
             return
         if not any(
-            tag.items() & each.any_tags.items()
-            or (each.all_tags and each.all_tags.items() <= tag.items() | self.tags.items())
-            for each in by_tags
+            tag.items() & selection.any_tags.items()
+            or (selection.all_tags and selection.all_tags.items() <= tag.items() | self.tags.items())
+            for selection in by_tags
         ):
             raise ValueError(
                 f"[vault] selections: none selects the tag backup = {self.records.backup_tag!r} of the records' table, "
-                "so AWS Backup would not back it up; set records.backup_tag to a value that one selects"
+                "so AWS Backup would not back it up; set records.backup_tag to a selected value"
             )
 
-    def _check_watched(self) -> None:
+    def _check_monitoring(self) -> None:
         timings = {
             f"backup of {plan.table_name}": (plan.expression, plan.time_zone, plan.window_minutes)
             for plan in self.backed_up_tables
@@ -152,36 +154,35 @@ class Settings(Section):
                 raise ValueError(f"the schedule of the {what}: {error}") from None
             if timedelta(days=self.backups.history_days) < 2 * silence:
                 raise ValueError(
-                    f"[backups] history_days = {self.backups.history_days} is less than twice the {silence} that the "
-                    f"schedule of the {what} may leave without a success: the last one would be forgotten before it is "
-                    "missed"
+                    f"[backups] history_days = {self.backups.history_days} is too short: the alarm on the {what} fires "
+                    f"after {silence} without a success, and the history must be kept for twice that time"
                 )
-            if silence > LOOKS_BACK and not self.weekly_report.enabled:
+            if silence > ALARM_LIMIT and not self.weekly_report.enabled:
                 raise ValueError(
-                    f"the schedule of the {what}: {expression} may leave {silence} without a success, and CloudWatch "
-                    f"looks back {LOOKS_BACK.days} days; its alarm needs the ages that [weekly_report] measures: set "
-                    "weekly_report.enabled = true, or let it run more often"
+                    f"the schedule of the {what}: with {expression}, the alarm fires after {silence} without a "
+                    f"success, but a CloudWatch alarm covers {ALARM_LIMIT.days} days; set weekly_report.enabled = "
+                    "true, which measures the ages for this alarm, or choose a shorter interval"
                 )
 
     @property
     def stack_names(self) -> list[str]:
-        """Return the names of its stacks: its own, and the one of its access from GitHub."""
+        """Return the names of the environment's stacks: the main stack, and the stack for access from GitHub."""
         return [self.name, self.github_stack_name] if self.github.repository else [self.name]
 
     @property
     def github_stack_name(self) -> str:
-        """Return the name of the stack of its access from GitHub."""
+        """Return the name of the stack for access from GitHub."""
         return f"{self.name}-github"
 
     @property
     def account_wide(self) -> str:
-        """Return in words what the stack sets for the whole account and Region, or nothing."""
-        opted = [name for name, wanted in sorted(self.vault.region_opt_in.items()) if wanted]
+        """Return a text about what the stack sets for the whole account and Region; empty if it sets nothing."""
+        opted = [name for name, is_in in sorted(self.vault.region_opt_in.items()) if is_in]
         return f"AWS Backup is opted in for {', '.join(opted)}" if self.vault.enabled and opted else ""
 
     @property
     def reported_tables(self) -> list[ReportedTable]:
-        """Return every table that is backed up, as reports want it."""
+        """Return all backed-up tables in the form that reports need."""
         return [
             ReportedTable(
                 table_name=plan.table_name,
@@ -190,9 +191,11 @@ class Settings(Section):
                 time_zone=plan.time_zone,
                 window_minutes=plan.window_minutes,
                 days=days_in_classes(
-                    plan.how.infrequent_access_after_days, plan.how.glacier_after_days, plan.how.expire_after_days
+                    plan.options.infrequent_access_after_days,
+                    plan.options.glacier_after_days,
+                    plan.options.expire_after_days,
                 ),
-                replicated_to=plan.how.replicate_to or "",
+                replicated_to=plan.options.replicate_to or "",
                 memory_mb=self.backups.memory_mb,
                 architecture=self.functions.architecture,
                 moves_small=self.backups.move_small_backups,
@@ -202,7 +205,7 @@ class Settings(Section):
 
     @property
     def backed_up_tables(self) -> list[TablePlan]:
-        """Return every table that the own engine backs up, the records first."""
+        """Return all tables that Rollbook's own engine backs up, the table of the records first."""
         backups = self.backups
         first = TablePlan(
             self.records.table_name,
@@ -229,17 +232,17 @@ class Settings(Section):
         ]
 
     def replica_bucket_name(self, region: str) -> str:
-        """Return the bucket of the copies in a Region."""
+        """Return the name of the bucket of the copies in a Region."""
         return f"{self.backups.replica_bucket_prefix or self.backups.bucket_name}-{region}"
 
     @property
     def audit_bucket_name(self) -> str:
-        """Return the bucket of the audit trail."""
+        """Return the name of the audit trail's bucket."""
         return self.audit.bucket_name or f"{self.backups.bucket_name}-audit"
 
     @property
     def reports_bucket_name(self) -> str:
-        """Return the bucket of Backup Audit Manager's reports."""
+        """Return the name of the bucket of Backup Audit Manager's reports."""
         return f"{self.backups.bucket_name}-reports"
 
     @model_validator(mode="after")
@@ -247,29 +250,29 @@ class Settings(Section):
         self._check_names()
         if self.audit.enabled and len(self.audit_bucket_name) > 63:
             raise ValueError(
-                f"[audit] bucket_name: {self.audit_bucket_name!r} is longer than S3's 63 characters; set one"
+                f"[audit] bucket_name: {self.audit_bucket_name!r} is longer than S3's 63 characters; set a shorter name"
             )
         if self.vault.enabled and self.vault.audit_manager and len(self.reports_bucket_name) > 63:
             raise ValueError(
-                f"[vault] audit_manager: its reports' bucket {self.reports_bucket_name!r} is longer than S3's 63 "
+                f"[vault] audit_manager: the name of its bucket, {self.reports_bucket_name!r}, is longer than S3's 63 "
                 "characters; shorten backups.bucket_name"
             )
         if any(copy.region == self.region for rule in self.vault.rules for copy in rule.copies):
             raise ValueError(
-                f"[vault] rules.copies.region: {self.region} is where the vault is; a copy there protects from nothing"
+                f"[vault] rules.copies.region: {self.region} is the vault's own Region; name another Region"
             )
         if self.github.repository and self.state.bucket is None:
             raise ValueError(
-                f"[github] repository: a workflow in {self.github.repository} would start without a state each time; "
-                "name a bucket in [state]"
+                f"[github] repository: a workflow in {self.github.repository} needs a state in S3, because a local "
+                "file does not outlive the workflow; name a bucket in [state]"
             )
         self._check_fleet()
         self._check_selected()
         if self.monitoring.enabled:
-            self._check_watched()
+            self._check_monitoring()
         if self.snapshots.destination_region == self.region:
             raise ValueError(
-                f"[snapshots] destination_region: {self.region} is where the databases are; name another Region"
+                f"[snapshots] destination_region: {self.region} is the databases' own Region; name another Region"
             )
         return self
 
@@ -278,14 +281,14 @@ def load(path: Path) -> Settings:
     """Read and check one environment file.
 
     Raises:
-        SettingsError: with one line per fault: file, key, value, why, what to write instead.
+        SettingsError: the file is invalid. The message has one line per fault: file, key, value, reason and remedy.
     """
     try:
         values = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: is no TOML: {error}") from None
+        raise SettingsError(f"{path}: is not TOML: {error}") from None
     if "name" in values:
         raise SettingsError(f"{path}: name: the file's name is the environment's name; remove the key")
     try:
@@ -295,14 +298,14 @@ def load(path: Path) -> Settings:
 
 
 def load_all(folder: Path = ENVIRONMENTS) -> list[Settings]:
-    """Read every environment of a folder, by name.
+    """Read all environments of a folder, sorted by name.
 
     Raises:
-        SettingsError: a file is not usable, or there is none.
+        SettingsError: a file is invalid, or there is no file.
     """
     files = sorted(path for path in folder.glob("*.toml") if path.name != EXCEPTIONS)
     if not files:
-        raise SettingsError(f"{folder}: no environment here; copy environments/workshop.toml and change it")
+        raise SettingsError(f"{folder}: has no environment; copy environments/workshop.toml and change it")
     return [load(file) for file in files]
 
 

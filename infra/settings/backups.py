@@ -1,4 +1,4 @@
-"""The settings of the own engine: backups of the records and of further tables, the way back, drills."""
+"""The settings of Rollbook's own backups: tables, restores and drills."""
 
 from __future__ import annotations
 
@@ -83,11 +83,13 @@ class TableBackups(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.engine == "export" and self.format != "dynamodb-export":
-            raise ValueError('engine = "export" writes AWS\'s layout; set format = "dynamodb-export" with it')
+            raise ValueError('engine = "export" writes AWS\'s layout; set format = "dynamodb-export", too')
         if self.export_type == "incremental" and self.engine != "export":
-            raise ValueError('export_type = "incremental" is of engine = "export"; set both')
+            raise ValueError('export_type = "incremental" needs engine = "export"; set both')
         if self.compression == "zstd" and self.format == "json":
-            raise ValueError('compression = "zstd" is of format = "dynamodb-export"; a document takes gzip or none')
+            raise ValueError(
+                'compression = "zstd" needs format = "dynamodb-export"; a JSON document allows gzip or none'
+            )
         steps = [
             (name, days)
             for name in ("infrequent_access_after_days", "glacier_after_days", "expire_after_days")
@@ -98,13 +100,13 @@ class TableBackups(Section):
                 raise ValueError(f"{later} = {more} must be more than {name} = {days}")
         cold = (self.infrequent_access_after_days, self.glacier_after_days)
         if None not in cold and (self.glacier_after_days or 0) < (self.infrequent_access_after_days or 0) + 30:
-            raise ValueError("glacier_after_days must be 30 or more past infrequent_access_after_days (S3's minimum)")
+            raise ValueError("glacier_after_days must exceed infrequent_access_after_days by 30 or more (S3's minimum)")
         return self
 
 
 @dataclass(frozen=True)
 class TablePlan:
-    """A table that is backed up: when, how, and where to."""
+    """When and how a table is backed up."""
 
     table_name: str
     key_prefix: str
@@ -112,22 +114,22 @@ class TablePlan:
     expression: str
     time_zone: str
     window_minutes: int
-    how: TableBackups
+    options: TableBackups
 
     @property
     def job(self) -> BackupJob:
-        """Return how the backup function backs up the table."""
-        how = self.how
+        """Return the job of the backup function for the table."""
+        options = self.options
         return BackupJob(
             table_name=self.table_name,
             key_prefix=self.key_prefix,
-            engine=how.engine,
-            format=how.format,
-            compression=how.compression,
-            export_type=how.export_type,
-            segments=how.segments,
-            read_units_per_second=how.read_units_per_second,
-            object_tags=urlencode(sorted(how.tags.items())),
+            engine=options.engine,
+            format=options.format,
+            compression=options.compression,
+            export_type=options.export_type,
+            segments=options.segments,
+            read_units_per_second=options.read_units_per_second,
+            object_tags=urlencode(sorted(options.tags.items())),
         )
 
 
@@ -177,7 +179,7 @@ class Backups(TableBackups):
     @classmethod
     def _may_run(cls, executions: int) -> int:
         if executions == 0:
-            raise ValueError("0 keeps the function from running at all; write 1 or more, or -1 for none")
+            raise ValueError("0 prevents the function from running; write 1 or more, or -1 to reserve none")
         return executions
 
     finish_function_name: FunctionName = Field(
@@ -206,7 +208,7 @@ class Backups(TableBackups):
     )
     retry_attempts: int = Field(5, ge=0, le=185, description="Retries of the Scheduler (0 to 185).")
     retry_hours: float = Field(2, ge=1 / 60, le=24, description="Hours for which it retries (60 seconds to 24 hours).")
-    # The queue of exports has `-exports` after it, and a queue's name has 80 characters.
+    # The name of the exports' queue is this name and `-exports`, and a queue's name has at most 80 characters.
     dead_letter_queue_name: Annotated[QueueName, MaxLen(72)] = Field(
         "student-backup-dead-letters", description="Queue of the runs that failed three times."
     )
@@ -219,7 +221,7 @@ class Backups(TableBackups):
     move_small_backups: bool = Field(
         False,
         description="Move backups under 128 KB to colder classes, too. By default S3 keeps them in Standard. Glacier "
-        "bills 40 KB more for each object, so small ones cost more there.",
+        "bills 40 KB extra for each object, so small objects cost more there.",
     )
     spread_minutes: int = Field(
         60, ge=1, le=720, description="Minutes over which the tables with a `frequency` are spread."
@@ -239,8 +241,8 @@ class Backups(TableBackups):
         for one, other in itertools.permutations(prefixes, 2):
             if other.startswith(one):
                 raise ValueError(
-                    f"the key prefix {other!r} begins with {one!r} of another table, so the lifecycle of one would "
-                    "hold for the other; set key_prefix"
+                    f"the key prefix {other!r} begins with {one!r} of another table, so the lifecycle rules of both "
+                    "would apply to its backups; set key_prefix"
                 )
         return self
 
@@ -305,7 +307,7 @@ class Drills(Section):
 
 
 def days_in_classes(infrequent: int | None, glacier: int | None, expire: int) -> dict[str, int]:
-    """Return the days that a backup is in each storage class."""
+    """Return how many days a backup is in each storage class."""
     begins = {"STANDARD": 0, "STANDARD_IA": infrequent, "GLACIER": glacier}
     steps = [(name, day) for name, day in begins.items() if day is not None]
     ends = [*(day for _, day in steps[1:]), expire]
@@ -313,7 +315,7 @@ def days_in_classes(infrequent: int | None, glacier: int | None, expire: int) ->
 
 
 def spread(frequency: str, number: int, count: int, minutes: int) -> str:
-    """Return the expression of the number-th of so many tables, so that they do not begin at once."""
+    """Return the expression for one of `count` tables. The tables start at different times within `minutes`."""
     after = number * min(minutes, 60 if frequency == "hourly" else minutes) // count
     hour, minute = divmod(after, 60)
     return {

@@ -1,4 +1,4 @@
-"""The settings of the edges: the bus, the welcome of sign-ups, the copies of database snapshots."""
+"""The settings of the event bus, of the welcome mails and of the copies of database snapshots."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from infra.settings.fields import (
 class Events(Section):
     """The event bus."""
 
-    # Its archive has its name, and an archive's has 48 characters at most (EventBridge API reference, CreateArchive).
+    # The archive has the same name, which has at most 48 characters (EventBridge API reference, CreateArchive).
     bus_name: str = Field(
         "student-events",
         pattern=r"^[.\-_A-Za-z0-9]{1,48}$",
@@ -33,7 +33,7 @@ class Events(Section):
     @model_validator(mode="after")
     def _is_ours(self) -> Self:
         if self.bus_name == "default":
-            raise ValueError("bus_name = 'default' is the account's own bus, which cannot be created; name another")
+            raise ValueError("bus_name = 'default' is the bus that every account has; choose another name")
         return self
 
 
@@ -85,5 +85,5 @@ class Snapshots(Section):
     @model_validator(mode="after")
     def _key_is_there(self) -> Self:
         if self.kms_key_arn and self.kms_key_arn.split(":")[3] != self.destination_region:
-            raise ValueError("kms_key_arn must be a key of destination_region; a key encrypts in its own Region only")
+            raise ValueError("kms_key_arn must be a key in destination_region; a key works only in its own Region")
         return self

@@ -1,4 +1,4 @@
-"""What the settings are made of: AWS's names and limits as types, and the base of every table of the file."""
+"""The building blocks of the settings: types with AWS's naming rules and limits, and the base class of all sections."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rollbook.contract import schedules
 
 def _bucket_name(name: str) -> str:
     if re.fullmatch(r"\d+\.\d+\.\d+\.\d+", name) or ".." in name or name.startswith(("xn--", "sthree-")):
-        raise ValueError("S3 refuses names that look like an IP address, hold '..' or start with xn-- or sthree-")
+        raise ValueError("S3 refuses names that look like an IP address, contain '..' or start with xn-- or sthree-")
     return name
 
 
@@ -32,7 +32,7 @@ def _schedule(expression: str) -> str:
 
 
 def check_window(expression: str, time_zone: str, minutes: int) -> None:
-    """Refuse a flexible window that is no shorter than the time between two runs."""
+    """Refuse a flexible window that is not shorter than the time between two runs."""
     interval = schedules.shortest_interval(expression, time_zone)
     if interval is not None and timedelta(minutes=minutes) >= interval:
         raise ValueError(
@@ -42,9 +42,9 @@ def check_window(expression: str, time_zone: str, minutes: int) -> None:
 
 
 def _of_aws(region: str) -> str:
-    # The stack writes ARNs of the partition `aws`.
+    # The stack contains ARNs of the partition `aws`.
     if region.startswith(("cn-", "us-gov-", "us-iso", "eusc-")):
-        raise ValueError("Regions of AWS in China, of GovCloud and of the other partitions are not supported")
+        raise ValueError("Regions in China, in GovCloud and in other partitions than `aws` are not supported")
     return region
 
 
@@ -52,7 +52,7 @@ def _never(days: object) -> object:
     return None if days == 0 and not isinstance(days, bool) else days
 
 
-# The log retentions that CloudWatch Logs takes, in days (API reference, PutRetentionPolicy).
+# The log retentions that CloudWatch Logs accepts, in days (API reference, PutRetentionPolicy).
 RetentionDays = Literal[
     1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653
 ]
@@ -62,11 +62,12 @@ BucketName = Annotated[
     AfterValidator(_bucket_name),
 ]
 Region = Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$"), AfterValidator(_of_aws)]
-# TOML has no null, so 0 is what says never where the default is a number of days.
+# TOML has no null, so 0 means never where the default is a number of days.
 NEVER = BeforeValidator(_never)
 KEY_ARN = r"^arn:aws:kms:[a-z0-9-]+:\d{12}:key/.+$"
 RoleName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\w+=,.@-]+$")]
-# The role of a function is named `<function>Role`, and a role's name has 64 characters (IAM API reference, CreateRole).
+# A function's role is named `<function>Role`, and a role's name has at most 64 characters (IAM API reference,
+# CreateRole).
 FunctionName = Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[A-Za-z0-9_-]+$")]
 TableName = Annotated[str, Field(min_length=3, max_length=255, pattern=r"^[A-Za-z0-9_.-]+$")]
 ScheduleName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[0-9A-Za-z_.-]+$")]
@@ -78,6 +79,6 @@ ScheduleExpression = Annotated[str, AfterValidator(_schedule)]
 
 
 class Section(BaseModel):
-    """A table of the file: unknown keys are refused, values cannot change."""
+    """A section of an environment file. Unknown keys are refused, and values cannot be changed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)

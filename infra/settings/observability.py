@@ -1,4 +1,4 @@
-"""The settings of knowing: alerts, the audit trail, objectives, the weekly report, alarms."""
+"""The settings of alerts, audit trail, objectives, weekly report and alarms."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from infra.settings.fields import (
     TimeZone,
 )
 
-# CloudWatch evaluates seven days at most (API reference, PutMetricAlarm, "EvaluationPeriods").
-LOOKS_BACK = timedelta(days=7)
+# The longest time that a CloudWatch alarm evaluates (API reference, PutMetricAlarm, "EvaluationPeriods").
+ALARM_LIMIT = timedelta(days=7)
 
 
 class Alerts(Section):

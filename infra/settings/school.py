@@ -1,4 +1,4 @@
-"""The settings of the school's own system: records, functions, API, site, mail."""
+"""The settings of the records, functions, API, site and mail."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class Functions(Section):
 class Api(Section):
     """The REST API."""
 
-    # It is part of the names of a role (64 characters) and of a log group (IAM API reference, CreateRole; CloudWatch
-    # Logs API reference, CreateLogGroup).
+    # The names of a role (at most 64 characters) and of a log group contain it (IAM API reference, CreateRole;
+    # CloudWatch Logs API reference, CreateLogGroup).
     name: str = Field(
         "student", pattern=r"^[A-Za-z0-9_.-]{1,56}$", description="Name of the REST API (up to 56 characters)."
     )
@@ -49,7 +49,10 @@ class Api(Section):
     burst_limit: int = Field(100, ge=1, le=5_000, description="Requests that may exceed the rate at once.")
     quota_per_day: int = Field(100_000, ge=1, description="Requests a day that the key may make.")
     max_body_bytes: int = Field(
-        262_144, ge=1_024, le=400_000, description="Largest body that `POST /students` takes (DynamoDB item: 400 KB)."
+        262_144,
+        ge=1_024,
+        le=400_000,
+        description="Maximum size of the body of `POST /students`, bytes (DynamoDB item: 400 KB).",
     )
     log_retention_days: RetentionDays = Field(30, description="Days for which the access log keeps an entry.")
     manage_account_log_role: bool = Field(
@@ -69,7 +72,7 @@ class Site(Section):
     price_class: Literal["PriceClass_100", "PriceClass_200", "PriceClass_All"] = Field(
         "PriceClass_200", description="CloudFront edge locations that serve the site."
     )
-    domain_name: str | None = Field(None, description="Domain name of your own; needs `certificate_arn`.")
+    domain_name: str | None = Field(None, description="Your own domain name; needs `certificate_arn`.")
     certificate_arn: str | None = Field(
         None, pattern=r"^arn:aws:acm:us-east-1:\d{12}:certificate/.+$", description="ACM certificate in us-east-1."
     )
@@ -77,7 +80,7 @@ class Site(Section):
     @model_validator(mode="after")
     def _domain_needs_certificate(self) -> Self:
         if (self.domain_name is None) != (self.certificate_arn is None):
-            raise ValueError("domain_name and certificate_arn come together; set both or none")
+            raise ValueError("domain_name and certificate_arn need each other; set both or none")
         return self
 
 

@@ -19,11 +19,11 @@ _FREQUENCIES = {
 
 
 def _check_cold(cold_days: int | None, delete_days: int) -> None:
-    # AWS Backup API reference, Lifecycle: what is moved stays there for 90 days or more.
+    # A recovery point stays in cold storage for 90 days or more (AWS Backup API reference, Lifecycle).
     if cold_days is not None and delete_days < cold_days + 90:
         raise ValueError(
-            f"delete_after_days = {delete_days} must be 90 or more past cold_storage_after_days = {cold_days}: cold "
-            "storage is paid for 90 days, and AWS Backup refuses less"
+            f"delete_after_days = {delete_days} must exceed cold_storage_after_days = {cold_days} by 90 or more, "
+            "which is AWS Backup's minimum time in cold storage"
         )
 
 
@@ -85,15 +85,15 @@ class VaultRule(Section):
 
     @property
     def expression(self) -> str:
-        """Return the schedule as AWS Backup takes it."""
+        """Return the schedule expression for AWS Backup."""
         return self.schedule_expression or _FREQUENCIES[self.frequency or "daily"]
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.frequency and self.schedule_expression:
-            raise ValueError("frequency and schedule_expression say the same thing; keep one")
+            raise ValueError("frequency and schedule_expression exclude each other; keep one")
         if not self.expression.startswith("cron("):
-            raise ValueError(f"schedule_expression = {self.expression!r}: AWS Backup takes cron(…) only")
+            raise ValueError(f"schedule_expression = {self.expression!r}: AWS Backup accepts only cron(…)")
         interval = schedules.shortest_interval(self.expression, self.time_zone)
         if interval is not None and interval < timedelta(hours=1):
             raise ValueError(f"schedule_expression runs every {interval}; AWS Backup runs a rule once an hour at most")
@@ -104,18 +104,20 @@ class VaultRule(Section):
             )
         if self.completion_window_minutes < self.start_window_minutes + 60:
             raise ValueError(
-                f"completion_window_minutes = {self.completion_window_minutes} must be 60 or more past "
-                f"start_window_minutes = {self.start_window_minutes} (AWS Backup's minimum)"
+                f"completion_window_minutes = {self.completion_window_minutes} must exceed start_window_minutes = "
+                f"{self.start_window_minutes} by 60 or more (AWS Backup's minimum)"
             )
         if self.delete_after_days is not None:
             _check_cold(self.cold_storage_after_days, self.delete_after_days)
         if self.continuous and (self.cold_storage_after_days or not 1 <= (self.delete_after_days or 0) <= 35):
-            raise ValueError("continuous = true keeps 1 to 35 days and takes no cold storage; set delete_after_days so")
+            raise ValueError(
+                "continuous = true needs delete_after_days from 1 to 35 and excludes cold_storage_after_days"
+            )
         return self
 
 
 class VaultSelection(Section):
-    """What a plan backs up."""
+    """The resources that a plan backs up."""
 
     name: str = Field(
         "TagBasedBackupSelection", pattern=r"^[a-zA-Z0-9_.-]{1,50}$", description="Name of the selection."
@@ -130,7 +132,7 @@ class VaultSelection(Section):
         if not (self.any_tags or self.all_tags or self.resources):
             raise ValueError("selects nothing; give any_tags, all_tags or resources")
         if self.any_tags and self.all_tags:
-            raise ValueError("any_tags and all_tags cannot be in one selection; write two")
+            raise ValueError("any_tags and all_tags cannot be in one selection; write two selections")
         return self
 
 
@@ -248,41 +250,42 @@ class Vault(Section):
         for name in ("rules", "selections"):
             if self.enabled and not getattr(self, name):
                 raise ValueError(
-                    f"{name} is empty, so nothing would be backed up; set enabled = false if that is meant"
+                    f"{name} is empty, so nothing would be backed up; set enabled = false if you intend that"
                 )
         for selection in self.selections:
             if "*" in selection.not_resources:
-                raise ValueError(f"the selection {selection.name} leaves out everything: not_resources has '*'")
+                raise ValueError(f"the selection {selection.name} excludes everything: not_resources has '*'")
         if self.region_opt_in.get("DynamoDB") is False:
             raise ValueError("region_opt_in switches DynamoDB off, so the records would not be backed up")
         names = [rule.name for rule in self.rules]
         for name in names:
             if names.count(name) > 1:
-                raise ValueError(f"two rules are named {name}; AWS Backup wants each its own name")
+                raise ValueError(f"two rules have the name {name}; AWS Backup requires different names")
         if self.audit_manager and not self.aws_config_records:
             raise ValueError(
-                "audit_manager = true needs AWS Config: without a recorder the framework ends FAILED while the apply "
-                "succeeds. Set up Config in this Region and say aws_config_records = true, or leave audit_manager out"
+                "audit_manager = true needs AWS Config: without a recorder the framework fails although the apply "
+                "succeeds. Set up Config in this Region and set aws_config_records = true, or remove audit_manager"
             )
-        buckets = [arn for each in self.selections for arn in each.resources if arn.startswith("arn:aws:s3:")]
+        resources = [arn for selection in self.selections for arn in selection.resources]
+        buckets = [arn for arn in resources if arn.startswith("arn:aws:s3:")]
         if buckets and not self.s3_buckets:
             raise ValueError(
-                f"selections.resources has {buckets[0]}, and AWS Backup's role needs two more policies for S3: its "
-                "jobs would fail; set s3_buckets = true"
+                f"selections.resources has {buckets[0]}, but AWS Backup's role does not have the policies for S3, so "
+                "its jobs would fail; set s3_buckets = true"
             )
         lock = self.lock
         if lock is None:
             return self
         if lock.mode == "compliance" and lock.confirm_compliance != self.vault_name:
             raise ValueError(
-                "a compliance lock cannot be taken off, and what is in the vault cannot be deleted before its time, by "
-                f'nobody; if that is wanted, set lock.confirm_compliance = "{self.vault_name}"'
+                "a compliance lock cannot be removed by anyone, and recovery points cannot be deleted before their "
+                f'retention ends; to confirm, set lock.confirm_compliance = "{self.vault_name}"'
             )
         for rule in self.rules:
             days = rule.delete_after_days
             if days is None or not lock.min_retention_days <= days <= lock.max_retention_days:
                 raise ValueError(
-                    f"the rule {rule.name} deletes after {days} days, and the lock keeps from "
-                    f"{lock.min_retention_days} to {lock.max_retention_days}: every job would fail"
+                    f"the rule {rule.name} deletes after {days} days, but the lock requires "
+                    f"{lock.min_retention_days} to {lock.max_retention_days} days: every job would fail"
                 )
         return self

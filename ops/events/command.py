@@ -25,7 +25,7 @@ from ops.exits import Exit
 from ops.failures import OperatorError, Refused, explain
 from ops.options import EnvOrLocal, Json
 from rollbook.contract import events
-from rollbook.messages.bus import Bus, EventNotTaken, EventTooLarge
+from rollbook.messages.bus import Bus, EventNotAccepted, EventTooLarge
 
 app = group("The event bus: tail, put, replay, dead, redrive.")
 _AGO = re.compile(r"(\d+)([smhd])")
@@ -80,7 +80,7 @@ def put(
         ids = Bus(cloud.client("events"), cloud.settings.events.bus_name).put(*made)
     except (BotoCoreError, ClientError) as error:
         raise OperatorError(f"the events were not put: {explain(error)}") from None
-    except (EventNotTaken, EventTooLarge) as error:
+    except (EventNotAccepted, EventTooLarge) as error:
         raise OperatorError(str(error)) from None
     sent = [{"id": id_, "detail-type": event.DETAIL_TYPE} for id_, event in zip(ids, made, strict=True)]
     for each in sent:

@@ -1,1 +1,1 @@
-"""What the infrastructure and the functions agree on. It imports nothing of ours."""
+"""The contract between the infrastructure and the functions. It imports no other package of this project."""

@@ -1,4 +1,4 @@
-"""The variables of each function: `infra` sets them from these classes, and the handlers read them with the same."""
+"""The environment variables of each function. `infra` writes them and the handlers read them with the same classes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from rollbook.contract.jobs import BackupJob
 
 @dataclass(frozen=True, kw_only=True)
 class Environment:
-    """Base of the typed environments. A field `table_name` is the variable `TABLE_NAME`."""
+    """Base class of the typed environments. The field `table_name` is the variable `TABLE_NAME`."""
 
     def variables(self) -> dict[str, str]:
-        """Return the variables as Lambda takes them, without those whose value is empty."""
+        """Return the variables for Lambda, without the empty ones."""
         return {name.upper(): text for name, text in fields.to_texts(self).items() if text}
 
     @classmethod
@@ -24,8 +24,8 @@ class Environment:
         """Read the environment of this process.
 
         Raises:
-            KeyError: a variable without a default is not set; names it.
-            ValueError: a variable is not of its type; names it.
+            KeyError: a variable without a default is not set. The message names the variable.
+            ValueError: a variable has the wrong type. The message names the variable.
         """
         try:
             return fields.from_texts(cls, {name.lower(): text for name, text in environ.items()})
@@ -36,7 +36,7 @@ class Environment:
 
 @dataclass(frozen=True, kw_only=True)
 class GetStudents(Environment):
-    """Of the function behind `GET /students`."""
+    """Variables of the function behind `GET /students`."""
 
     table_name: str
     allowed_origin: str
@@ -44,7 +44,7 @@ class GetStudents(Environment):
 
 @dataclass(frozen=True, kw_only=True)
 class InsertStudent(Environment):
-    """Of the function behind `POST /students`. Without a sender it sends no mail."""
+    """Variables of the function behind `POST /students`. It sends no mail if `SENDER_EMAIL` is empty."""
 
     table_name: str
     allowed_origin: str
@@ -56,7 +56,7 @@ class InsertStudent(Environment):
 
 @dataclass(frozen=True, kw_only=True)
 class Notifications(Environment):
-    """Where a function records its executions and announces them: history, bus, mail."""
+    """Where a function records its executions and sends notifications: history, event bus, mail."""
 
     s3_bucket_name: str
     sender_email: str
@@ -68,7 +68,7 @@ class Notifications(Environment):
 
 @dataclass(frozen=True, kw_only=True)
 class Backup(Environment):
-    """Of the backup function. The job is that of a request which names no table."""
+    """Variables of the backup function. `job` is the default: it is used for a request that names no table."""
 
     notifications: Notifications
     job: BackupJob
@@ -78,7 +78,10 @@ class Backup(Environment):
 
 @dataclass(frozen=True, kw_only=True)
 class FinishExport(Environment):
-    """Of the function that an export's manifest wakes. Rows of old executions without a table are of `TABLE_NAME`."""
+    """Variables of the function that S3 invokes when an export's manifest arrives.
+
+    `TABLE_NAME` is the table of history rows that name none; earlier releases wrote such rows.
+    """
 
     notifications: Notifications
     table_name: str
@@ -86,14 +89,14 @@ class FinishExport(Environment):
 
 @dataclass(frozen=True, kw_only=True)
 class Verify(Environment):
-    """Of the function that verifies and compares backups."""
+    """Variables of the function that verifies and compares backups."""
 
     s3_bucket_name: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Restore(Environment):
-    """Of the function that restores. A new table's name begins with `RESTORED_PREFIX`."""
+    """Variables of the restore function. The name of a new table begins with `RESTORED_PREFIX`."""
 
     restored_prefix: str
     s3_bucket_name: str
@@ -104,7 +107,7 @@ class Restore(Environment):
 
 @dataclass(frozen=True, kw_only=True)
 class Drill(Environment):
-    """Of the weekly drill. A scratch table's name begins with `SCRATCH_PREFIX`."""
+    """Variables of the weekly drill. The name of a scratch table begins with `SCRATCH_PREFIX`."""
 
     notifications: Notifications
     table_name: str
@@ -113,7 +116,10 @@ class Drill(Environment):
 
 @dataclass(frozen=True, kw_only=True)
 class Welcome(Environment):
-    """Of the function that welcomes new users; `IDEMPOTENCY_TABLE_NAME` holds the ids of those already welcomed."""
+    """Variables of the function that sends the welcome mail.
+
+    The table `IDEMPOTENCY_TABLE_NAME` holds the ids of the users who have received it.
+    """
 
     sender_email: str
     site_url: str
@@ -122,7 +128,7 @@ class Welcome(Environment):
 
 @dataclass(frozen=True, kw_only=True)
 class Audit(Environment):
-    """Of the function that checks access to the backups; the ARNs are joined by commas."""
+    """Variables of the function that checks access to the backups. The ARNs are separated by commas."""
 
     s3_bucket_name: str
     expected_role_arns: str
@@ -132,7 +138,7 @@ class Audit(Environment):
 
 @dataclass(frozen=True, kw_only=True)
 class CopySnapshot(Environment):
-    """Of the function that copies database snapshots."""
+    """Variables of the function that copies database snapshots."""
 
     destination_region: str
     copy_prefix: str
@@ -143,7 +149,7 @@ class CopySnapshot(Environment):
 
 @dataclass(frozen=True, kw_only=True)
 class Validate(Environment):
-    """Of the function that validates what AWS Backup restored."""
+    """Variables of the function that validates tables restored by AWS Backup."""
 
     s3_bucket_name: str
     key_prefix: str
@@ -151,10 +157,10 @@ class Validate(Environment):
 
 @dataclass(frozen=True, kw_only=True)
 class Report(Environment):
-    """Of the function that mails the weekly report. `PRICES` is JSON.
+    """Variables of the function that mails the weekly report. `PRICES` is JSON.
 
-    The tables come with the event: a function's variables have 4 KB together (Lambda quotas), and there may be any
-    number of tables.
+    The event lists the tables: the variables of a function are limited to 4 KB in total (Lambda quotas), and the
+    number of tables is not limited.
     """
 
     s3_bucket_name: str

@@ -1,4 +1,4 @@
-"""The events that Rollbook puts on its bus: a class each, which is the schema of the event's detail as well."""
+"""The events that Rollbook puts on its bus. Each event is a class, and the class is the schema of its detail."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Correlation = Annotated[
         examples=["schedule#studentData#2026-02-10T00:00:00Z"],
     ),
 ]
-Table = Annotated[str, msgspec.Meta(min_length=1, description="The table that it is about.", examples=["studentData"])]
+Table = Annotated[str, msgspec.Meta(min_length=1, description="The table's name.", examples=["studentData"])]
 Bucket = Annotated[
     str, msgspec.Meta(min_length=1, description="The bucket of the backups.", examples=["student-backup"])
 ]
@@ -64,7 +64,7 @@ class BackupCompleted(Event):
     bucket: Bucket
     key: Key
     trigger: Annotated[
-        str, msgspec.Meta(description="By whose order: `schedule`, `api` or `manual`.", examples=["schedule"])
+        str, msgspec.Meta(description="What started it: `schedule`, `api` or `manual`.", examples=["schedule"])
     ]
     engine: Annotated[str, msgspec.Meta(description="`scan` or `export`.", examples=["scan"])]
     format: Annotated[str, msgspec.Meta(description="`json` or `dynamodb-export`.", examples=["json"])]
@@ -79,7 +79,7 @@ class BackupCompleted(Event):
 
 
 class BackupFailed(Event):
-    """A backup failed; nothing of it is visible."""
+    """A backup failed. It left no visible object."""
 
     SOURCE: ClassVar[str] = "rollbook.backups"
     DETAIL_TYPE: ClassVar[str] = "backup failed"
@@ -90,7 +90,7 @@ class BackupFailed(Event):
 
 
 class RestoreCompleted(Event):
-    """A backup was restored, and the table compared."""
+    """A backup was restored, and the table was compared with it."""
 
     SOURCE: ClassVar[str] = "rollbook.backups"
     DETAIL_TYPE: ClassVar[str] = "restore completed"
@@ -104,7 +104,7 @@ class RestoreCompleted(Event):
 
 
 class DrillPassed(Event):
-    """The newest backup was restored into a scratch table; all items are equal."""
+    """The newest backup was restored into a scratch table, and all items are equal."""
 
     SOURCE: ClassVar[str] = "rollbook.drills"
     DETAIL_TYPE: ClassVar[str] = "drill passed"
@@ -141,17 +141,17 @@ _KINDS = {(kind.SOURCE, kind.DETAIL_TYPE): kind for kind in CATALOGUE}
 
 
 class NotInCatalogue(ValueError):
-    """An event is of no kind that Rollbook knows, or its detail is not that of its kind."""
+    """An event is not in the catalogue, or its detail does not match its schema."""
 
 
 def parse(source: str, detail_type: str, detail: Any) -> Event:
-    """Return a checked event.
+    """Parse an event and check it against its schema.
 
     Arguments:
-        detail: as JSON has it, decoded.
+        detail: the decoded JSON.
 
     Raises:
-        NotInCatalogue: with the place in the detail that is wrong.
+        NotInCatalogue: the event is unknown or its detail is invalid. The message names the wrong field.
     """
     kind = _KINDS.get((source, detail_type))
     if kind is None:

@@ -1,4 +1,4 @@
-"""Records of typed fields as flat texts: the form of a function's variables and of a schedule's message."""
+"""Converts dataclasses to flat texts and back, for a function's variables and a schedule's message."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ T = TypeVar("T")
 
 
 def to_texts(record: Any) -> dict[str, str]:
-    """Return the fields of a dataclass as texts by name; the fields of a nested one stand among them.
+    """Return the fields of a dataclass as texts by name. Fields of nested dataclasses are included at the same level.
 
-    None and False are empty texts.
+    None and False become empty texts.
     """
     texts: dict[str, str] = {}
     for field in fields(record):
@@ -22,13 +22,13 @@ def to_texts(record: Any) -> dict[str, str]:
 
 
 def from_texts(kind: type[T], texts: Mapping[str, str]) -> T:
-    """Return a dataclass made of the texts of its fields; an empty text means the field's default.
+    """Create a dataclass from the texts of its fields. An empty text means the field's default.
 
-    msgspec could convert them too, but the zip of the snapshot function would grow by half with it.
+    This module does not use msgspec, which would make the zip of the snapshot function 50 % larger.
 
     Raises:
-        KeyError: a field without a default has no text; its name.
-        ValueError: a text is not of its field's type; names the field.
+        KeyError: a field without a default has no text. The argument is the field's name.
+        ValueError: a text does not match its field's type. The message names the field.
     """
     hints = get_type_hints(kind)
     values: dict[str, Any] = {}
@@ -58,7 +58,7 @@ def _value(hint: Any, name: str, text: str) -> Any:
         return text
     if hint is bool:
         return True
-    kind = next((each for each in get_args(hint) if each is not type(None)), hint)
+    kind = next((member for member in get_args(hint) if member is not type(None)), hint)
     try:
         return kind(text)
     except ValueError:

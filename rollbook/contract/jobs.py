@@ -1,4 +1,4 @@
-"""How one table is backed up, and what a report expects of it."""
+"""The backup settings of one table, and the settings that a report needs."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ ExportType = Literal["full", "incremental"]
 
 @dataclass(frozen=True, kw_only=True)
 class BackupJob:
-    """How one table is backed up: variables of the backup function, and what a schedule sends for its own table.
+    """The backup settings of one table. They are variables of the backup function and part of a schedule's message.
 
     Arguments:
-        key_prefix: what the key of each of its backups begins with.
-        segments: parts of the table that a scan reads at a time.
-        read_units_per_second: ceiling of a scan; None for none.
+        key_prefix: the beginning of every backup's key.
+        segments: how many parts of the table a scan reads in parallel.
+        read_units_per_second: limit of a scan; None for no limit.
         object_tags: tags of the objects as a query string, `key=value&…`.
     """
 
@@ -35,12 +35,12 @@ class BackupJob:
 
 @dataclass(frozen=True)
 class ReportedTable:
-    """The settings of a backed-up table; a report compares what happened with them.
+    """The settings of a backed-up table that a report compares with the facts.
 
     Arguments:
         days: days that a backup of 128 KB or more spends in each storage class, in order.
-        moves_small: smaller backups move to Glacier too; otherwise they stay in Standard.
-        replicated_to: Region of the copies; empty for none.
+        moves_small: whether smaller backups move to Glacier too; otherwise they stay in Standard.
+        replicated_to: Region of the copies; empty for no copies.
         memory_mb, architecture: of the backup function.
     """
 

@@ -1,4 +1,4 @@
-"""Times as Rollbook and AWS's manifests write them."""
+"""Formats times as Rollbook and AWS's export manifests write them."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from datetime import UTC, datetime
 
 
 def to_text(when: datetime) -> str:
-    """Return a time (aware) in UTC with milliseconds: `2025-07-08T00:00:03.000Z`."""
+    """Return an aware time as UTC text with milliseconds: `2025-07-08T00:00:03.000Z`."""
     return when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

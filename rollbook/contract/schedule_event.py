@@ -8,10 +8,10 @@ from typing import Any
 
 
 def scheduled_time(event: Mapping[str, Any]) -> datetime:
-    """Return the time that a run was scheduled for, which is the same for every try of it.
+    """Return the time for which a run was scheduled. It is the same for every retry of the run.
 
     Raises:
-        ValueError: the event is none of a schedule.
+        ValueError: the event does not come from a schedule.
     """
     try:
         if event["source"] != "schedule":
@@ -21,7 +21,7 @@ def scheduled_time(event: Mapping[str, Any]) -> datetime:
             raise ValueError(f"its time {event['scheduledTime']} has no zone")
     except (KeyError, ValueError, TypeError) as error:
         raise ValueError(
-            f"the event is none of this function's ({error}); the schedule sends "
-            '{"source": "schedule", "scheduledTime": "2025-07-08T00:00:00Z"}, by hand send {}'
+            f"the event is not a schedule event ({error}). A schedule sends "
+            '{"source": "schedule", "scheduledTime": "2025-07-08T00:00:00Z"}; to invoke the function by hand, send {}'
         ) from error
     return moment

@@ -1,4 +1,4 @@
-"""AWS schedule expressions: parsed, checked and turned into times.
+"""Parses AWS schedule expressions, checks them and computes their times.
 
 Syntax and limits: EventBridge Scheduler User Guide, "Schedule types in EventBridge Scheduler".
 """
@@ -27,25 +27,25 @@ _FIELDS: tuple[tuple[str, int, int, dict[str, int]], ...] = (
 )
 _UNITS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1)}
 _LAST_YEAR = 2199
-# What an expression means does not depend on when it is read.
+# A fixed time: the result must not depend on when an expression is parsed.
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
-# One in which summer time begins and ends, and that is no leap year.
+# The year has both changes of daylight saving time, and it is not a leap year.
 _A_YEAR = datetime(2025, 1, 1, tzinfo=UTC)
 _MANY = 2000
 
 
 class ScheduleError(ValueError):
-    """The expression is not one that EventBridge Scheduler takes; the message says why and what to write."""
+    """EventBridge Scheduler does not accept the expression. The message says why and what to write."""
 
 
 @dataclass(frozen=True)
 class Rate:
-    """`rate(value unit)`: every so often, counted from the schedule's creation."""
+    """`rate(value unit)`: a fixed interval, counted from the schedule's creation."""
 
     interval: timedelta
 
     def after(self, moment: datetime) -> Iterator[datetime]:
-        """Yield the firings after `moment`, taken as the moment of creation."""
+        """Yield the firings after `moment`, which is treated as the schedule's creation."""
         while True:
             moment += self.interval
             yield moment
@@ -53,9 +53,9 @@ class Rate:
 
 @dataclass(frozen=True)
 class Cron:
-    """`cron(minutes hours day-of-month month day-of-week year)`, each field the set of its values.
+    """`cron(minutes hours day-of-month month day-of-week year)`. Each field is the set of its values.
 
-    The two day fields stay text, as one of them is `?` and both may hold `L`, `W` and `#`.
+    The two day fields remain text: one of them is `?`, and the other may contain `L`, `W` or `#`.
     """
 
     minutes: frozenset[int]
@@ -67,9 +67,9 @@ class Cron:
     zone: tzinfo
 
     def after(self, moment: datetime) -> Iterator[datetime]:
-        """Yield the firings after `moment` (aware), as UTC; ends when no year is left.
+        """Yield the firings after `moment` (aware) in UTC, up to the expression's last year.
 
-        A local time that a change to summer time skips does not fire, one that is repeated fires once.
+        A local time that daylight saving time skips does not fire. A local time that occurs twice fires once.
         """
         local = moment.astimezone(self.zone)
         day = local.date()
@@ -98,7 +98,7 @@ class At:
     moment: datetime
 
     def after(self, moment: datetime) -> Iterator[datetime]:
-        """Yield the one firing, if it is still to come."""
+        """Yield the firing if it is after `moment`."""
         if self.moment > moment:
             yield self.moment
 
@@ -108,15 +108,15 @@ def parse(expression: str, time_zone: str = "UTC") -> Rate | Cron | At:
 
     Arguments:
         expression: `cron(…)`, `rate(…)` or `at(…)`.
-        time_zone: the IANA name of the zone in which cron and at expressions are read.
+        time_zone: the IANA name of the time zone of cron and at expressions.
 
     Raises:
-        ScheduleError: EventBridge Scheduler would refuse it, or would never fire it.
+        ScheduleError: EventBridge Scheduler would refuse the expression, or it would never fire.
     """
     match = re.fullmatch(r"\s*(cron|rate|at)\((.*)\)\s*", expression)
     if not match:
         raise ScheduleError(
-            f"{expression!r} is no schedule expression; write cron(0 0 * * ? *), rate(12 hours) or at(…)"
+            f"{expression!r} is not a schedule expression; write cron(0 0 * * ? *), rate(12 hours) or at(…)"
         )
     kind, body = match.groups()
     if kind == "rate":
@@ -125,12 +125,12 @@ def parse(expression: str, time_zone: str = "UTC") -> Rate | Cron | At:
         try:
             return At(datetime.strptime(body, "%Y-%m-%dT%H:%M:%S").replace(tzinfo=zone_of(time_zone)).astimezone(UTC))
         except ValueError:
-            raise ScheduleError(f"at({body}) is no time; write at(2026-01-31T07:00:00)") from None
+            raise ScheduleError(f"at({body}) is not a time; write at(2026-01-31T07:00:00)") from None
     return _cron(body, zone_of(time_zone))
 
 
 def zone_of(name: str) -> tzinfo:
-    """Return a time zone; where the system has none (as on Lambda), the one that comes with botocore's dateutil.
+    """Return a time zone. If the system has no zone files (as on Lambda), use those of dateutil, which botocore needs.
 
     Raises:
         ScheduleError: there is no such zone.
@@ -158,7 +158,7 @@ def shortest_interval(expression: str, time_zone: str = "UTC") -> timedelta | No
 
 
 def longest_interval(expression: str, time_zone: str = "UTC") -> timedelta | None:
-    """Return the longest time between two firings of a year of them; None if it fires once at most."""
+    """Return the longest time between two firings within a year; None if it fires once at most."""
     schedule = parse(expression, time_zone)
     if isinstance(schedule, Rate):
         return schedule.interval
@@ -166,7 +166,7 @@ def longest_interval(expression: str, time_zone: str = "UTC") -> timedelta | Non
 
 
 def mean_interval(expression: str, time_zone: str = "UTC") -> timedelta | None:
-    """Return the mean time between two firings of a year of them; None if it fires once at most."""
+    """Return the mean time between two firings within a year; None if it fires once at most."""
     schedule = parse(expression, time_zone)
     if isinstance(schedule, Rate):
         return schedule.interval
@@ -175,7 +175,7 @@ def mean_interval(expression: str, time_zone: str = "UTC") -> timedelta | None:
 
 
 def _year_of(schedule: Cron | At) -> list[datetime]:
-    """Return a year of firings; of what is oftener than hourly fewer, as it repeats itself well before."""
+    """Return the firings of a year, at most `_MANY`: a schedule that fires so often repeats its pattern before that."""
     end = _A_YEAR + timedelta(days=366)
     return list(itertools.islice(itertools.takewhile(lambda firing: firing <= end, schedule.after(_A_YEAR)), _MANY))
 
@@ -184,7 +184,7 @@ def last_before(expression: str, time_zone: str, moment: datetime, *, since: dat
     """Return the last firing up to a moment, or None if there was none.
 
     Arguments:
-        since: a firing that is known; a rate is counted from it, and without it nothing of a rate is known.
+        since: a known firing, from which a rate is counted. Without it, the result for a rate is None.
     """
     schedule = parse(expression, time_zone)
     if isinstance(schedule, Rate):
@@ -204,24 +204,24 @@ def last_before(expression: str, time_zone: str, moment: datetime, *, since: dat
 
 
 def longest_silence(expression: str, time_zone: str, window_minutes: int, grace: timedelta) -> timedelta:
-    """Return after how long without a success something must be wrong.
+    """Return the time without a success after which a run is overdue.
 
     Raises:
-        ScheduleError: it fires once at most.
+        ScheduleError: the schedule fires once at most.
     """
     longest = longest_interval(expression, time_zone)
     if longest is None:
-        raise ScheduleError(f"{expression} fires once at most; a dead-man's alarm is for what is due again and again")
+        raise ScheduleError(f"{expression} fires once at most; an alarm on missing runs needs a recurring schedule")
     return longest + timedelta(minutes=window_minutes) + grace
 
 
 def _rate(body: str) -> Rate:
     match = re.fullmatch(r"(\d+) (minute|hour|day)(s?)", body)
     if not match or int(match[1]) == 0:
-        raise ScheduleError(f"rate({body}) is no rate; write a number above 0 and a unit: rate(5 minutes)")
+        raise ScheduleError(f"rate({body}) is not a rate; write a number above 0 and a unit: rate(5 minutes)")
     value, unit, plural = int(match[1]), match[2], bool(match[3])
     if (value == 1) == plural:
-        raise ScheduleError(f"rate({body}): AWS wants rate(1 {unit}) and rate(2 {unit}s)")
+        raise ScheduleError(f"rate({body}): AWS requires rate(1 {unit}) and rate(2 {unit}s)")
     return Rate(value * _UNITS[unit])
 
 
@@ -229,8 +229,8 @@ def _cron(body: str, zone: tzinfo) -> Cron:
     fields = body.split()
     if len(fields) != 6:
         raise ScheduleError(
-            f"cron({body}) has {len(fields)} fields; AWS wants six: minutes hours day-of-month month day-of-week year, "
-            "for example cron(0 0 * * ? *)"
+            f"cron({body}) has {len(fields)} fields; AWS requires six: "
+            "minutes hours day-of-month month day-of-week year, for example cron(0 0 * * ? *)"
         )
     if (fields[2] == "?") == (fields[4] == "?"):
         raise ScheduleError(f"cron({body}): exactly one of day-of-month and day-of-week must be ?")
@@ -290,8 +290,8 @@ def _week_days(text: str, year: int, month: int, last: int) -> set[int]:
     if match := re.fullmatch(r"(\w+)L", text):
         weekday = _number(match[1], "day-of-week", 1, 7, _WEEKDAYS)
         return set([day for day in range(1, last + 1) if number(day) == weekday][-1:])
-    wanted = {7} if text == "L" else _values(text, "day-of-week", 1, 7, _WEEKDAYS)
-    return {day for day in range(1, last + 1) if number(day) in wanted}
+    weekdays = {7} if text == "L" else _values(text, "day-of-week", 1, 7, _WEEKDAYS)
+    return {day for day in range(1, last + 1) if number(day) in weekdays}
 
 
 def _nearest_weekday(year: int, month: int, day: int, last: int) -> int:

@@ -1,1 +1,1 @@
-"""The backup engine: one module a job."""
+"""The backup engine, with one module per job."""

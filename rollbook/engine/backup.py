@@ -1,4 +1,4 @@
-"""One execution of a backup: claim, engine, scan or export, history, notification."""
+"""Executes one backup: claims it, chooses the engine, scans or exports, records the result and sends notifications."""
 
 from __future__ import annotations
 
@@ -19,11 +19,10 @@ from rollbook.engine.resources import Resources
 from rollbook.engine.s3 import upload
 from rollbook.engine.scan_backup import ScanBackup
 
-# The scan rate of a table that was not scanned yet: half of what was measured with 128 MB of memory
-# (docs/benchmarks.md).
+# Assumed for a table that was never scanned: half of the rate measured with 128 MB of memory (docs/benchmarks.md).
 _ASSUMED_BYTES_PER_SECOND = 4e6
-# A scan is chosen if it is expected to take no more than this part of the time.
-_PART_OF_THE_TIME = 0.75
+# `auto` chooses a scan if its expected duration is at most this share of the remaining time.
+_SHARE_OF_TIME = 0.75
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Request:
     """A request for a backup.
 
     Arguments:
-        id: identifies the execution; a second request of the same id is the same execution.
+        id: identifies the execution. A second request with the same id belongs to the same execution.
         source: `schedule`, `api` or `manual`.
         name: the object's key without its suffix.
     """
@@ -42,21 +41,21 @@ class Request:
 
 
 def scheduled(job: BackupJob, time_zone: str, scheduled_time: datetime) -> Request:
-    """Return the request of a scheduled run: the same for every try of it."""
+    """Return the request of a scheduled run. It is the same for every retry of the run."""
     stamp = scheduled_time.astimezone(_zone(time_zone)).strftime("%Y%m%dT%H%M")
     moment = scheduled_time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return Request(f"schedule#{job.table_name}#{moment}", "schedule", f"{job.key_prefix}{stamp}")
 
 
 def manual(job: BackupJob, time_zone: str, source: str, request_id: str, now: datetime, mark: str = "") -> Request:
-    """Return the request of a run that was asked for by hand. Its key has the request's id and the mark."""
+    """Return the request of a manual run. Its key contains the request's id and the mark."""
     stamp = now.astimezone(_zone(time_zone)).strftime("%Y%m%dT%H%M%S")
     marked = f"-{mark}" if mark else ""
     return Request(f"{source}#{request_id}", source, f"{job.key_prefix}{stamp}-{request_id[:8]}{marked}")
 
 
 def _zone(name: str) -> tzinfo:
-    # dateutil comes with botocore and brings its own zones, which a runtime's Linux may not have.
+    # dateutil, which botocore needs, has its own zone files; the Lambda runtime may have none.
     zone: tzinfo | None = tz.gettz(name)
     if zone is None:
         raise ValueError(f"there is no time zone {name!r}; TIME_ZONE must be an IANA name")
@@ -74,23 +73,23 @@ class Backup:
         self._export = ExportBackup(job, resources)
 
     def key(self, request: Request) -> str:
-        """Return the key of the object by which the backup is known."""
+        """Return the key that identifies the backup."""
         is_document = self._job.format == "json"
         return f"{request.name}.json{compression.SUFFIXES[self._job.compression] if is_document else ''}"
 
     def run(self, request: Request, *, holder: str, deadline: Deadline) -> Execution | None:
-        """Make the backup and announce it, once for each request however often it is called.
+        """Make the backup and send its notifications. Repeated calls with the same request do this once.
 
         Arguments:
-            holder: the invocation that asks.
-            deadline: when it ends.
+            holder: identifies the calling invocation.
+            deadline: when the invocation ends.
 
         Returns:
-            The execution: completed, or exporting while AWS is at work on it. None while another invocation is at
-            work on it.
+            The execution: completed, or exporting while AWS runs the export. None while another invocation runs it.
 
         Raises:
-            Exception: the cause of the failure. The history has it, no object is visible, and a retry may start over.
+            Exception: the cause of the failure. It is recorded in the history, no object is visible, and a retry may
+                start again.
         """
         now = self._resources.clock()
         claim = self._resources.history.claim(
@@ -131,8 +130,8 @@ class Backup:
                         error=f"{type(error).__name__}: {error}"[:2000],
                     )
                 )
-            except Exception as fault:  # the backup's own failure is the one to raise
-                error.add_note(f"and its event was not accepted: {fault}")
+            except Exception as fault:  # the caller must see the backup's own failure
+                error.add_note(f"The event of this failure could not be sent: {fault}")
             raise
 
     def _make(self, request: Request, holder: str, deadline: Deadline) -> Execution:
@@ -151,7 +150,7 @@ class Backup:
                 return self._complete(request, holder, started, result)
         values = self._export.start(request.id, holder, request.name, described, started)
         values["reason"] = "; ".join(filter(None, (reason, values["reason"])))
-        return self._resources.history.hand_over(request.id, holder=holder, values=values)
+        return self._resources.history.mark_exporting(request.id, holder=holder, values=values)
 
     def _scan_or_adopt(
         self, request: Request, described: definitions.Described, started: datetime, deadline: Deadline
@@ -163,7 +162,7 @@ class Backup:
         except upload.ObjectExists as found:
             if found.key != key:
                 raise
-            # The invocation before this one died after its upload and before it could write so.
+            # An earlier invocation uploaded the object and died before it recorded that.
             return self._scan.read_back(key)
         rate = described.size_bytes / max(deadline.clock() - began, 1e-3)
         return result | ({"scanRate": int(rate)} if rate else {})
@@ -176,12 +175,12 @@ class Backup:
         how = "measured" if known.get("scanRate") else "assumed"
         seconds = described.size_bytes / rate
         expected = f"{described.size_bytes / 1e6:,.1f} MB at {how} {rate / 1e6:,.1f} MB/s take {seconds:,.0f} s"
-        time = f"{deadline.left():,.0f} s"
-        if seconds <= deadline.left() * _PART_OF_THE_TIME:
-            return "scan", f"{expected} of {time}"
+        left = f"{deadline.left():,.0f} s"
+        if seconds <= deadline.left() * _SHARE_OF_TIME:
+            return "scan", f"{expected} of {left}"
         if not described.definition.get("pointInTimeRecovery"):
-            return "scan", f"{expected} of {time}, and without point-in-time recovery there is no export"
-        return "export", f"{expected}, and there are {time}"
+            return "scan", f"{expected} of {left}, and an export needs point-in-time recovery, which is off"
+        return "export", f"{expected}, and only {left} are left"
 
     def _complete(self, request: Request, holder: str, started: datetime, values: Row) -> Execution:
         ended = self._resources.clock()

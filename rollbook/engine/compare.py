@@ -1,4 +1,4 @@
-"""The difference of a backup and a table, or of two backups."""
+"""Compares a backup with a table, or two backups."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _NAMED = 100
 
 
 class NotComparable(ValueError):
-    """The two have other keys, or one of them has no whole table."""
+    """The two have different key attributes, or one of them is not a full backup."""
 
 
 def is_backup(name: str) -> bool:
-    """Return whether a name is a backup's key rather than a table's name."""
+    """Return whether a name is a backup's key and not a table's name."""
     return name.endswith((".json", ".json.gz"))
 
 
@@ -37,8 +37,8 @@ def compare(
     """Compare a backup with a table or another backup.
 
     Arguments:
-        names: the key attributes, as `keys` returned them.
-        counted: passes the items on; for showing progress.
+        names: the key attributes that `keys` returned.
+        counted: returns the items unchanged; used to show progress.
 
     Raises:
         Corrupted: a backup is damaged.
@@ -56,14 +56,14 @@ def keys(dynamodb: Any, s3: Any, bucket: str, first: str, second: str) -> list[s
     """Return the key attributes of both.
 
     Raises:
-        NotComparable: they are not the same, or a backup has only changes.
+        NotComparable: the key attributes differ, or a backup is incremental.
     """
     found = [_keys(dynamodb, s3, bucket, name) for name in (first, second)]
     known = [names for names in found if names is not None]
     if not known:
-        raise NotComparable("neither says what its keys are; compare each with the table")
+        raise NotComparable("neither backup names its key attributes; compare each of them with the table")
     if any(names != known[0] for names in known):
-        raise NotComparable(f"the keys of {first} are {found[0]}, those of {second} are {found[1]}")
+        raise NotComparable(f"the key attributes differ: {first} has {found[0]}, {second} has {found[1]}")
     return known[0]
 
 
@@ -73,12 +73,12 @@ def _keys(dynamodb: Any, s3: Any, bucket: str, name: str) -> list[str] | None:
         return definitions.key_names({"keySchema": described["KeySchema"]})
     backup = stored.open_backup(s3, bucket, name)
     if backup.change_of:
-        raise NotComparable(f"{name} has only what changed from {backup.change_of[0]} to {backup.change_of[1]}")
+        raise NotComparable(f"{name} has only the changes from {backup.change_of[0]} to {backup.change_of[1]}")
     return definitions.key_names(backup.table) if backup.table else None
 
 
 def summary(dynamodb: Any, s3: Any, bucket: str, first: str, second: str) -> dict[str, Any]:
-    """Return the difference as JSON has it, with the first hundred keys.
+    """Return the difference as a JSON object, with the first hundred keys.
 
     Raises:
         NotComparable, Corrupted: see `keys` and `compare`.
@@ -91,7 +91,7 @@ def summary(dynamodb: Any, s3: Any, bucket: str, first: str, second: str) -> dic
 
 
 def described(first: str, second: str, outcome: Outcome) -> dict[str, Any]:
-    """Return an outcome as JSON has it."""
+    """Return an outcome as a JSON object."""
     return {
         "first": first,
         "second": second,

@@ -1,7 +1,7 @@
-"""Compares two sets of items of any size by key and digest, on disk, in bounded memory.
+"""Compares two sets of items of any size by key and digest. It uses the disk and bounded memory.
 
-Each fingerprint becomes a record (key, digest, number) in one of 64 files chosen by a hash of the key. Two files
-of the same number are compared in memory; files that are too large for that are split again.
+Each fingerprint becomes a record (key, digest, number) in one of 64 files. A hash of the key chooses the file. Two
+files with the same number are compared in memory. A file that is too large for that is split again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rollbook.engine.fingerprints import DIGEST_BYTES, Fingerprint
 from rollbook.engine.formats import incremental
 
 _FILES = 64
-# A record takes about five times its bytes once it is in a dictionary.
+# In a dictionary, a record takes about five times its size in bytes.
 _LARGEST_FILE = 4 * 1024 * 1024
 _DEEPEST = 4
 _HEAD = struct.Struct(f"<H{DIGEST_BYTES}sQ")
@@ -29,7 +29,7 @@ _HEAD = struct.Struct(f"<H{DIGEST_BYTES}sQ")
 
 @dataclass(frozen=True)
 class Difference:
-    """A key by which the two differ.
+    """A key whose items differ.
 
     Arguments:
         kind: `added` (only in the second), `removed` (only in the first) or `changed`.
@@ -44,7 +44,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How many items each has, and by how many they differ."""
+    """The number of items on each side, and the number of differences."""
 
     first: int
     second: int
@@ -59,14 +59,14 @@ class Outcome:
 
 
 class Duplicate(ValueError):
-    """A set of items has a key twice, which no table can."""
+    """A set of items contains a key twice, which is impossible in a table."""
 
 
 class Comparison:
-    """A comparison of one set of items with others; a context manager, as it keeps its files until it is left.
+    """Compares one set of items with others. It is a context manager: its files are deleted at the end.
 
     Arguments:
-        folder: where to put a temporary folder; the system's own place by default.
+        folder: the parent of the temporary folder; the system's default if None.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -84,15 +84,15 @@ class Comparison:
         self._temporary.cleanup()
 
     def read(self, first: Iterable[Fingerprint]) -> int:
-        """Read what all else is compared with, once, and return how many items it has."""
+        """Read the first set, with which the others are compared. Return the number of its items."""
         self._count = _split(_records(first), self._folder / "first", 0)
         return self._count
 
     def compare(self, second: Iterable[Fingerprint]) -> Outcome:
-        """Compare the first with another, as often as wanted.
+        """Compare the first set with another. This may be called repeatedly.
 
         Raises:
-            Duplicate: one has a key twice.
+            Duplicate: one of them contains a key twice.
         """
         other = self._folder / "second"
         shutil.rmtree(other, ignore_errors=True)
@@ -106,7 +106,7 @@ class Comparison:
         return Outcome(self._count, count, **found)
 
     def differences(self) -> Iterator[Difference]:
-        """Yield the differences that `compare` found last, in no order."""
+        """Yield the differences of the last `compare`, in no particular order."""
         with self._differences.open("rb") as file:
             for line in file:
                 kind, number, key = line.decode().rstrip("\n").split(" ", 2)
@@ -122,7 +122,7 @@ def _records(side: Iterable[Fingerprint]) -> Iterator[tuple[bytes, bytes]]:
 def _split(records: Iterable[tuple[bytes, bytes]], folder: Path, depth: int) -> int:
     folder.mkdir()
     count = 0
-    # An own hash at each depth, or what fell together once would do so again.
+    # Each depth has its own hash. With the same hash, all records of a file would go into one file again.
     salt = depth.to_bytes(1, "little")
     with ExitStack() as stack:
         files = [stack.enter_context((folder / str(number)).open("wb")).write for number in range(_FILES)]
@@ -156,7 +156,7 @@ def _compare_in_memory(first: Path, second: Path) -> Iterator[Difference]:
             _, digest, _ = _HEAD.unpack_from(record)
             key = record[_HEAD.size :]
             if key in seen:
-                raise Duplicate(f"the key {key.decode()} stands twice in the second")
+                raise Duplicate(f"the second set contains the key {key.decode()} twice")
             seen.add(key)
             if key not in left:
                 yield Difference("added", key.decode(), -1)
@@ -176,7 +176,7 @@ def _load(path: Path) -> dict[bytes, tuple[bytes, int]]:
             _, digest, number = _HEAD.unpack_from(record)
             key = record[_HEAD.size :]
             if key in loaded:
-                raise Duplicate(f"the key {key.decode()} stands twice in the first")
+                raise Duplicate(f"the first set contains the key {key.decode()} twice")
             loaded[key] = (digest, number)
     return loaded
 

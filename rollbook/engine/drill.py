@@ -1,4 +1,4 @@
-"""Restores the newest backup into a scratch table, compares the two, deletes the table, and measures the time."""
+"""Restores the newest backup into a scratch table, compares the two, deletes the table and measures the time."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from rollbook.engine.restore_request import Request
 
 
 class DrillFailed(RuntimeError):
-    """The newest backup could not be restored; the message says which and why."""
+    """The newest backup could not be restored. The message names it and says why."""
 
 
 class Drill:
     """Drills the backups of one table.
 
     Arguments:
-        scratch_prefix: what a scratch table's name begins with.
+        scratch_prefix: the beginning of a scratch table's name.
     """
 
     def __init__(self, table_name: str, scratch_prefix: str, resources: Resources, notifier: Notifier) -> None:
@@ -32,17 +32,19 @@ class Drill:
         self._notifier = notifier
 
     def run(self, execution_id: str, *, holder: str, deadline: Deadline) -> Execution | None:
-        """Make a drill and record it: RTO, the seconds until the data was back, and RPO, the backup's age in seconds.
+        """Run a drill and record its result.
+
+        The result has the RTO (the duration of the restore) and the RPO (the age of the backup), both in seconds.
 
         Arguments:
-            execution_id: a second run of the same id is the same drill.
-            holder: the invocation that asks.
+            execution_id: a second run with the same id is the same drill.
+            holder: identifies the calling invocation.
 
         Returns:
-            The execution, or None while another invocation is at work on it.
+            The execution, or None while another invocation runs it.
 
         Raises:
-            DrillFailed: the backup is damaged, missing or not equal to the restored table; it is announced as well.
+            DrillFailed: the backup is damaged, missing or not equal to the restored table. A notification is sent, too.
         """
         history, now = self._resources.history, self._resources.clock()
         claim = history.claim(
@@ -104,7 +106,7 @@ class Drill:
         }
 
     def _delete_last_scratch_table(self) -> None:
-        """Delete the scratch table of a drill that died before it could."""
+        """Delete the scratch table of an earlier drill that died before it deleted the table."""
         left = self._resources.history.recall(scratch_of(self._table_name))
         if left:
             tables.delete(self._resources.dynamodb, str(left["table"]))

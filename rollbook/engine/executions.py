@@ -1,4 +1,4 @@
-"""One execution of a backup, restore or drill, as the history keeps it."""
+"""The history row of one execution of a backup, restore or drill."""
 
 from __future__ import annotations
 
@@ -9,32 +9,34 @@ from typing import Annotated, Any
 
 import msgspec
 
-# In status EXPORTING AWS works on the export; the arrival of its manifest completes the execution.
+# While the status is EXPORTING, AWS runs the export. The arrival of its manifest completes the execution.
 RUNNING, EXPORTING, COMPLETED, FAILED = "running", "exporting", "completed", "failed"
 Row = dict[str, Any]
 _Moment = Annotated[datetime, msgspec.Meta(tz=True)]
-# Fields that rows of earlier releases have under another name.
+# Field names of earlier releases, and the names of today.
 _FORMER_NAMES = {"unlike": "differing", "besides": "extra"}
 
 
 class UnreadableRow(ValueError):
-    """A row of the history is not what this project writes; the message says which and why."""
+    """A history row is invalid. The message names it and says why."""
 
 
 class Execution(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A row of the history. None, or an empty text, is what the row does not say.
+    """A history row. A field that the row does not have is None or an empty text.
 
     Arguments:
         kind: `backup`, `restore` or `drill`.
         table_name: the table that was backed up or drilled, or that was restored into.
-        lease_until: seconds since 1970 until which the holder has the execution.
-        source: what asked for a backup: `schedule`, `api` or `manual`.
+        holder: the invocation or process that runs the execution.
+        lease_until: when the holder's lease ends, in seconds since 1970.
+        source: what started a backup: `schedule`, `api` or `manual`.
         reason: why this engine was chosen.
-        bytes: of the stored backup.
-        scan_rate: bytes a second.
-        definition: the table's definition, while an export is at work.
-        has_begun: a restore has begun to change its target.
-        differing, extra: items that a restore left otherwise than the backup, and that only the target has.
+        bytes: size of the stored backup.
+        scan_rate: bytes per second.
+        definition: the table's definition while an export is running.
+        has_begun: whether a restore has begun to change its target.
+        differing, extra: the number of items that differ from the backup after a restore, and of items that only the
+            target has.
     """
 
     id: str
@@ -75,11 +77,11 @@ def read(row: Mapping[str, Any], default_table: str = "") -> Execution:
     """Read a row of the history, of this release or an earlier one.
 
     Arguments:
-        row: its attributes as Python values.
+        row: the attributes as Python values.
         default_table: the table of rows that name none.
 
     Raises:
-        UnreadableRow: it is not a row of an execution.
+        UnreadableRow: the row is not that of an execution.
     """
     values = {_FORMER_NAMES.get(name, name): _number(value) for name, value in row.items()}
     table = values.pop("table", "")

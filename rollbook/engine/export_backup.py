@@ -1,4 +1,4 @@
-"""Asks DynamoDB to export a table, and looks how the export fares; `finish_export` completes it."""
+"""Starts DynamoDB's export of a table and checks whether it failed. `finish_export` completes it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ExportBackup:
         self._resources = resources
 
     def start(self, execution_id: str, holder: str, name: str, described: Described, started: datetime) -> Row:
-        """Start the export, and return what the history keeps of it.
+        """Start the export and return the values for the history row.
 
         Arguments:
             name: the prefix of the export's keys.
@@ -29,7 +29,7 @@ class ExportBackup:
         """
         history = self._resources.history
         period, why = self._period(started)
-        # Before the export begins, so that its manifest always finds its execution.
+        # Written before the export starts, so that its manifest always finds the execution.
         history.remember(exported_by(name), {"execution": execution_id})
         begun = exports.start(
             self._resources.dynamodb,
@@ -52,31 +52,31 @@ class ExportBackup:
         }
 
     def check(self, execution: Execution, holder: str) -> None:
-        """Look how a started export fares.
+        """Check whether a started export failed.
 
         Raises:
-            ExportFailed: it has failed; the next try starts a new one.
+            ExportFailed: it failed. The next try starts a new export.
         """
         fault = exports.fault(self._resources.dynamodb, execution.export_arn)
         if fault is None:
             return
-        failed = exports.ExportFailed(f"AWS's export {execution.export_arn} failed: {fault}")
+        failed = exports.ExportFailed(f"the export {execution.export_arn} failed: {fault}")
         history, now = self._resources.history, self._resources.clock()
-        if history.take_back(execution.id, holder=holder, now=now, until=now + timedelta(minutes=1)).granted:
+        if history.claim_exporting(execution.id, holder=holder, now=now, until=now + timedelta(minutes=1)).granted:
             history.fail(execution.id, holder=holder, now=now, error=failed)
         raise failed
 
     def _period(self, started: datetime) -> tuple[exports.Period | None, str]:
-        """Return what an incremental export has to cover, or why it has to be a full one."""
+        """Return the period of an incremental export, or None and why the export must be full."""
         if self._job.export_type != "incremental":
             return None, ""
         known = self._resources.history.newest_backup(self._job.table_name)
         if "exportedUntil" not in known:
-            return None, "full, as there was no export before it"
+            return None, "full, because there is no earlier export"
         since = datetime.fromisoformat(str(known["exportedUntil"]))
         if not exports.SHORTEST <= started - since <= exports.LONGEST:
             return (
                 None,
-                f"full, as the export before it is of {since:%Y-%m-%dT%H:%MZ}, not 15 minutes to 24 hours ago",
+                f"full, because the last export is of {since:%Y-%m-%dT%H:%MZ}, which is not 15 minutes to 24 hours ago",
             )
         return exports.Period(since, started), ""

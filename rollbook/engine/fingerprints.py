@@ -1,7 +1,7 @@
-"""What two items have in common if they are the same: a canonical form, a digest, a key.
+"""Computes the canonical form, the digest and the key of an item. Equal items have equal ones.
 
-Neither the order of attributes and of a set's members, nor the way a number or a character is written, is part of an
-item.
+Items are equal regardless of the order of attributes and of a set's members, and of how numbers and characters are
+written.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ DIGEST_BYTES = 16
 
 
 class _Value(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """An attribute value; exactly one field is set. Lists of sets' members become sets, so they are sorted."""
+    """An attribute value. Exactly one field is set. DynamoDB sets are Python sets, whose members are encoded sorted."""
 
     S: str | UnsetType = UNSET
     N: str | UnsetType = UNSET
@@ -36,8 +36,8 @@ class _Value(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
 _decode = msgspec.json.Decoder(dict[str, _Value]).decode
 _encode = msgspec.json.Encoder(order="sorted").encode
 _NUMBER = rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]*[1-9])?"
-# A number that is written otherwise: with an exponent, a plus, or zeros that say nothing. A quote within a text is
-# escaped, so these bytes are nowhere but where a number is.
+# A number in another notation: with an exponent, a plus sign or redundant zeros. A quote within a text is escaped, so
+# these bytes occur only at a number.
 _ODD_NUMBER = re.compile(rb'"N":"(?!(?!-0")%s")' % _NUMBER)
 _NUMBER_SET = re.compile(rb'"NS":\[([^\]]*)\]')
 _NUMBERS = re.compile(rb'(?:"(?!-0")%s"(?:,|$))*' % _NUMBER)
@@ -45,31 +45,31 @@ _LONGEST_NUMBER = 200
 
 
 class Fingerprint(NamedTuple):
-    """What of an item is compared: its primary key, in the canonical form, and its digest."""
+    """An item's primary key in the canonical form, and the item's digest."""
 
     key: bytes
     digest: bytes
 
 
 def canonical(item: bytes) -> bytes:
-    """Return the form that is the same for all ways of writing an item.
+    """Return the canonical form, which is the same for all notations of an item.
 
     Arguments:
         item: DynamoDB JSON.
 
     Raises:
-        ValueError: it is no item.
+        ValueError: it is not an item.
     """
     return _canonical(_decoded(item))
 
 
 def digest(item: bytes) -> bytes:
-    """Return 16 bytes that are the same for all ways of writing an item, and for no other item."""
+    """Return the item's digest: 16 bytes, computed of the canonical form."""
     return _digest(_decoded(item))
 
 
 def fingerprint_of(names: Sequence[str]) -> Callable[[bytes], Fingerprint]:
-    """Return a function that gives an item's fingerprint, and raises ValueError if it has none.
+    """Return a function that computes an item's fingerprint, and raises ValueError if the item is invalid.
 
     Arguments:
         names: the key attributes.
@@ -80,7 +80,7 @@ def fingerprint_of(names: Sequence[str]) -> Callable[[bytes], Fingerprint]:
         try:
             key = _canonical({name: attributes[name] for name in names})
         except KeyError:
-            raise ValueError(f"it has no key of {', '.join(names)}. It begins {item[:60]!r}") from None
+            raise ValueError(f"the key attributes {', '.join(names)} are missing. It begins {item[:60]!r}") from None
         return Fingerprint(key, _digest(attributes))
 
     return fingerprint
@@ -90,7 +90,7 @@ def _decoded(item: bytes) -> dict[str, _Value]:
     try:
         return _decode(item)
     except msgspec.DecodeError as error:
-        raise ValueError(f"it is no item: {error}. It begins {item[:60]!r}") from None
+        raise ValueError(f"it is not an item: {error}. It begins {item[:60]!r}") from None
 
 
 def _canonical(attributes: dict[str, _Value]) -> bytes:
@@ -106,7 +106,7 @@ def _digest(attributes: dict[str, _Value]) -> bytes:
 
 
 def _plain(value: Any) -> Any:
-    """Return decoded attribute values with every number written plainly."""
+    """Return decoded attribute values with every number in plain notation."""
     if isinstance(value, list):
         return [_plain(inner) for inner in value]
     if not isinstance(value, dict):
@@ -123,7 +123,7 @@ def _plain(value: Any) -> Any:
 def _number(text: str) -> str:
     number = Decimal(text)
     if not number.is_finite() or abs(number.adjusted()) > _LONGEST_NUMBER:
-        raise ValueError(f"{text!r} is no number of DynamoDB")
+        raise ValueError(f"{text!r} is not a DynamoDB number")
     plain = f"{number:f}"
     plain = plain.rstrip("0").rstrip(".") if "." in plain else plain
     return "0" if number.is_zero() else plain

@@ -1,4 +1,4 @@
-"""Completes an execution whose export AWS has finished: its manifest has arrived."""
+"""Completes an execution when the manifest of its export has arrived."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from rollbook.engine.stored_export import StoredExport
 def finish(
     manifest: str, resources: Resources, notifier: Notifier, *, holder: str, deadline: Deadline
 ) -> Execution | None:
-    """Describe the export, complete its execution with the manifest's own counts, and announce it.
+    """Write the export's description, complete its execution with the manifest's counts, and send the notifications.
 
     Arguments:
         manifest: key of the `manifest-summary.json`.
 
     Returns:
-        The execution, or None if the export belongs to none: the scan engine or a person made it.
+        The execution, or None if the export belongs to none: the engine `scan` or a person made it.
 
     Raises:
         Corrupted: the manifests are damaged.
-        RuntimeError: the execution cannot be taken yet; Lambda tries again.
+        RuntimeError: the execution cannot be claimed yet. Lambda retries.
     """
     execution = _execution_of(manifest, resources)
     if execution is None:
@@ -38,12 +38,12 @@ def finish(
         return execution
     if execution.export_arn != export.summary.export_arn:
         if execution.status == RUNNING:
-            raise RuntimeError(f"{execution.id} does not name its export yet; {manifest} has to wait")
+            raise RuntimeError(f"{execution.id} does not name its export yet; {manifest} must wait for the retry")
         return None
     now = resources.clock()
-    claim = resources.history.take_back(execution.id, holder=holder, now=now, until=deadline.until(now))
+    claim = resources.history.claim_exporting(execution.id, holder=holder, now=now, until=deadline.until(now))
     if not claim.granted:
-        raise RuntimeError(f"{execution.id} is {execution.status}; {manifest} has to wait")
+        raise RuntimeError(f"{execution.id} is {execution.status}; {manifest} must wait for the retry")
     completed = _complete(execution, export, manifest, resources, holder=holder, now=now)
     notifier.completed(completed)
     return completed
@@ -59,10 +59,10 @@ def _complete(
     execution: Execution, export: StoredExport, manifest: str, resources: Resources, *, holder: str, now: datetime
 ) -> Execution:
     listing, items = export.listing_sha256(), export.summary.item_count
-    beside = description.Description(
+    described = description.Description(
         description.FORMAT, execution.definition or {}, execution.started_at, manifest, items, listing, now
     )
-    stored.put_description(resources.s3, resources.bucket, execution.key, beside, replace_equal=True)
+    stored.put_description(resources.s3, resources.bucket, execution.key, described, replace_equal=True)
     values = {
         "items": items,
         "bytes": export.stored_bytes(),

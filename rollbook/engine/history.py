@@ -1,4 +1,4 @@
-"""The history: one row per execution, and the claim that lets one invocation at a time work on it."""
+"""The history table: one row per execution. A claim ensures that one invocation at a time runs an execution."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rollbook.contract import moments
 from rollbook.engine import executions
 from rollbook.engine.executions import COMPLETED, EXPORTING, FAILED, RUNNING, Execution, Row
 
-# A mail takes a second or two; a claim that is older is that of an invocation that died.
+# Sending a mail takes a second or two. An older claim belongs to an invocation that died.
 _MAIL_LEASE = timedelta(minutes=2)
 _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
@@ -21,7 +21,7 @@ _deserialize = TypeDeserializer().deserialize
 
 @dataclass(frozen=True)
 class Claim:
-    """The outcome of `History.claim`: the execution, and whether the caller has to do the work."""
+    """The outcome of `History.claim`: the execution, and whether the caller must run it."""
 
     execution: Execution
     granted: bool
@@ -29,7 +29,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Update:
-    """The outcome of a conditional write: the row as it is now, and whether it was written."""
+    """The outcome of a conditional write: the current row, and whether it was written."""
 
     row: Row
     granted: bool
@@ -57,13 +57,13 @@ class History:
     def claim(
         self, execution_id: str, *, holder: str, now: datetime, until: datetime, values: Row, again: bool = False
     ) -> Claim:
-        """Take an execution for one invocation, if it is new, has failed, or its invocation has died.
+        """Claim an execution for one invocation, if it is new or failed, or if its invocation died.
 
         Arguments:
-            holder: the invocation; the same one (a retry of Lambda's) may take it again.
-            until: when the invocation will have ended, come what may (aware).
-            values: what to write into the row; its other attributes stay.
-            again: also take one that is completed.
+            holder: identifies the invocation. The same invocation (a retry by Lambda) may claim it again.
+            until: when the invocation has ended in any case (aware).
+            values: attributes to write into the row; the others remain.
+            again: whether a completed execution may be claimed, too.
         """
         row = values | {
             "status": RUNNING,
@@ -85,7 +85,7 @@ class History:
         return self._claimed(update)
 
     def extend(self, execution_id: str, *, holder: str, until: datetime, values: Row) -> None:
-        """Write how far an execution has come, and that it is still at work.
+        """Extend the lease of a running execution and write its progress.
 
         Raises:
             LeaseLost: another invocation holds it now.
@@ -93,8 +93,8 @@ class History:
         row = values | {"leaseUntil": int(until.timestamp())}
         self._hold(self._update(execution_id, row, "holder = :holder", {":holder": holder}), execution_id, holder)
 
-    def hand_over(self, execution_id: str, *, holder: str, values: Row) -> Execution:
-        """Write that AWS now works on the execution's export.
+    def mark_exporting(self, execution_id: str, *, holder: str, values: Row) -> Execution:
+        """Record that AWS now runs the execution's export.
 
         Raises:
             LeaseLost: another invocation holds it now.
@@ -102,8 +102,8 @@ class History:
         update = self._end(execution_id, holder, values | {"status": EXPORTING})
         return self._hold(update, execution_id, holder)
 
-    def take_back(self, execution_id: str, *, holder: str, now: datetime, until: datetime) -> Claim:
-        """Take an execution that was handed over to an export, to complete or to fail it."""
+    def claim_exporting(self, execution_id: str, *, holder: str, now: datetime, until: datetime) -> Claim:
+        """Claim an execution whose export AWS runs, to record its success or failure."""
         update = self._update(
             execution_id,
             {"status": RUNNING, "holder": holder, "leaseUntil": int(until.timestamp())},
@@ -113,16 +113,16 @@ class History:
         return self._claimed(update)
 
     def get(self, execution_id: str) -> Execution | None:
-        """Return an execution, or None if there is none of that id."""
+        """Return an execution, or None if there is none with that id."""
         row = self.recall(execution_id)
         return executions.read(row, self._default_table) if row else None
 
     def newest_backup(self, table_name: str) -> Row:
-        """Return what is remembered of a table's newest backup; nothing if there is none."""
+        """Return the values recorded for a table's newest backup, or an empty row."""
         return self.recall(latest(table_name)) or {}
 
     def recall(self, name: str) -> Row | None:
-        """Return what `remember` wrote, or None."""
+        """Return the row that `remember` wrote, or None."""
         found = self._dynamodb.get_item(TableName=self._table_name, Key={"id": {"S": name}}, ConsistentRead=True)
         return _row(found["Item"]) if "Item" in found else None
 
@@ -130,7 +130,7 @@ class History:
         """Write a row that is not an execution, such as a table's newest backup. Return whether it was written.
 
         Arguments:
-            started_at: replace an older row only; None to replace any.
+            started_at: replace the row only if it is older than this time (aware); None to replace any row.
         """
         is_newer = "attribute_not_exists(startedAt) OR startedAt <= :startedAt"
         if started_at is None:
@@ -138,7 +138,7 @@ class History:
         return self._update(name, values | {"startedAt": moments.to_text(started_at)}, is_newer, {}).granted
 
     def complete(self, execution_id: str, *, holder: str, now: datetime, values: Row) -> Execution:
-        """Write that an execution is done, and return it.
+        """Record that an execution is completed, and return it.
 
         Raises:
             LeaseLost: another invocation holds it now.
@@ -147,12 +147,15 @@ class History:
         return self._hold(update, execution_id, holder)
 
     def fail(self, execution_id: str, *, holder: str, now: datetime, error: BaseException) -> None:
-        """Write that an execution failed and why; the next try may take it at once."""
+        """Record that an execution failed and why. The next try may claim it immediately."""
         text = f"{type(error).__name__}: {error}"
         self._end(execution_id, holder, {"status": FAILED, "endedAt": moments.to_text(now), "error": text[:2000]})
 
     def claim_mail(self, execution_id: str, *, now: datetime) -> bool:
-        """Return whether the caller is to send the execution's mail: once, unless who had it died or failed."""
+        """Return whether the caller must send the execution's mail.
+
+        One caller gets True. Another one does only if the first died or failed before it sent the mail.
+        """
         return self._update(
             execution_id,
             {"mailLeaseUntil": int((now + _MAIL_LEASE).timestamp())},
@@ -162,11 +165,11 @@ class History:
         ).granted
 
     def mailed(self, execution_id: str, *, now: datetime) -> None:
-        """Write that the mail is sent."""
+        """Record that the mail was sent."""
         self._update(execution_id, {"mailedAt": moments.to_text(now)}, "attribute_exists(id)", {})
 
     def release_mail(self, execution_id: str) -> None:
-        """Write that the mail was not sent, so that the next try may send it at once."""
+        """Record that the mail was not sent, so that the next try may send it immediately."""
         self._update(execution_id, {"mailLeaseUntil": 0}, "attribute_exists(id)", {})
 
     def _claimed(self, update: Update) -> Claim:
@@ -218,15 +221,15 @@ def _row(item: dict[str, Any]) -> Row:
 
 
 def latest(table_name: str) -> str:
-    """Return the id of the row that remembers a table's newest backup."""
+    """Return the id of the row of a table's newest backup."""
     return f"latest#{table_name}"
 
 
 def exported_by(prefix: str) -> str:
-    """Return the id of the row that remembers whose export writes under a prefix."""
+    """Return the id of the row that maps the prefix of an export to its execution."""
     return f"export#{prefix}"
 
 
 def scratch_of(table_name: str) -> str:
-    """Return the id of the row that remembers the scratch table of the last drill."""
+    """Return the id of the row of the last drill's scratch table."""
     return f"scratch#{table_name}"

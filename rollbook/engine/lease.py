@@ -1,4 +1,4 @@
-"""Keeps the lease of a running execution."""
+"""Renews the lease of a running execution."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _INTERVAL_SECONDS = 5.0
 
 
 class LeaseRenewer:
-    """Renews the lease of one execution while it is at work.
+    """Renews the lease of one execution while it is running.
 
     Arguments:
-        check: raises when there is no more time.
+        check: raises when no time is left.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class LeaseRenewer:
         self._renewed_at = time.monotonic()
 
     def renew_if_due(self, values: Row) -> None:
-        """Check the time, and extend the lease if its last renewal is some seconds ago.
+        """Check the time, and extend the lease if the last renewal is some seconds old.
 
         Raises:
             LeaseLost: see `renew`.

@@ -1,4 +1,4 @@
-"""Announces executions: the row of the newest backup, the event, the metrics, the mail."""
+"""Sends the notifications of an execution: metrics, event and mail. Also records a table's newest backup."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from rollbook.messages.bus import Bus
 
 
 class Notifier:
-    """Announces the executions of all tables.
+    """Sends the notifications of all tables' executions.
 
     Arguments:
-        client: returns a client of a service by its name. SES and EventBridge are asked for only when there is
-            something to send; until then the memory belongs to the scan.
+        client: returns a client of a service by its name. The clients of SES and EventBridge are created only when
+            they are needed, because the scan needs the memory before.
         clock: returns the time now (aware).
     """
 
@@ -37,10 +37,10 @@ class Notifier:
         self._clock = clock
 
     def completed(self, done: Execution) -> None:
-        """Announce a completed backup, once for each execution.
+        """Send the notifications of a completed backup, once per execution.
 
         Raises:
-            Exception: the event or the mail could not be sent; the next try may send it at once.
+            Exception: the event or the mail could not be sent. The next try may send it immediately.
         """
         table = done.table_name
         metrics.put(
@@ -77,11 +77,11 @@ class Notifier:
         self._once(event, f"Backup Completed: {done.key}", self._body(table, done))
 
     def drill_failed(self, event: events.DrillFailed, body: str) -> None:
-        """Announce a failed drill, once for each execution."""
+        """Send the notifications of a failed drill, once per execution."""
         self._once(event, f"Drill Failed: {event.key or event.table}", body)
 
     def event(self, event: events.Event) -> None:
-        """Put an event on the bus, and its metrics; no mail is sent."""
+        """Put an event on the bus and write its metrics. No mail is sent."""
         match event:
             case events.BackupFailed():
                 metrics.put(event.table, BackupsFailed=1)

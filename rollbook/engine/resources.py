@@ -1,4 +1,4 @@
-"""What an execution works with."""
+"""The resources that every execution uses."""
 
 from __future__ import annotations
 

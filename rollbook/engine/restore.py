@@ -1,4 +1,4 @@
-"""Restores a backup into a table: claims the execution, restores, compares, and keeps the history."""
+"""Restores a backup into a table: claims the execution, restores, compares and records the result."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from rollbook.engine.restore_work import RestoreWork, writes
 
 
 class Restore:
-    """Restores backups of one bucket."""
+    """Restores the backups of one bucket."""
 
     def __init__(self, resources: Resources, options: Options | None = None) -> None:
         self._resources = resources
         self._options = options or Options()
 
     def plan(self, request: Request) -> Plan:
-        """Read backup and table and tell what a restore would do; nothing is changed.
+        """Read the backup and the table, and return what a restore would do. Nothing is changed.
 
         Raises:
             Corrupted: the backup is damaged.
@@ -31,7 +31,7 @@ class Restore:
             work = self._open(request, comparison)
             total = work.read()
             if request.is_new:
-                work.refuse_if_there()
+                work.refuse_existing_table()
                 return Plan(total, None, total)
             outcome = work.compare()
         return Plan(total, outcome, writes(request.mode, outcome))
@@ -40,23 +40,24 @@ class Restore:
         """Restore a backup and return the execution.
 
         A restore that was killed continues where it stopped: the table is compared with the backup, and the missing
-        items are written. So no item is written twice and none is left out.
+        items are written. So no item is written twice, and no item is omitted.
 
         Arguments:
-            holder: the invocation or process that asks.
+            holder: identifies the calling invocation or process.
 
         Raises:
-            Corrupted: the backup is damaged; nothing was changed.
-            RestoreRefused: a new target exists, another one does not, or its key schema differs; nothing was changed.
-            AlreadyRunning: the same restore is at work elsewhere.
-            NotWritten: DynamoDB refused items, which are named.
-            NotEqual: the table differs from the backup; names keys.
-            OutOfTime: the invocation's time is over; the next one continues from there.
+            Corrupted: the backup is damaged. Nothing was changed.
+            RestoreRefused: the new target exists already, the existing target is missing, or the key schemas differ.
+                Nothing was changed.
+            AlreadyRunning: another invocation or process runs the same restore.
+            NotWritten: DynamoDB refused items. The message names them.
+            NotEqual: the table differs from the backup. The message names keys.
+            OutOfTime: the invocation's time is over. The next invocation continues.
         """
 
         def check() -> None:
             if deadline:
-                deadline.check(f"the restore of {request.key} was at work")
+                deadline.check(f"the restore of {request.key} was still running")
 
         with Comparison() as comparison:
             work = self._open(request, comparison)
@@ -84,38 +85,43 @@ class Restore:
             request.id, holder=holder, now=now, until=now + self._options.lease, values=values, again=True
         )
         if not claim.granted:
-            raise AlreadyRunning(f"{request.id} is at work as {claim.execution.holder}", claim.execution.lease_until)
+            raise AlreadyRunning(
+                f"{request.id} is already running; its holder is {claim.execution.holder}", claim.execution.lease_until
+            )
         return claim.execution
 
     def _open(self, request: Request, comparison: Comparison) -> RestoreWork:
         backup = stored.open_backup(self._resources.s3, self._resources.bucket, request.key)
         if request.is_new and backup.table is None:
             raise RestoreRefused(
-                f"{request.key} does not say what the table was; make the table and name it with --into"
+                f"{request.key} does not contain the table's definition; create the table and name it with --into"
             )
         if backup.change_of and request.is_new:
             raise RestoreRefused(
-                f"{request.key} has only what changed from {backup.change_of[0]} to {backup.change_of[1]}; restore the "
-                "full export before it first, and this one into the same table with --into"
+                f"{request.key} has only the changes from {backup.change_of[0]} to {backup.change_of[1]}; first "
+                "restore the full export before it, then restore this one into the same table with --into"
             )
         if backup.change_of and request.mode == "missing":
-            raise RestoreRefused(f"{request.key} has changes; those of missing items alone are no state of the table")
+            raise RestoreRefused(
+                f"{request.key} is incremental; it cannot be restored with the mode missing, which writes only a part "
+                "of its changes"
+            )
         if request.engine == "import" and (backup.manifest is None or not request.is_new):
-            raise RestoreRefused("the engine import makes a new table (--to) of a backup in the export layout")
+            raise RestoreRefused("the engine import needs a new table (--to) and a backup in the export layout")
         names = self._keys(request, backup.table)
         return RestoreWork(request, backup, names, comparison, self._resources, self._options)
 
     def _keys(self, request: Request, definition: definitions.Definition | None) -> list[str]:
-        """Return the key attributes, in which the backup's table and the target must be alike."""
+        """Return the key attributes, which must be the same in the backup's table and in the target."""
         if request.is_new and definition:
             return definitions.key_names(definition)
         if not tables.exists(self._resources.dynamodb, request.table_name):
-            raise RestoreRefused(f"there is no table {request.table_name}; to make it, name it with --to")
+            raise RestoreRefused(f"there is no table {request.table_name}; to create it, name it with --to")
         found = self._resources.dynamodb.describe_table(TableName=request.table_name)["Table"]["KeySchema"]
         names = definitions.key_names({"keySchema": found})
         if definition and names != definitions.key_names(definition):
             raise RestoreRefused(
-                f"the key of {request.table_name} is {names}, and that of the backup's table "
+                f"the key attributes differ: {request.table_name} has {names}, the backup's table has "
                 f"{definitions.key_names(definition)}"
             )
         return names

@@ -1,4 +1,4 @@
-"""What a restore is asked for, and why it may be refused."""
+"""The request for a restore, its options, and the errors of a restore."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from typing import Literal
 from rollbook.engine.comparison import Outcome
 from rollbook.engine.dynamodb.rate_limiter import RateLimiter
 
-# What is written: every item; those whose key the table lacks; those that the table lacks or has otherwise.
+# `all` writes every item; `missing` those whose key the table does not have; `differing` also those that differ.
 Mode = Literal["all", "missing", "differing"]
-# A restore whose lease is older than this was killed, and another may continue it.
+# A restore that has not renewed its lease for this time was killed, and another one may continue it.
 LEASE = timedelta(seconds=30)
 
 
 class RestoreRefused(ValueError):
-    """The restore cannot be begun as it was asked for; nothing was changed."""
+    """The request cannot be executed. Nothing was changed."""
 
 
 class NotEqual(RuntimeError):
-    """The table differs from the backup after the restore; the message names keys."""
+    """The table differs from the backup after the restore. The message names keys."""
 
 
 class AlreadyRunning(RuntimeError):
-    """The same restore is at work already.
+    """The same restore is already running.
 
     Arguments:
         until: when its lease ends, in seconds since 1970.
@@ -43,10 +43,10 @@ class Request:
     Arguments:
         key: of the backup.
         table_name: the target.
-        is_new: create the target; otherwise it must exist.
+        is_new: whether to create the target; otherwise it must exist.
         mode: which items are written.
-        scratch: the new table is deleted after a comparison.
-        engine: `write`, by BatchWriteItem, or `import`, AWS's ImportTable into a new table.
+        scratch: whether the new table is temporary and will be deleted.
+        engine: `write` uses BatchWriteItem; `import` uses AWS's ImportTable, which creates a new table.
     """
 
     key: str
@@ -58,13 +58,13 @@ class Request:
 
     @property
     def id(self) -> str:
-        """Return the id of the execution: the same restore, begun again, has the same."""
+        """Return the execution's id. A repeated request has the same id."""
         return f"restore#{self.table_name}#{self.key}"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a restore would do.
+    """The plan of a restore.
 
     Arguments:
         items: how many items the backup has.
@@ -79,7 +79,7 @@ class Plan:
 
 @dataclass
 class Progress:
-    """Two functions that a restore calls as it proceeds; by default they do nothing."""
+    """Two callbacks that report the progress of a restore. By default they do nothing."""
 
     step: Callable[[str, int], None] = field(default=lambda _step, _total: None)
     advance: Callable[[int], None] = field(default=lambda _count: None)
@@ -87,13 +87,13 @@ class Progress:
 
 @dataclass(frozen=True)
 class Options:
-    """How a restore proceeds.
+    """The options of a restore.
 
     Arguments:
-        progress: called as it proceeds.
-        parallel: batches under way at a time.
-        limiter: the rate of write units to keep.
-        lease: how long a restore may be silent before another may continue it.
+        progress: called during the restore.
+        parallel: the number of batches sent at the same time.
+        limiter: limits the write units per second.
+        lease: how long the lease lasts without renewal; then another process may continue the restore.
     """
 
     progress: Progress = field(default_factory=Progress)

@@ -1,4 +1,4 @@
-"""One restore at work: reads the backup, makes the table, writes what is missing, compares."""
+"""Does the work of one restore: reads the backup, creates the table, writes the items and compares."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from rollbook.engine.stored import StoredBackup
 from rollbook.engine.stored_export import StoredExport
 
 _NAMED = 20
-# After so many items the progress is reported and the time checked.
-_COUNTED = 1000
+# After this number of items, the progress is reported and the time is checked.
+_PROGRESS_ITEMS = 1000
 _POLL_SECONDS = 0.2
 
 
@@ -32,7 +32,7 @@ class RestoreWork:
     Arguments:
         names: the key attributes.
         comparison: holds the backup's fingerprints after `read`.
-        renewer: of the execution's lease; None for a plan.
+        renewer: renews the execution's lease; None for a plan.
     """
 
     request: Request
@@ -45,33 +45,33 @@ class RestoreWork:
     total: int = 0
 
     def read(self) -> int:
-        """Verify the backup, remember its fingerprints, and return how many there are."""
+        """Verify the backup, store its fingerprints and return their number."""
         self.options.progress.step("Verifying the backup", 0)
         fingerprint = (incremental.fingerprint_of if self.backup.change_of else fingerprints.fingerprint_of)(self.names)
         self.total = self.comparison.read(map(fingerprint, self._counted(self.backup.items())))
         return self.total
 
     def compare(self) -> Outcome:
-        """Compare the table as it is now with the backup."""
+        """Compare the table's current items with the backup."""
         self.options.progress.step("Comparing", self.total)
-        # An eventually consistent read may miss what was just written.
+        # An eventually consistent read may miss recent writes.
         found = scan.items(self.resources.dynamodb, self.request.table_name, is_consistent=True)
         return self.comparison.compare(map(fingerprints.fingerprint_of(self.names), self._counted(found)))
 
     def run(self, execution: Execution) -> Row:
-        """Restore, compare, and return what the history keeps of it."""
-        # An earlier try set it before it changed the target; completing the execution resets it.
+        """Restore, compare and return the values for the history row."""
+        # A try sets `has_begun` before it changes the target; completing the execution resets it.
         is_resumed = execution.has_begun
         if self.request.is_new and not is_resumed:
-            self.refuse_if_there()
+            self.refuse_existing_table()
         self._renew({"hasBegun": True})
         if self.request.engine == "import" and not is_resumed:
             self._import()
             written = self.total
         else:
             if self.request.is_new:
-                self.options.progress.step("Making the table", 0)
-                self._make_table()
+                self.options.progress.step("Creating the table", 0)
+                self._create_table()
             written = self._write(is_resumed=is_resumed)
         outcome = self.compare()
         self._expect_equal(outcome)
@@ -84,19 +84,19 @@ class RestoreWork:
             "extra": outcome.added,
         }
 
-    def refuse_if_there(self) -> None:
+    def refuse_existing_table(self) -> None:
         """Raise RestoreRefused if the new table exists already."""
         if tables.exists(self.resources.dynamodb, self.request.table_name):
             raise RestoreRefused(
-                f"there is a table {self.request.table_name} already; to write into it, name it with --into"
+                f"the table {self.request.table_name} exists already; to write into it, name it with --into"
             )
 
     def _definition(self) -> definitions.Definition:
         if self.backup.table is None:
-            raise RestoreRefused(f"{self.request.key} does not say what the table was")
+            raise RestoreRefused(f"{self.request.key} does not contain the table's definition")
         return self.backup.table
 
-    def _make_table(self) -> None:
+    def _create_table(self) -> None:
         """Create the table, or continue where an earlier try stopped."""
         is_there = tables.exists(self.resources.dynamodb, self.request.table_name)
         (tables.prepare if is_there else tables.create)(
@@ -118,16 +118,16 @@ class RestoreWork:
     def _counted(self, side: Iterator[bytes]) -> Iterator[bytes]:
         for number, found in enumerate(side, start=1):
             yield found
-            if number % _COUNTED == 0:
-                self.options.progress.advance(_COUNTED)
+            if number % _PROGRESS_ITEMS == 0:
+                self.options.progress.advance(_PROGRESS_ITEMS)
                 self._renew_if_due()
 
     def _write(self, *, is_resumed: bool) -> int:
-        wanted: bytearray | None = None
+        selected: bytearray | None = None
         count = self.total
         if is_resumed or self.request.mode != "all":
             outcome = self.compare()
-            wanted = _bitmap(self.total, self.request.mode, self.comparison.differences())
+            selected = _bitmap(self.total, self.request.mode, self.comparison.differences())
             count = writes(self.request.mode, outcome)
         self.options.progress.step("Writing", count)
         reached = 0
@@ -152,7 +152,7 @@ class RestoreWork:
         return writer.write(
             request_of(found)
             for number, found in enumerate(self.backup.items())
-            if wanted is None or wanted[number >> 3] & 1 << (number & 7)
+            if selected is None or selected[number >> 3] & 1 << (number & 7)
         )
 
     def _import(self) -> None:
@@ -177,14 +177,15 @@ class RestoreWork:
             time.sleep(_POLL_SECONDS)
         if found["ImportStatus"] != "COMPLETED":
             raise RestoreRefused(
-                f"AWS's import {started['ImportArn']} ended as {found['ImportStatus']}: "
-                f"{found.get('FailureCode')}: {found.get('FailureMessage')}; {found.get('ErrorCount', 0):,} failed"
+                f"the import {started['ImportArn']} ended with the status {found['ImportStatus']}: "
+                f"{found.get('FailureCode')}: {found.get('FailureMessage')}; failed items: "
+                f"{found.get('ErrorCount', 0):,}"
             )
-        # ImportTable takes no point-in-time recovery (API reference, "TableCreationParameters").
-        self._make_table()
+        # ImportTable cannot turn on point-in-time recovery (API reference, "TableCreationParameters").
+        self._create_table()
 
     def _expect_equal(self, outcome: Outcome) -> None:
-        # Others may write to a table that existed before: extra items are theirs; with `missing`, differing ones too.
+        # Others may write to an existing table, so extra items are allowed. With `missing`, so are differing items.
         allowed = set() if self.request.is_new else {"added"}
         allowed |= {"changed"} if self.request.mode == "missing" else set()
         counts = {"added": outcome.added, "removed": outcome.removed, "changed": outcome.changed}
@@ -195,8 +196,8 @@ class RestoreWork:
         named = "\n".join(f"  {found.kind}: {found.key}" for found in itertools.islice(wrong, _NAMED))
         more = f"\n  and {count - _NAMED:,} more" if count > _NAMED else ""
         raise NotEqual(
-            f"{self.request.table_name} is not equal to {self.request.key} after the restore: {count:,} keys differ, "
-            f"of {outcome.first:,} items in the backup:\n{named}{more}"
+            f"{self.request.table_name} is not equal to {self.request.key} after the restore: {count:,} keys differ; "
+            f"the backup has {outcome.first:,} items:\n{named}{more}"
         )
 
 
@@ -205,17 +206,17 @@ def _change_request(line: bytes) -> bytes:
 
 
 def _bitmap(total: int, mode: Mode, differences: Iterator[Difference]) -> bytearray:
-    """Return one bit for each item of the backup: 1 if it has to be written."""
-    wanted = bytearray(total // 8 + 1)
+    """Return one bit for each item of the backup: 1 if the item must be written."""
+    selected = bytearray(total // 8 + 1)
     kinds = {"removed"} if mode == "missing" else {"removed", "changed"}
     for difference in differences:
         if difference.kind in kinds:
-            wanted[difference.number >> 3] |= 1 << (difference.number & 7)
-    return wanted
+            selected[difference.number >> 3] |= 1 << (difference.number & 7)
+    return selected
 
 
 def writes(mode: Mode, outcome: Outcome) -> int:
-    """Return how many items a restore of this mode writes."""
+    """Return the number of items that a restore with this mode writes."""
     if mode == "all":
         return outcome.first
     return outcome.removed if mode == "missing" else outcome.removed + outcome.changed

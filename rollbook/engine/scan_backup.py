@@ -1,4 +1,4 @@
-"""Scans a table and stores it: as one document, or in AWS's export layout."""
+"""Scans a table and stores its items as one document or in AWS's export layout."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ScanBackup:
         self._resources = resources
 
     def make(self, name: str, key: str, described: Described, started: datetime, deadline: Deadline) -> Row:
-        """Scan the table, store the backup, and return what the history keeps of it.
+        """Scan the table, store the backup and return the values for the history row.
 
         Arguments:
             name: the key without its suffix.
@@ -34,12 +34,12 @@ class ScanBackup:
             started: when the execution began (aware).
 
         Raises:
-            OutOfTime: the table does not fit into the invocation; nothing is visible.
-            ObjectExists: there is an object of that key.
+            OutOfTime: the scan does not fit into the invocation's time. No object is visible.
+            ObjectExists: an object with that key exists.
         """
         limiter = RateLimiter(
             self._job.read_units_per_second,
-            check=lambda: deadline.check(f"{self._job.table_name} throttled the scan"),
+            check=lambda: deadline.check(f"{self._job.table_name} was still throttling the scan"),
         )
         pages = scan.pages(self._resources.dynamodb, self._job.table_name, segments=self._job.segments, limiter=limiter)
         watched = deadline.watch(pages, described.size_bytes)
@@ -48,10 +48,10 @@ class ScanBackup:
         return self._export(name, key, described, started, watched)
 
     def read_back(self, key: str) -> Row:
-        """Read a stored backup of an earlier try, and return what the history keeps of it.
+        """Read the stored backup of an earlier try and return the values for the history row.
 
         Raises:
-            Corrupted: it is damaged.
+            Corrupted: the backup is damaged.
         """
         backup = stored.open_backup(self._resources.s3, self._resources.bucket, key)
         whole = stored.verify(backup)
@@ -92,10 +92,10 @@ class ScanBackup:
         manifest = writer.complete(
             table_arn=described.definition["arn"], table_id=described.table_id, started_at=started, ended_at=ended
         )
-        beside = description.Description(
+        export = description.Description(
             description.FORMAT, described.definition, started, manifest, writer.items, writer.sha256, ended
         )
-        stored.put_description(s3, bucket, key, beside)
+        stored.put_description(s3, bucket, key, export)
         return {
             "format": "dynamodb-export",
             "manifest": manifest,

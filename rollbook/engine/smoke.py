@@ -1,4 +1,4 @@
-"""The upload by which a smoke test proves that the function writes objects of several parts."""
+"""Uploads an object of several parts, so that a smoke test can prove that the function's permissions suffice."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rollbook.engine.dynamodb.scan import Page
 from rollbook.engine.formats import document
 from rollbook.engine.s3 import upload
 
-# More than one part of an upload, which has 5 MiB (S3 User Guide, "Amazon S3 multipart upload limits").
+# More than one part; a part has 5 MiB (S3 User Guide, "Amazon S3 multipart upload limits").
 BYTES = 6 * 1024 * 1024
 _ITEM_BYTES = 1024
 _PAGE_ITEMS = 256
@@ -20,23 +20,23 @@ _MARK = re.compile(r"[a-z0-9-]{1,40}")
 
 
 def mark(text: Any) -> str:
-    """Return what marks an object in its key.
+    """Check the mark that becomes a part of an object's key, and return it.
 
     Raises:
-        ValueError: it is no text of 1 to 40 lower-case letters, digits and hyphens.
+        ValueError: it is not a text of 1 to 40 lower-case letters, digits and hyphens.
     """
     if not (isinstance(text, str) and _MARK.fullmatch(text)):
-        raise ValueError(f"a mark has 1 to 40 lower-case letters, digits and hyphens; this is {text!r}")
+        raise ValueError(f"a mark must have 1 to 40 lower-case letters, digits and hyphens; this is {text!r}")
     return text
 
 
 def key(key_prefix: str, marked: str) -> str:
-    """Return the key of the upload: it ages as a backup does, and says what it is."""
+    """Return the key of the upload. Its prefix puts it under the lifecycle rules of the backups."""
     return f"{key_prefix}smoke-{marked}.json"
 
 
 def put(s3: Any, *, bucket: str, key_prefix: str, marked: str, clock: Callable[[], datetime]) -> dict[str, Any]:
-    """Upload a backup document of `BYTES` or more, and return what S3 has to have of it.
+    """Upload a backup document of `BYTES` or more, and return its key, size and checksums.
 
     Arguments:
         s3: a boto3 S3 client.

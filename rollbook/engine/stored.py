@@ -1,7 +1,8 @@
-"""A backup as it is stored, of either format, opened by its key.
+"""Opens stored backups of both formats by their key.
 
-A key names a document (`.json`, `.json.gz`), the description of an export (`.json`, written by Rollbook beside AWS's
-files, as those say nothing of the table's indexes, TTL and tags), or an export's `manifest-summary.json` itself.
+A key names a document (`.json`, `.json.gz`), the description of an export (`.json`), or an export's
+`manifest-summary.json`. Rollbook writes the description because AWS's files do not contain the table's indexes, TTL and
+tags.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ _MANIFEST = "manifest-summary.json"
 
 
 class StoredBackup(Protocol):
-    """A backup that can be read as often as wanted.
+    """A stored backup. It can be read repeatedly.
 
     Attributes:
-        table: the table's definition as `table.describe` has it; None if the backup does not know it.
-        started_at: when its making began; None if the backup does not know it.
-        change_of: None, or the times between which an incremental export has the changes.
+        table: the table's definition that `definitions.describe` returned; None if the backup does not contain it.
+        started_at: when the backup began; None if the backup does not contain it.
+        change_of: beginning and end of an incremental export's period; None for a full backup.
         manifest: key of an export's `manifest-summary.json`; None for a document.
     """
 
@@ -38,13 +39,13 @@ class StoredBackup(Protocol):
     manifest: str | None
 
     def items(self) -> Generator[bytes, None, Verified]:
-        """Yield the items, checked; return what there is when all of it is whole."""
+        """Yield each item after checking it. Return the totals after the whole backup is checked."""
 
     def stored_bytes(self) -> int:
-        """Return the bytes that the items take in S3."""
+        """Return the size of the items in S3, in bytes."""
 
     def crc32(self) -> str | None:
-        """Return the CRC32 of the document, or of an export's list of files; None if S3 keeps another checksum."""
+        """Return the CRC32 of the document or of `manifest-files.json`; None if S3 has another checksum."""
 
 
 def open_backup(s3: Any, bucket: str, key: str) -> StoredBackup:
@@ -54,8 +55,8 @@ def open_backup(s3: Any, bucket: str, key: str) -> StoredBackup:
         s3: a boto3 S3 client.
 
     Raises:
-        Corrupted: the object is no backup's, or its beginning is damaged.
-        botocore.exceptions.ClientError: it is not there, or may not be read.
+        Corrupted: the object is not a backup, or its beginning is damaged.
+        botocore.exceptions.ClientError: the object does not exist, or access is denied.
     """
     if key.endswith(_MANIFEST):
         return StoredExport(s3, bucket, key, key)
@@ -70,39 +71,39 @@ def open_backup(s3: Any, bucket: str, key: str) -> StoredBackup:
 
 
 def verify(backup: StoredBackup, counted: Callable[[], None] = lambda: None) -> Verified:
-    """Read all of a backup and return what it holds.
+    """Read a whole backup, check it and return its totals.
 
     Arguments:
         counted: called after each item.
 
     Raises:
-        Corrupted: with the first item, bytes, file or manifest that is not as it was written.
+        Corrupted: the backup is damaged. The message names the first damaged item, byte range, file or manifest.
     """
     reading = backup.items()
     while True:
         try:
             next(reading)
         except StopIteration as end:
-            whole: Verified = end.value
-            return whole
+            verified: Verified = end.value
+            return verified
         counted()
 
 
 def put_description(s3: Any, bucket: str, key: str, described: Description, *, replace_equal: bool = False) -> None:
-    """Write the description of an export, by which it becomes a backup.
+    """Write the description of an export, which makes the export a backup.
 
     Arguments:
-        replace_equal: take one that is there for this one if it is of the same manifest.
+        replace_equal: whether to accept an existing description of the same manifest.
 
     Raises:
-        upload.ObjectExists: there is an object of that key.
+        upload.ObjectExists: another object with that key exists.
     """
     body = msgspec.json.encode(described) + b"\n"
     try:
         upload.put(s3, bucket=bucket, key=key, chunks=[body], content_type="application/json")
     except upload.ObjectExists:
-        there = open_backup(s3, bucket, key) if replace_equal else None
-        if there is None or there.manifest != described.manifest:
+        existing = open_backup(s3, bucket, key) if replace_equal else None
+        if existing is None or existing.manifest != described.manifest:
             raise
 
 
@@ -111,7 +112,7 @@ def _described(s3: Any, bucket: str, key: str) -> StoredBackup:
     try:
         described = msgspec.json.decode(body, type=Description)
     except msgspec.DecodeError as error:
-        raise Corrupted(f"s3://{bucket}/{key} is no description of an export: {error}") from None
+        raise Corrupted(f"s3://{bucket}/{key} is not a description of an export: {error}") from None
     return StoredExport(s3, bucket, key, described.manifest, described)
 
 
@@ -119,7 +120,7 @@ def _time(value: Any, key: str) -> datetime:
     try:
         return msgspec.convert(value, datetime)
     except msgspec.ValidationError as error:
-        raise Corrupted(f"{key}: its header has no time at which it began: {error}") from None
+        raise Corrupted(f"{key}: startedAt in its header is missing or wrong: {error}") from None
 
 
 class StoredDocument:
@@ -138,7 +139,7 @@ class StoredDocument:
         """Yield the document's bytes, uncompressed.
 
         Raises:
-            Corrupted: it cannot be uncompressed.
+            Corrupted: the compressed stream is damaged.
         """
         stream = download.read(self._s3, bucket=self._bucket, key=self.key)
         return document.uncompressed(stream, self.key)
@@ -150,7 +151,7 @@ class StoredDocument:
         return int(self._s3.head_object(Bucket=self._bucket, Key=self.key)["ContentLength"])
 
     def crc32(self) -> str | None:
-        """Return the CRC32 of the object as S3 has it, in Base64, or None: other algorithms are possible."""
+        """Return S3's CRC32 of the object in Base64, or None if S3 has a checksum of another algorithm."""
         found = self._s3.head_object(Bucket=self._bucket, Key=self.key, ChecksumMode="ENABLED")
         if found.get("ChecksumType", "FULL_OBJECT") != "FULL_OBJECT":
             return None

@@ -1,4 +1,4 @@
-"""A stored export in AWS's layout, made by Rollbook or by AWS."""
+"""Reads a stored export in AWS's layout, written by Rollbook or by AWS."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class _Line(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class StoredExport:
-    """An export in AWS's layout, of this project's making or of AWS's.
+    """An export in AWS's layout, written by Rollbook or by AWS.
 
     Arguments:
-        key: by which it was opened.
+        key: the key with which it was opened.
         manifest: key of its `manifest-summary.json`.
     """
 
@@ -47,22 +47,22 @@ class StoredExport:
             raise Corrupted(f"{manifest}: its format is {self.summary.output_format}; only DYNAMODB_JSON can be read")
 
     def data(self) -> tuple[str, compression.Method]:
-        """Return the prefix of the data files, as ImportTable takes it, and how they are compressed.
+        """Return the prefix of the data files for ImportTable, and their compression.
 
         Raises:
-            Corrupted: the manifest names files of several folders or methods.
+            Corrupted: the manifest names files with several prefixes or compression methods.
         """
         keys = [file.data_file_s3_key for file in self._listing()[0]]
         places = {(f"{key.rpartition('/')[0]}/", compression.method_of(key)) for key in keys}
         if len(places) != 1:
-            raise Corrupted(f"{self.manifest} names files in {len(places)} places; an import takes those of one")
+            raise Corrupted(f"{self.manifest} names files in {len(places)} places; an import needs exactly one place")
         return places.pop()
 
     def listing_sha256(self) -> str:
-        """Return the SHA-256 of `manifest-files.json`, which has the MD5 of each file.
+        """Return the SHA-256 of `manifest-files.json`, which contains the MD5 of each data file.
 
         Raises:
-            Corrupted: it is not what its own MD5 or the description says.
+            Corrupted: the file does not match its MD5 or the description.
         """
         return self._listing()[1]
 
@@ -88,7 +88,7 @@ class StoredExport:
         listing = self._checked(key)
         sha256 = hashlib.sha256(listing).hexdigest()
         if self._description and sha256 != self._description.sha256:
-            raise Corrupted(f"{key}: its SHA-256 is {sha256}, and {self.key} says {self._description.sha256}")
+            raise Corrupted(f"{key}: its SHA-256 is {sha256}, but {self.key} says {self._description.sha256}")
         try:
             return msgspec.json.Decoder(export_layout.File).decode_lines(listing), sha256
         except msgspec.DecodeError as error:
@@ -102,7 +102,7 @@ class StoredExport:
             total += count
             size += length
         if total != self.summary.item_count:
-            raise Corrupted(f"its files have {total:,} items, and {self.manifest} says {self.summary.item_count:,}")
+            raise Corrupted(f"its files have {total:,} items, but {self.manifest} says {self.summary.item_count:,}")
         return Verified(total, size, sha256)
 
     def _file(self, file: export_layout.File) -> Generator[bytes, None, tuple[int, int]]:
@@ -124,9 +124,9 @@ class StoredExport:
             yield item
         found = base64.b64encode(digest.digest()).decode()
         if found != file.md5_checksum:
-            raise Corrupted(f"{key}: its MD5 is {found}, and the manifest says {file.md5_checksum}")
+            raise Corrupted(f"{key}: its MD5 is {found}, but the manifest says {file.md5_checksum}")
         if count != file.item_count:
-            raise Corrupted(f"{key} has {count:,} items, and the manifest says {file.item_count:,}")
+            raise Corrupted(f"{key} has {count:,} items, but the manifest says {file.item_count:,}")
         return count, size
 
     def _item(self, line: bytes) -> bytes | msgspec.Raw:
@@ -144,17 +144,17 @@ class StoredExport:
             raise Corrupted(f"{key} cannot be read: {error}") from None
 
     def _checked(self, key: str) -> bytes:
-        """Read a manifest and hold it against the MD5 beside it, where there is one."""
+        """Read a manifest and compare it with its MD5, which is stored beside it."""
         data = b"".join(self._read(key))
-        beside = key.removesuffix(".json") + ".md5"
+        md5_key = key.removesuffix(".json") + ".md5"
         try:
-            wanted = b"".join(download.read(self._s3, bucket=self._bucket, key=beside)).decode().strip()
+            expected = b"".join(download.read(self._s3, bucket=self._bucket, key=md5_key)).decode().strip()
         except ClientError as error:
             if error.response["Error"]["Code"] not in {"404", "NoSuchKey"}:
                 raise
-            raise Corrupted(f"{beside} is missing") from None
-        if export_layout.md5(data) != wanted:
-            raise Corrupted(f"{key}: its MD5 is {export_layout.md5(data)}, and {beside} says {wanted}")
+            raise Corrupted(f"{md5_key} is missing") from None
+        if export_layout.md5(data) != expected:
+            raise Corrupted(f"{key}: its MD5 is {export_layout.md5(data)}, but {md5_key} says {expected}")
         return data
 
     def _read(self, key: str) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""Whether a table that AWS Backup restored is what its source was, item by item."""
+"""Validates a table that AWS Backup restored: compares each item with the source table and a backup of it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from rollbook.engine.deadline import Deadline
 from rollbook.engine.dynamodb import definitions, scan
 from rollbook.engine.fingerprints import Fingerprint
 
-# What of a table's definition a restore has to bring back; billing, tags and stream AWS Backup leaves to others.
+# The parts of the definition that a restore must reproduce. AWS Backup does not restore billing, tags and stream.
 _SCHEMA = ("keySchema", "attributeDefinitions", "globalSecondaryIndexes", "localSecondaryIndexes")
 _INDEX = ("IndexName", "KeySchema", "Projection")
-# How many of the newest backups are looked at for one of the table and of before.
-_LOOKED_AT = 20
+# The number of the newest backups that are searched for an earlier one of the same table.
+_SEARCHED = 20
 _NAMED = 5
 
 
@@ -26,9 +26,9 @@ class Restored:
     """A finished restore job.
 
     Arguments:
-        source: the table that the recovery point is of.
-        table: the restored one.
-        taken_at: when the recovery point was taken (aware).
+        source: the table of the recovery point.
+        table: the restored table.
+        taken_at: when the recovery point was created (aware).
     """
 
     source: str
@@ -38,7 +38,7 @@ class Restored:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether the restored table is what its source was, and why."""
+    """Whether the restored table is valid, and why."""
 
     is_valid: bool
     reason: str
@@ -47,12 +47,12 @@ class Verdict:
 class Validation:
     """Validates restored tables.
 
-    The source goes on changing after the recovery point was taken. So an item may differ from the source's of now, if
-    it is as the newest backup of before the recovery point has it; one that neither has was damaged.
+    The source table may change after the recovery point was created. So an item may differ from the source, if it is
+    equal to the item in the newest backup before the recovery point. An item that differs from both is damaged.
 
     Arguments:
         dynamodb: a client of `wire.client`.
-        bucket, key_prefix: where the backups are, which are the second witness.
+        bucket, key_prefix: where the backups are.
     """
 
     def __init__(self, dynamodb: Any, s3: Any, *, bucket: str, key_prefix: str) -> None:
@@ -65,50 +65,53 @@ class Validation:
         """Compare the schema and every item.
 
         Raises:
-            OutOfTime: the tables are too large for the time that is left.
-            Corrupted: the backup that was to be the witness is damaged.
+            OutOfTime: the tables are too large for the remaining time.
+            Corrupted: the backup used for the comparison is damaged.
         """
         source = definitions.describe(self._dynamodb, restored.source)
         found = definitions.describe(self._dynamodb, restored.table)
         for part in _SCHEMA:
             if _schema(source.definition, part) != _schema(found.definition, part):
-                return Verdict(False, f"the {part} of {restored.table} is not that of {restored.source}")
+                return Verdict(False, f"the {part} of {restored.table} differs from that of {restored.source}")
         names = definitions.key_names(source.definition)
         with Comparison() as comparison:
 
             def read(table_name: str) -> Iterator[Fingerprint]:
-                for number, each in enumerate(scan.items(self._dynamodb, table_name)):
+                for number, item in enumerate(scan.items(self._dynamodb, table_name)):
                     if number % 10_000 == 0:
-                        deadline.check(f"validating {table_name}")
-                    yield fingerprints.fingerprint_of(names)(each)
+                        deadline.check(f"the validation of {table_name} was still running")
+                    yield fingerprints.fingerprint_of(names)(item)
 
             comparison.read(read(restored.table))
             now = comparison.compare(read(restored.source))
             if now.is_equal:
-                return Verdict(True, f"{now.first} items, all equal to the table's of now")
+                return Verdict(True, f"{now.first} items, all equal to the source table's current items")
             differing = {difference.key for difference in comparison.differences()}
-            witness = self._before(restored)
-            if witness is None:
+            earlier = self._earlier_backup(restored)
+            if earlier is None:
                 return Verdict(
                     False,
-                    f"{len(differing)} of {now.first} items are not as the table has them now, and there is no backup "
-                    f"of before {restored.taken_at:%Y-%m-%dT%H:%MZ} to tell a change from damage: {_listed(differing)}",
+                    f"{len(differing)} of {now.first} items differ from the source table, and without a backup from "
+                    f"before {restored.taken_at:%Y-%m-%dT%H:%MZ} a change cannot be distinguished from damage: "
+                    f"{_listed(differing)}",
                 )
-            key, backup = witness
+            key, backup = earlier
             comparison.compare(map(fingerprints.fingerprint_of(names), backup.items()))
             damaged = differing & {difference.key for difference in comparison.differences()}
         if damaged:
             return Verdict(
                 False,
-                f"{len(damaged)} of {now.first} items are neither as the table has them now nor as the backup {key} of "
-                f"before has them: {_listed(damaged)}",
+                f"{len(damaged)} of {now.first} items differ from the source table and from the earlier backup {key}: "
+                f"{_listed(damaged)}",
             )
         return Verdict(
-            True, f"{now.first} items, {len(differing)} changed in the table since, as the backup {key} shows"
+            True,
+            f"{now.first} items; {len(differing)} of them have changed in the source table since, and are equal to "
+            f"the earlier backup {key}",
         )
 
-    def _before(self, restored: Restored) -> tuple[str, stored.StoredBackup] | None:
-        """Return the newest whole backup of the source that was complete before the recovery point was taken."""
+    def _earlier_backup(self, restored: Restored) -> tuple[str, stored.StoredBackup] | None:
+        """Return the newest full backup of the source that was completed before the recovery point was created."""
         pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._key_prefix)
         candidates = [
             (found["LastModified"], found["Key"])
@@ -116,7 +119,7 @@ class Validation:
             for found in page.get("Contents", [])
             if "/AWSDynamoDB/" not in found["Key"] and found["LastModified"] <= restored.taken_at
         ]
-        for _, key in sorted(candidates, reverse=True)[:_LOOKED_AT]:
+        for _, key in sorted(candidates, reverse=True)[:_SEARCHED]:
             backup = stored.open_backup(self._s3, self._bucket, key)
             if backup.table and backup.table.get("name") == restored.source and not backup.change_of:
                 return key, backup

@@ -1,1 +1,1 @@
-"""What leaves a function: events on the bus, mails, metrics."""
+"""Sends events, mails and metrics."""

@@ -1,4 +1,4 @@
-"""Puts events on the bus: checked, in order, in batches that EventBridge takes, until each is taken or named."""
+"""Checks events and puts them on the bus in order and in batches. Each event is accepted or named in an error."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ import msgspec
 
 from rollbook.contract.events import Event
 
-# A call takes 10 entries and 256 KB (EventBridge API reference, PutEvents; User Guide, "PutEvents entry size").
+# A call accepts 10 entries and 256 KB (EventBridge API reference, PutEvents; User Guide, "PutEvents entry size").
 _ENTRIES = 10
 _BYTES = 256 * 1024
-# What may be otherwise a moment later; any other code of an entry says that the entry itself is wrong.
-_PASSING = frozenset({"InternalFailure", "InternalException", "ThrottlingException"})
+# Error codes that are worth a retry. Any other code means that the entry itself is wrong.
+_TRANSIENT = frozenset({"InternalFailure", "InternalException", "ThrottlingException"})
 _TRIES = 6
 _FIRST_PAUSE_SECONDS = 0.1
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _chance = random.SystemRandom()
 
 
-class EventNotTaken(RuntimeError):
-    """The bus did not take some events; the message names them and says why."""
+class EventNotAccepted(RuntimeError):
+    """The bus did not accept some events. The message names them and says why."""
 
 
 class EventTooLarge(ValueError):
-    """An event has more than EventBridge takes."""
+    """An event is larger than EventBridge's limit."""
 
 
 class Bus:
@@ -35,7 +35,7 @@ class Bus:
 
     Arguments:
         client: a boto3 `events` client.
-        sleep: waits so many seconds; a test gives its own.
+        sleep: waits for a number of seconds; tests pass their own.
     """
 
     def __init__(self, client: Any, name: str, *, sleep: Callable[[float], None] = time.sleep) -> None:
@@ -44,21 +44,21 @@ class Bus:
         self._sleep = sleep
 
     def put(self, *events: Event) -> list[str]:
-        """Put events on the bus, in their order, and return the ids that EventBridge gave them.
+        """Put events on the bus in order, and return the ids that EventBridge assigned.
 
-        A batch is taken as a whole before the next one is sent; what EventBridge did not take of it is sent again,
-        after a pause that doubles.
+        Entries of a batch that EventBridge did not accept are sent again, after a pause that doubles. The next batch is
+        sent when the whole batch is accepted.
 
         Raises:
-            EventTooLarge: before anything is sent.
-            msgspec.ValidationError: an event is not what its class says; before anything is sent.
-            EventNotTaken: after six tries, or at once if an entry is wrong; what stands before it was taken.
+            EventTooLarge: an event is too large. No event was sent.
+            msgspec.ValidationError: an event does not match its class. No event was sent.
+            EventNotAccepted: an entry is wrong, or six tries failed. The batches before it were accepted.
         """
         return [id_ for batch in list(_batches(map(self._entry, events))) for id_ in self._put_batch(batch)]
 
     def _entry(self, event: Event) -> dict[str, str]:
         detail = _encode(event)
-        msgspec.json.decode(detail, type=type(event))  # a Struct does not check what it is made of
+        msgspec.json.decode(detail, type=type(event))  # a Struct does not check its values on construction
         return {
             "EventBusName": self._name,
             "Source": event.SOURCE,
@@ -82,13 +82,13 @@ class Bus:
             if not failed:
                 return ids
             left = list(failed)
-            if any(answer["ErrorCode"] not in _PASSING for answer in failed.values()):
+            if any(answer["ErrorCode"] not in _TRANSIENT for answer in failed.values()):
                 break
         named = "; ".join(
             f"{batch[number]['DetailType']!r}: {answer['ErrorCode']}: {answer.get('ErrorMessage', '')}"
             for number, answer in failed.items()
         )
-        raise EventNotTaken(f"the bus {self._name} did not take {len(failed)} of {len(batch)} events: {named}")
+        raise EventNotAccepted(f"the bus {self._name} did not accept {len(failed)} of {len(batch)} events: {named}")
 
 
 def _batches(entries: Iterable[dict[str, str]]) -> Iterator[list[dict[str, str]]]:
@@ -97,7 +97,7 @@ def _batches(entries: Iterable[dict[str, str]]) -> Iterator[list[dict[str, str]]
     for entry in entries:
         size = sum(len(entry[part].encode()) for part in ("Source", "DetailType", "Detail"))
         if size > _BYTES:
-            raise EventTooLarge(f"an event {entry['DetailType']!r} has {size:,} bytes; EventBridge takes {_BYTES:,}")
+            raise EventTooLarge(f"an event {entry['DetailType']!r} has {size:,} bytes; EventBridge accepts {_BYTES:,}")
         if batch and (len(batch) == _ENTRIES or total + size > _BYTES):
             yield batch
             batch, total = [], 0

@@ -1,4 +1,4 @@
-"""Mail through SES."""
+"""Sends mail through SES."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ def send(client: Any, *, sender: str, recipient: str, subject: str, body: str, h
     Arguments:
         client: a boto3 `sesv2` client.
         body: as plain text.
-        html: the same as HTML, if there is such a form.
+        html: the body as HTML; empty for none.
 
     Raises:
-        botocore.exceptions.ClientError: SES did not take it.
+        botocore.exceptions.ClientError: SES refused the mail.
     """
-    forms = {"Text": body} | ({"Html": html} if html else {})
+    bodies = {"Text": body} | ({"Html": html} if html else {})
     content = {
         "Subject": {"Data": subject, "Charset": "UTF-8"},
-        "Body": {form: {"Data": text, "Charset": "UTF-8"} for form, text in forms.items()},
+        "Body": {form: {"Data": text, "Charset": "UTF-8"} for form, text in bodies.items()},
     }
     sent = client.send_email(
         FromEmailAddress=sender, Destination={"ToAddresses": [recipient]}, Content={"Simple": content}

@@ -1,4 +1,4 @@
-"""Metrics, as lines of the log that CloudWatch reads (the embedded metric format); one dimension, the table."""
+"""Writes metrics to the log in CloudWatch's embedded metric format. Their only dimension is the table."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _UNITS = {"Seconds": MetricUnit.Seconds, "Bytes": MetricUnit.Bytes}
 
 
 def put(table: str, **values: float) -> None:
-    """Put metrics of a table. What a name ends in is its unit: `Seconds`, `Bytes`, or else a count."""
+    """Write metrics of a table. The ending of a name sets the unit: `Seconds`, `Bytes`, otherwise a count."""
     metrics = Metrics(namespace=NAMESPACE)
     metrics.add_dimension("Table", table)
     for name, value in values.items():

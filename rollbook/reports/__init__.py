@@ -1,1 +1,1 @@
-"""The report on all backups: facts asked of AWS, their assessment, the page."""
+"""The report on all backups: reads facts from AWS, assesses and formats them."""

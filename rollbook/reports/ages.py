@@ -1,7 +1,7 @@
-"""How long ago a table's last good backup was made and its last drill passed, as metrics.
+"""Writes the ages of each table's last good backup and last passed drill as metrics.
 
-CloudWatch looks back seven days at most, so an alarm on the successes themselves cannot watch what is due weekly or
-more rarely. An alarm on the age can.
+A CloudWatch alarm covers at most seven days. So an alarm that counts successes cannot monitor a schedule that fires
+weekly or less often. An alarm on the age can.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from datetime import datetime
 from rollbook.contract.jobs import ReportedTable
 from rollbook.engine.executions import Execution
 from rollbook.messages import metrics
-from rollbook.reports.assessment import is_seen
+from rollbook.reports.assessment import is_good_backup
 from rollbook.reports.facts import Facts, Unknown
 
 
 def measure(facts: Facts, tables: Sequence[ReportedTable], now: datetime) -> dict[str, dict[str, float]]:
-    """Put `BackupAgeSeconds` and `DrillAgeSeconds` of each table, and return them by table.
+    """Write `BackupAgeSeconds` and `DrillAgeSeconds` of each table, and return them by table.
 
-    Without a success it is the age of the table's first execution, whatever became of that. What cannot be known is not
-    put: the alarm takes silence for bad.
+    If a table has no success, the age is that of its first execution. An unknown age is not written: the alarm treats
+    missing data as breaching.
 
     Arguments:
-        now: aware.
+        now: the current time (aware).
     """
     ages = {table.table_name: _ages(facts, table.table_name, now) for table in tables}
     for table, values in ages.items():
@@ -35,15 +35,16 @@ def measure(facts: Facts, tables: Sequence[ReportedTable], now: datetime) -> dic
 def _ages(facts: Facts, table: str, now: datetime) -> dict[str, float]:
     if isinstance(facts.executions, Unknown):
         return {}
-    of_table = [each for each in facts.executions if each.table_name == table]
-    if not of_table:
+    executions = [execution for execution in facts.executions if execution.table_name == table]
+    if not executions:
         return {}
-    first = min(each.started_at for each in of_table)
-    passed = [_end(each) for each in of_table if each.kind == "drill" and each.status == "completed"]
+    first = min(execution.started_at for execution in executions)
+    passed = [_end(drill) for drill in executions if drill.kind == "drill" and drill.status == "completed"]
     ends = {"DrillAgeSeconds": max(passed, default=first)}
     if not isinstance(facts.objects, Unknown):
-        ends["BackupAgeSeconds"] = max((_end(each) for each in of_table if is_seen(each, facts)), default=first)
-    # What ended in the future ended at a time that is not known.
+        good = [_end(execution) for execution in executions if is_good_backup(execution, facts)]
+        ends["BackupAgeSeconds"] = max(good, default=first)
+    # An end in the future is wrong, so the age is unknown.
     return {name: (now - end).total_seconds() for name, end in ends.items() if end <= now}
 
 

@@ -1,4 +1,4 @@
-"""From the settings to a report: what is asked of AWS, and what the answers are held against."""
+"""Makes a report from the settings: asks AWS for the facts and compares them with the objectives."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def gather(
     *,
     since: datetime,
 ) -> facts.Facts:
-    """Ask AWS what a report is made of; the arguments are those of `ask`."""
+    """Ask AWS for the facts of a report. For the arguments see `ask`."""
     return facts.gather(
         client,
         history_table=environment.history_table_name,
@@ -42,16 +42,16 @@ def ask(
     now: datetime,
     period: timedelta,
 ) -> Report:
-    """Return the report of the time up to now.
+    """Return the report of a period that ends now.
 
     Arguments:
-        tables: all that are backed up, the records first.
+        tables: all backed-up tables, the table of the records first.
         client: returns a boto3 client of a service.
-        now: aware.
+        now: the current time (aware).
     """
     since = now - period
     gathered = gather(environment, tables, client, since=since)
-    wanted = Objectives(
+    objectives = Objectives(
         tables=tables,
         rpo=timedelta(hours=environment.rpo_hours),
         rto=timedelta(minutes=environment.rto_minutes),
@@ -60,4 +60,4 @@ def ask(
         prices_region=environment.prices_region,
         uses_vault=bool(environment.vault_name),
     )
-    return assessment.build(gathered, wanted, now=now, since=since)
+    return assessment.build(gathered, objectives, now=now, since=since)

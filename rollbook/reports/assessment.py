@@ -1,4 +1,4 @@
-"""What the facts say: of each table whether its backups are on time, how they went, what they cost, what to change."""
+"""Assesses the facts of each table: punctuality, results and costs of its backups, and advice."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from rollbook.reports.facts import Facts, Schedule, Unknown
 from rollbook.reports.report import Cost, Objective, Objectives, Point, Report, TableReport, VaultReport
 from rollbook.reports.words import size_of, span
 
-# Lambda's longest (Lambda quotas).
+# Lambda's longest timeout (Lambda quotas).
 _LONGEST_RUN = timedelta(minutes=15)
 
 
-def build(facts: Facts, wanted: Objectives, *, now: datetime, since: datetime) -> Report:
-    """Judge the facts.
+def build(facts: Facts, objectives: Objectives, *, now: datetime, since: datetime) -> Report:
+    """Assess the facts and return the report.
 
     Arguments:
-        now, since: the end and the beginning of what is reported (aware).
+        now, since: the end and the beginning of the reported period (aware).
     """
-    tables = [_table(table, facts, wanted, now, since) for table in wanted.tables]
-    vault = _vault(facts, wanted, now) if wanted.uses_vault else None
-    unknown = list(_unknown(facts, wanted))
+    tables = [_table(table, facts, objectives, now, since) for table in objectives.tables]
+    vault = _vault(facts, objectives, now) if objectives.uses_vault else None
+    unknown = list(_unknown(facts, objectives))
     costs = [cost for table in tables for cost in table.costs] + (vault.costs if vault else [])
     failed_jobs = bool(vault and vault.jobs and any("COMPLETED" not in state for state in vault.jobs))
     return Report(
@@ -39,8 +39,8 @@ def build(facts: Facts, wanted: Objectives, *, now: datetime, since: datetime) -
         vault=vault,
         unknown=unknown,
         monthly_dollars=round(sum(cost.dollars for cost in costs), 2),
-        prices_as_of=wanted.prices_as_of,
-        prices_region=wanted.prices_region,
+        prices_as_of=objectives.prices_as_of,
+        prices_region=objectives.prices_region,
     )
 
 
@@ -48,25 +48,27 @@ def _is_good(table: TableReport) -> bool:
     return table.is_late is False and not (table.executions or {}).get("failed") and table.rpo.is_met is not False
 
 
-def _table(table: ReportedTable, facts: Facts, wanted: Objectives, now: datetime, since: datetime) -> TableReport:
+def _table(table: ReportedTable, facts: Facts, objectives: Objectives, now: datetime, since: datetime) -> TableReport:
     name = table.table_name
     schedule = facts.schedules.get(name, Unknown("there is no schedule"))
     if isinstance(facts.executions, Unknown):
-        of_table: list[Execution] | None = None
+        executions: list[Execution] | None = None
     else:
-        of_table = sorted((e for e in facts.executions if e.table_name == name), key=lambda each: each.started_at)
-    good = None if of_table is None else [each for each in of_table if is_seen(each, facts)]
+        of_table = [execution for execution in facts.executions if execution.table_name == name]
+        executions = sorted(of_table, key=lambda execution: execution.started_at)
+    good = None if executions is None else [backup for backup in executions if is_good_backup(backup, facts)]
     last = good[-1] if good else None
     state, why, is_late = _lateness(table, schedule, last, good is None, now)
-    recent = [each for each in of_table or [] if each.started_at >= since and each.kind == "backup"]
-    recent_good = [each for each in good or [] if each.started_at >= since]
-    seconds = [each.seconds for each in recent_good if each.seconds is not None]
-    sizes = [each.bytes for each in recent_good if each.bytes is not None]
-    drills = [each for each in of_table or [] if each.kind == "drill" and each.status == "completed"]
-    ended = [each for each in recent if each.status in {"completed", "failed"}]
-    succeeded = [each for each in ended if each.status == "completed"]
-    lost = sum(1 for each in succeeded if not is_seen(each, facts) and not _is_expired(each, table, now))
-    counts = dict(Counter(each.status for each in recent)) | ({"completed, object gone": lost} if lost else {})
+    recent = [backup for backup in executions or [] if backup.started_at >= since and backup.kind == "backup"]
+    recent_good = [backup for backup in good or [] if backup.started_at >= since]
+    seconds = [backup.seconds for backup in recent_good if backup.seconds is not None]
+    sizes = [backup.bytes for backup in recent_good if backup.bytes is not None]
+    drills = [drill for drill in executions or [] if drill.kind == "drill" and drill.status == "completed"]
+    ended = [backup for backup in recent if backup.status in {"completed", "failed"}]
+    succeeded = [backup for backup in ended if backup.status == "completed"]
+    lost = sum(not is_good_backup(backup, facts) and not _is_expired(backup, table, now) for backup in succeeded)
+    counts = dict(Counter(backup.status for backup in recent)) | ({"completed, object gone": lost} if lost else {})
+    errors = [f"{backup.started_at:%Y-%m-%d %H:%M}Z {backup.kind}: {backup.error}" for backup in recent if backup.error]
     return TableReport(
         table=name,
         state=state,
@@ -77,26 +79,27 @@ def _table(table: ReportedTable, facts: Facts, wanted: Objectives, now: datetime
         next_at=_next(schedule, last, now),
         expression=None if isinstance(schedule, Unknown) else f"{schedule.expression} {schedule.time_zone}",
         is_scheduled=None if isinstance(schedule, Unknown) else schedule.is_on,
-        executions=None if of_table is None else counts,
+        executions=None if executions is None else counts,
         success_rate=(len(succeeded) - lost) / len(ended) if ended else None,
         items=last.items if last else None,
         bytes=last.bytes if last else None,
         growth_bytes=sizes[-1] - sizes[0] if len(sizes) > 1 else None,
         median_seconds=statistics.median(seconds) if seconds else None,
         slowest_seconds=max(seconds, default=None),
-        rpo=_rpo(good, wanted.rpo, now, since),
-        rto=_objective(wanted.rto, drills[-1].rto_seconds if drills else None),
-        last_errors=[f"{each.started_at:%Y-%m-%d %H:%M}Z {each.kind}: {each.error}" for each in recent if each.error][
-            -3:
+        rpo=_rpo(good, objectives.rpo, now, since),
+        rto=_objective(objectives.rto, drills[-1].rto_seconds if drills else None),
+        last_errors=errors[-3:],
+        points=[
+            Point(backup.started_at, backup.bytes or 0, backup.items or 0, backup.seconds or 0.0)
+            for backup in recent_good
         ],
-        points=[Point(each.started_at, each.bytes or 0, each.items or 0, each.seconds or 0.0) for each in recent_good],
-        costs=list(costs_of(table, schedule, recent_good or (good or [])[-1:], facts, wanted)),
-        advice=list(_advice(table, schedule, (good or [])[-1:], facts, wanted)),
+        costs=list(costs_of(table, schedule, recent_good or (good or [])[-1:], facts, objectives)),
+        advice=list(_advice(table, schedule, (good or [])[-1:], facts, objectives)),
     )
 
 
-def is_seen(execution: Execution, facts: Facts) -> bool:
-    """Return whether a backup is complete and its object is there; what the bucket does not show is not seen."""
+def is_good_backup(execution: Execution, facts: Facts) -> bool:
+    """Return whether an execution is a completed backup whose object is in the bucket; False if that is unknown."""
     if execution.kind != "backup" or execution.status != "completed" or isinstance(facts.objects, Unknown):
         return False
     return execution.key in facts.objects
@@ -113,11 +116,11 @@ def _lateness(
     is_history_unknown: bool,
     now: datetime,
 ) -> tuple[str, str, bool | None]:
-    """Return whether the last run that was due by now is there.
+    """Return the state, its reason, and whether the last run that was due has left no backup.
 
-    What is due is what the settings say: a schedule that was switched off or slowed down by hand makes nothing on time.
+    The settings say when a run is due. If someone disabled or changed the schedule by hand, backups are late.
     """
-    off = "" if isinstance(schedule, Unknown) or schedule.is_on else "its schedule is switched off"
+    off = "" if isinstance(schedule, Unknown) or schedule.is_on else "its schedule is disabled"
     if is_history_unknown:
         return "unknown", "the history could not be read", None
     due = schedules.last_before(table.expression, table.time_zone, now, since=last.started_at if last else None)
@@ -126,12 +129,12 @@ def _lateness(
     if last is not None and last.started_at >= due:
         return "on time", off, False
     if last is None:
-        return f"late by {span(now - due)}", off or "a run was due, and there is no backup at all", True
+        return f"late by {span(now - due)}", off or "a run was due, and there is no backup", True
     missed = next(schedules.parse(table.expression, table.time_zone).after(last.started_at))
-    # A run may begin anywhere in its window, and then it takes its time.
+    # A run may start at any time within its window, and then takes up to 15 minutes.
     if now - missed <= timedelta(minutes=table.window_minutes) + _LONGEST_RUN:
-        return "on time", off or f"the run of {missed:%Y-%m-%d %H:%M}Z may still come", False
-    return f"late by {span(now - missed)}", off or "a run that was due left no backup", True
+        return "on time", off or f"the run of {missed:%Y-%m-%d %H:%M}Z may not have ended yet", False
+    return f"late by {span(now - missed)}", off or "a run was due, and it left no backup", True
 
 
 def _next(schedule: Schedule | Unknown, last: Execution | None, now: datetime) -> datetime | None:
@@ -145,55 +148,57 @@ def _next(schedule: Schedule | Unknown, last: Execution | None, now: datetime) -
     return next(parsed.after(now), None)
 
 
-def _rpo(good: list[Execution] | None, wanted: timedelta, now: datetime, since: datetime) -> Objective:
-    """Return the longest time within the period whose changes no backup had."""
+def _rpo(good: list[Execution] | None, target: timedelta, now: datetime, since: datetime) -> Objective:
+    """Return the longest time between two backups within the period: so much data could have been lost."""
     if not good:
-        return _objective(wanted, None)
-    before = [each.started_at for each in good if each.started_at < since][-1:]
-    starts = [*before, *(each.started_at for each in good if each.started_at >= since), now]
+        return _objective(target, None)
+    before = [backup.started_at for backup in good if backup.started_at < since][-1:]
+    starts = [*before, *(backup.started_at for backup in good if backup.started_at >= since), now]
     gaps = [
         (later - max(earlier, since)).total_seconds() for earlier, later in itertools.pairwise(starts) if later > since
     ]
-    return _objective(wanted, max(gaps, default=None))
+    return _objective(target, max(gaps, default=None))
 
 
-def _objective(wanted: timedelta, reached: float | None) -> Objective:
-    seconds = wanted.total_seconds()
+def _objective(target: timedelta, reached: float | None) -> Objective:
+    seconds = target.total_seconds()
     return Objective(seconds, reached, None if reached is None else reached <= seconds)
 
 
 def _advice(
-    table: ReportedTable, schedule: Schedule | Unknown, seen: Sequence[Execution], facts: Facts, wanted: Objectives
+    table: ReportedTable, schedule: Schedule | Unknown, good: Sequence[Execution], facts: Facts, objectives: Objectives
 ) -> Iterator[str]:
-    if not seen:
+    if not good:
         return
-    last, prices = seen[-1], wanted.prices
+    last, prices = good[-1], objectives.prices
     size = last.bytes or 0
     runs = runs_a_month(table, schedule)
     kept_days = sum(table.days.values())
     if size < SMALLEST_MOVED and len(table.days) > 1:
-        unmoved = "nothing" if not table.moves_small else "nothing but what goes to Glacier, which bills 40 KB more,"
+        exception = " except to Glacier, which bills 40 KB extra per object" if table.moves_small else ""
         yield (
-            f"A backup has {size_of(size)}, and of objects under {size_of(SMALLEST_MOVED)} S3 moves {unmoved} to a "
-            "cheaper class: infrequent_access_after_days and glacier_after_days save nothing; set them to 0."
+            f"A backup has {size_of(size)}. S3 does not move objects under {size_of(SMALLEST_MOVED)} to a cheaper "
+            f"class{exception}. infrequent_access_after_days and glacier_after_days save nothing: set them to 0."
         )
     if "GLACIER" not in table.days and kept_days > 180 and size >= SMALLEST_MOVED:
         moved = runs * (kept_days - 90) / 30.4 * size / GB
         saved = moved * (prices["s3_standard_ia_gb_month"] - prices["s3_glacier_gb_month"])
-        yield f"Backups are kept for {kept_days} days: glacier_after_days = 90 would save {saved:,.2f} dollars a month."
+        yield (
+            f"Backups are kept for {kept_days} days: glacier_after_days = 90 would save {saved:,.2f} dollars per month."
+        )
     table_bytes = facts.table_bytes.get(table.table_name, Unknown(""))
     if last.engine == "export" and not isinstance(table_bytes, Unknown) and table_bytes < GB:
-        yield f'The table has {size_of(table_bytes)}: the engine scan is cheaper than an export; set engine = "auto".'
+        yield f'The table has {size_of(table_bytes)}. A scan is cheaper than an export: set engine = "auto".'
     if last.engine == "scan" and (last.seconds or 0) > 600:
         took = span(timedelta(seconds=last.seconds or 0))
         yield f'The scan took {took} of 15 min: set engine = "auto" or "export".'
     interval = schedules.longest_interval(table.expression, table.time_zone)
-    if interval and interval * 2 <= wanted.rpo:
-        times = int(wanted.rpo / interval)
-        yield f"A backup every {span(interval)} is {times} times as often as an RPO of {span(wanted.rpo)} asks for."
+    if interval and interval * 2 <= objectives.rpo:
+        times = int(objectives.rpo / interval)
+        yield f"A backup every {span(interval)} is {times} times as often as an RPO of {span(objectives.rpo)} requires."
 
 
-def _vault(facts: Facts, wanted: Objectives, now: datetime) -> VaultReport:
+def _vault(facts: Facts, objectives: Objectives, now: datetime) -> VaultReport:
     jobs = None if isinstance(facts.jobs, Unknown) else Counter(f"{job.kind} {job.state}" for job in facts.jobs)
     points = None if isinstance(facts.recovery_points, Unknown) else facts.recovery_points
     next_runs = None
@@ -207,7 +212,7 @@ def _vault(facts: Facts, wanted: Objectives, now: datetime) -> VaultReport:
         held = sum(point.bytes for point in points or [] if point.is_cold is is_cold)
         if held:
             word = "cold" if is_cold else "warm"
-            costs.append(Cost(f"AWS Backup, {word}", held / GB * wanted.prices[name], size_of(held)))
+            costs.append(Cost(f"AWS Backup, {word}", held / GB * objectives.prices[name], size_of(held)))
     expiries = [point.expires_at for point in points or [] if point.expires_at]
     return VaultReport(
         jobs=None if jobs is None else dict(jobs),
@@ -220,7 +225,7 @@ def _vault(facts: Facts, wanted: Objectives, now: datetime) -> VaultReport:
     )
 
 
-def _unknown(facts: Facts, wanted: Objectives) -> Iterator[str]:
+def _unknown(facts: Facts, objectives: Objectives) -> Iterator[str]:
     for what, value in (("the history", facts.executions), ("the bucket", facts.objects)):
         if isinstance(value, Unknown):
             yield f"{what} could not be read: {value.reason}"
@@ -230,7 +235,7 @@ def _unknown(facts: Facts, wanted: Objectives) -> Iterator[str]:
     for table, size in facts.table_bytes.items():
         if isinstance(size, Unknown):
             yield f"the size of {table} could not be read: {size.reason}"
-    if wanted.uses_vault:
+    if objectives.uses_vault:
         for what, found in (("jobs", facts.jobs), ("recovery points", facts.recovery_points), ("rules", facts.rules)):
             if isinstance(found, Unknown):
                 yield f"AWS Backup's {what} could not be read: {found.reason}"

@@ -1,4 +1,4 @@
-"""What the backups of a table cost in a month."""
+"""Estimates the monthly cost of a table's backups."""
 
 from __future__ import annotations
 
@@ -14,25 +14,15 @@ from rollbook.reports.report import Cost, Objectives
 from rollbook.reports.words import size_of
 
 GB = 1e9
-
-
 _MONTH = timedelta(days=30.4)
-
-
-# S3 moves no smaller object to a cheaper class unless told (S3 User Guide, "Transitioning objects using Amazon S3
+# By default, S3 does not move smaller objects to a cheaper class (S3 User Guide, "Transitioning objects using Amazon S3
 # Lifecycle").
 SMALLEST_MOVED = 128 * 1024
-
-
-# Each object in Glacier is billed this much more, at Glacier's and at Standard's price (S3 User Guide, "Understanding
-# S3 Glacier storage classes for long-term data storage").
+# Additional bytes that are billed for each object in Glacier, at Glacier's and at Standard's price (S3 User Guide,
+# "Understanding S3 Glacier storage classes for long-term data storage").
 _GLACIER_INDEX, _GLACIER_NAME = 32 * 1024, 8 * 1024
-
-
-# One part of an upload (rollbook/engine/s3/upload.py).
+# The part size of an upload (rollbook/engine/s3/upload.py).
 _PART_BYTES = 5 * 1024 * 1024
-
-
 _PRICE_OF_CLASS = {
     "STANDARD": "s3_standard_gb_month",
     "STANDARD_IA": "s3_standard_ia_gb_month",
@@ -41,7 +31,7 @@ _PRICE_OF_CLASS = {
 
 
 def runs_a_month(table: ReportedTable, schedule: Schedule | Unknown) -> float:
-    """Return how often a schedule fires in a month of 30.4 days, on average."""
+    """Return how often a schedule fires per month of 30.4 days, on average."""
     expression = table.expression if isinstance(schedule, Unknown) else schedule.expression
     zone = table.time_zone if isinstance(schedule, Unknown) else schedule.time_zone
     if not isinstance(schedule, Unknown) and not schedule.is_on:
@@ -51,13 +41,19 @@ def runs_a_month(table: ReportedTable, schedule: Schedule | Unknown) -> float:
 
 
 def costs_of(
-    table: ReportedTable, schedule: Schedule | Unknown, seen: Sequence[Execution], facts: Facts, wanted: Objectives
+    table: ReportedTable, schedule: Schedule | Unknown, good: Sequence[Execution], facts: Facts, objectives: Objectives
 ) -> Iterator[Cost]:
-    """Estimate a month at the size and the frequency of what was seen, once the lifecycle is full."""
-    if not seen:
+    """Estimate the costs per month from the size and frequency of recent backups.
+
+    The estimate is for the steady state, in which as many backups expire as are made.
+
+    Arguments:
+        good: recent good backups.
+    """
+    if not good:
         return
-    prices, runs = wanted.prices, runs_a_month(table, schedule)
-    size = statistics.fmean(each.bytes or 0 for each in seen)
+    prices, runs = objectives.prices, runs_a_month(table, schedule)
+    size = statistics.fmean(backup.bytes or 0 for backup in good)
     days_between = _MONTH / timedelta(days=1) / runs if runs else 0
     days_in = days_in_classes(table, size)
     for storage_class, days in days_in.items():
@@ -75,7 +71,7 @@ def costs_of(
         puts * prices["s3_put_request"] + moves * prices["s3_transition_request"],
         f"{puts:,.0f} writes, {moves:,.0f} moves to a cheaper class",
     )
-    seconds = statistics.fmean(each.seconds or 0 for each in seen)
+    seconds = statistics.fmean(backup.seconds or 0 for backup in good)
     gb_seconds = runs * seconds * table.memory_mb / 1024
     yield Cost(
         "Lambda",
@@ -85,17 +81,17 @@ def costs_of(
     yield Cost("Scheduler", runs * prices["scheduler_invocation"], f"{runs:,.0f} invocations")
     yield Cost("SES", runs * prices["ses_mail"], f"{runs:,.0f} mails")
     table_bytes = facts.table_bytes.get(table.table_name, Unknown(""))
-    exported = [each for each in seen if each.engine == "export"]
+    exported = [backup for backup in good if backup.engine == "export"]
     if exported and not isinstance(table_bytes, Unknown):
-        exports = runs * len(exported) / len(seen)
+        exports = runs * len(exported) / len(good)
         yield Cost(
             "DynamoDB export",
             exports * table_bytes / GB * prices["dynamodb_export_gb"],
             f"{exports:,.0f} exports of {size_of(table_bytes)}",
         )
-    units = [each.read_units for each in seen if each.read_units is not None]
+    units = [backup.read_units for backup in good if backup.read_units is not None]
     if units:
-        read = runs * statistics.fmean(units) * len(units) / len(seen)
+        read = runs * statistics.fmean(units) * len(units) / len(good)
         yield Cost("DynamoDB reads", read * prices["dynamodb_read_unit"], f"{read:,.0f} read units")
     if not isinstance(table_bytes, Unknown):
         yield Cost(
@@ -111,12 +107,12 @@ def costs_of(
             copied * (prices["s3_replication_gb"] + prices["s3_replication_time_control_gb"])
             + runs * prices["s3_put_request"]
             + kept * size / GB * prices["s3_standard_gb_month"],
-            f"{size_of(copied * GB)} a month, {kept:,.0f} backups kept",
+            f"{size_of(copied * GB)} per month, {kept:,.0f} backups kept",
         )
 
 
 def days_in_classes(table: ReportedTable, size: float) -> dict[str, int]:
-    """Return the days that a backup of a size is in each storage class."""
+    """Return how many days a backup of a given size is in each storage class."""
     if size >= SMALLEST_MOVED:
         return table.days
     glacier = table.days.get("GLACIER", 0) if table.moves_small else 0

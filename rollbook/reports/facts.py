@@ -1,4 +1,4 @@
-"""Gathers what AWS says of the backups. What cannot be read is unknown, with the reason, and never taken for good."""
+"""Reads the facts about the backups from AWS. A fact that cannot be read is unknown, and unknown is not good."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _deserialize = TypeDeserializer().deserialize
 
 @dataclass(frozen=True)
 class Unknown:
-    """What could not be read, and why."""
+    """A fact that could not be read, and why."""
 
     reason: str
 
@@ -36,7 +36,7 @@ class StoredObject:
 
 @dataclass(frozen=True)
 class Schedule:
-    """A schedule as it is in the account."""
+    """A schedule as configured in the account."""
 
     expression: str
     time_zone: str
@@ -56,7 +56,7 @@ class Job:
 
 @dataclass(frozen=True)
 class RecoveryPoint:
-    """A recovery point in the vault; `expires_at` is None if it is kept for ever."""
+    """A recovery point in the vault. `expires_at` is None if it never expires."""
 
     resource: str
     created_at: datetime
@@ -67,7 +67,7 @@ class RecoveryPoint:
 
 @dataclass(frozen=True)
 class Facts:
-    """All that a report is made of. Schedules and table sizes are by table name."""
+    """The facts of a report. Schedules and table sizes are by table name."""
 
     executions: Sequence[Execution] | Unknown
     objects: Mapping[str, StoredObject] | Unknown
@@ -90,14 +90,14 @@ def gather(
     vault_name: str = "",
     plan_name: str = "",
 ) -> Facts:
-    """Ask AWS.
+    """Read the facts from AWS.
 
     Arguments:
         client: returns a boto3 client of a service.
-        tables: table name to the name of its schedule.
+        tables: the name of each table's schedule, by table name.
         default_table: the table of old rows that name none.
-        since: jobs of AWS Backup from then on.
-        vault_name, plan_name: of AWS Backup; empty where it is not used.
+        since: the time from which jobs of AWS Backup are read (aware).
+        vault_name, plan_name: of AWS Backup; empty if it is not used.
     """
     dynamodb = client("dynamodb")
     scheduler = client("scheduler")

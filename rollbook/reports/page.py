@@ -1,4 +1,4 @@
-"""A report for people: as text, and as one HTML file that needs nothing else."""
+"""Formats a report as text and as a self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _lines(report: Report, zone: tzinfo) -> Iterator[str]:
         for name, value in facts_of_vault(report.vault, zone):
             yield f"  {name + ':':16}{value}"
     yield ""
-    yield f"A month costs about {report.monthly_dollars:,.2f} dollars ({_prices(report)}):"
+    yield f"Estimated cost per month: {report.monthly_dollars:,.2f} dollars ({_prices(report)}):"
     for cost in costs_of(report):
         yield f"  {cost.dollars:10,.4f}  {cost.component}: {cost.how}"
     for line in report.unknown:
@@ -60,20 +60,20 @@ def _lines(report: Report, zone: tzinfo) -> Iterator[str]:
 
 
 def verdict(report: Report) -> str:
-    """Return the report in a word or two."""
+    """Return the overall result in a few words."""
     late = [table.table for table in report.tables if table.is_late]
     if late:
         return f"late: {', '.join(late)}"
     if report.is_good:
-        return "all is well"
-    return "not everything is known" if report.unknown else "there is something to look at"
+        return "all good"
+    return "some facts are unknown" if report.unknown else "needs attention"
 
 
 def facts_of(table: TableReport, zone: tzinfo) -> Iterator[tuple[str, str]]:
-    """Yield what is known of a table, by name; what is not is called so."""
+    """Yield the names and values of a table's facts. A missing value is shown as unknown."""
     yield "Last backup", _or(table.last_at, lambda at: f"{_time(at, zone)}, {table.last_key}")
     if table.is_scheduled is False:
-        yield "Next", "never: the schedule is switched off"
+        yield "Next", "never: the schedule is disabled"
     else:
         yield "Next", _or(table.next_at, lambda at: f"{_time(at, zone)} ({table.expression})")
     yield "Executions", _or(table.executions, _counts)
@@ -84,7 +84,7 @@ def facts_of(table: TableReport, zone: tzinfo) -> Iterator[tuple[str, str]]:
         "Duration",
         _or(
             table.median_seconds,
-            lambda median: f"{median:,.1f} s in the middle, {table.slowest_seconds:,.1f} s at most",
+            lambda median: f"median {median:,.1f} s, max {table.slowest_seconds:,.1f} s",
         ),
     )
     yield "RPO", _reached(table.rpo)
@@ -92,7 +92,7 @@ def facts_of(table: TableReport, zone: tzinfo) -> Iterator[tuple[str, str]]:
 
 
 def facts_of_vault(vault: VaultReport, zone: tzinfo) -> Iterator[tuple[str, str]]:
-    """Yield what is known of AWS Backup, by name."""
+    """Yield the names and values of AWS Backup's facts."""
     yield "Jobs", _or(vault.jobs, _counts)
     yield (
         "In the vault",
@@ -106,13 +106,13 @@ def facts_of_vault(vault: VaultReport, zone: tzinfo) -> Iterator[tuple[str, str]
 
 
 def costs_of(report: Report) -> list[Cost]:
-    """Return the components of the bill, dearest first."""
+    """Return the components of the cost, the highest first."""
     costs = [cost for table in report.tables for cost in table.costs] + (report.vault.costs if report.vault else [])
     return sorted(costs, key=lambda cost: cost.dollars, reverse=True)
 
 
 def page(report: Report, zone: tzinfo) -> str:
-    """Return a report as one HTML file, with its charts in it."""
+    """Return a report as one HTML file with charts."""
     kind = "good" if report.is_good else "bad"
     period = f"{_time(report.since, zone)} to {_time(report.at, zone)}"
     parts = [
@@ -123,7 +123,7 @@ def page(report: Report, zone: tzinfo) -> str:
         *(f"<p class=bad>{_safe(line)}</p>" for line in report.unknown),
         *(_table(table, zone) for table in report.tables),
         _section("AWS Backup", facts_of_vault(report.vault, zone)) if report.vault else "",
-        f"<h2>About {report.monthly_dollars:,.2f} dollars a month</h2><table>",
+        f"<h2>About {report.monthly_dollars:,.2f} dollars per month</h2><table>",
         *(
             f"<tr><td>{_safe(cost.component)}<td class=soft>{_safe(cost.how)}<td class=number>{cost.dollars:,.4f}"
             for cost in costs_of(report)
@@ -151,7 +151,7 @@ def _table(table: TableReport, zone: tzinfo) -> str:
 
 
 def _chart(name: str, points: Sequence[Point], value: Callable[[Point], float], show: Callable[[float], str]) -> str:
-    """Return bars of the last backups, the newest at the right."""
+    """Return a bar chart of the last backups, with the newest at the right."""
     shown = points[-_BARS:]
     most = max(map(value, shown), default=0)
     step = _WIDTH / max(len(shown), 10)
@@ -191,20 +191,20 @@ def _counts(counts: dict[str, int]) -> str:
 def _growth(table: TableReport) -> str:
     if table.growth_bytes is None:
         return ""
-    return f" ({'+' if table.growth_bytes >= 0 else '-'}{size_of(abs(table.growth_bytes))} in this time)"
+    return f" ({'+' if table.growth_bytes >= 0 else '-'}{size_of(abs(table.growth_bytes))} in this period)"
 
 
 def _reached(objective: Objective) -> str:
-    wanted = span(timedelta(seconds=objective.wanted_seconds))
+    target = span(timedelta(seconds=objective.target_seconds))
     if objective.reached_seconds is None:
-        return f"{_UNKNOWN}, wanted: {wanted}"
+        return f"{_UNKNOWN} (objective: {target})"
     seconds = objective.reached_seconds
     reached = f"{seconds:,.1f} s" if seconds < 60 else span(timedelta(seconds=seconds))
-    return f"{reached}, {'within' if objective.is_met else 'over'} the {wanted} that is wanted"
+    return f"{reached}, {'within' if objective.is_met else 'over'} the objective of {target}"
 
 
 def _prices(report: Report) -> str:
-    return f"prices of {report.prices_region} as of {report.prices_as_of}, without taxes and free tiers"
+    return f"prices of {report.prices_region} as of {report.prices_as_of}, excluding taxes and free tiers"
 
 
 def _time(moment: datetime, zone: tzinfo) -> str:

@@ -1,4 +1,4 @@
-"""The report: what is known of each table, of the vault and of the costs, and what was expected."""
+"""The structure of a report: the state of each table and of the vault, the costs and the objectives."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Point(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Cost(msgspec.Struct, frozen=True, rename="camel"):
-    """A component of the bill, in dollars a month."""
+    """A component of the cost, in dollars per month."""
 
     component: str
     dollars: float
@@ -28,15 +28,15 @@ class Cost(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Objective(msgspec.Struct, frozen=True, rename="camel"):
-    """What is wanted and what was reached; None for what was not seen."""
+    """An objective and the measured value, which is None if it is unknown."""
 
-    wanted_seconds: float
+    target_seconds: float = msgspec.field(name="wantedSeconds")
     reached_seconds: float | None
     is_met: bool | None
 
 
 class TableReport(msgspec.Struct, frozen=True, rename="camel"):
-    """A table. `state` is `on time`, `late by …`, or `unknown` with `why`."""
+    """The state of a table. `state` is `on time`, `late by …` or `unknown`; `why` is its reason."""
 
     table: str
     state: str
@@ -63,7 +63,7 @@ class TableReport(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class VaultReport(msgspec.Struct, frozen=True, rename="camel"):
-    """AWS Backup; None is what is not known."""
+    """The state of AWS Backup. A field is None if it is unknown."""
 
     jobs: dict[str, int] | None
     recovery_points: int | None
@@ -75,7 +75,7 @@ class VaultReport(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Report(msgspec.Struct, frozen=True, rename="camel"):
-    """The whole. `unknown` names what could not be read."""
+    """The whole report. `unknown` lists what could not be read and why."""
 
     at: datetime
     since: datetime
@@ -89,7 +89,7 @@ class Report(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Objectives(msgspec.Struct, frozen=True):
-    """What the settings want and say: objectives, grace, prices."""
+    """The objectives and prices of the settings."""
 
     tables: Sequence[ReportedTable]
     rpo: timedelta

@@ -1,4 +1,4 @@
-"""Durations and sizes in words."""
+"""Formats durations and sizes for people."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import timedelta
 
 
 def span(span: timedelta) -> str:
-    """Return a time in words: `3 h`, `2 d 4 h`, `12 min`."""
+    """Return a duration as text: `3 h`, `2 d 4 h`, `12 min`."""
     minutes = int(span.total_seconds() // 60)
     days, hours = minutes // 1440, minutes // 60 % 24
     if days:
@@ -15,7 +15,7 @@ def span(span: timedelta) -> str:
 
 
 def size_of(count: float) -> str:
-    """Return a number of bytes in words: `18.5 KB`."""
+    """Return a number of bytes as text: `18.5 KB`."""
     units = ["B", "KB", "MB", "GB"]
     while count >= 1000 and len(units) > 1:
         count /= 1000

@@ -80,13 +80,13 @@ def test_each_fault_stands_beside_its_field_and_the_first_has_the_focus(page: Pa
     expect(page.locator("#studentid-fault")).to_have_text(
         "Student id must be 1 to 64 letters, digits, dots, dashes or underscores."
     )
-    expect(page.locator("#birthdate-fault")).to_have_text("Date of birth must lie in the past.")
-    expect(page.locator("#email-fault")).to_contain_text("is no e-mail address")
+    expect(page.locator("#birthdate-fault")).to_have_text("Date of birth must be in the past.")
+    expect(page.locator("#email-fault")).to_contain_text("must be an e-mail address")
     expect(page.locator("#name-fault")).to_be_empty()
     expect(page.locator("#studentid")).to_be_focused()
     expect(page.locator("#email")).to_have_attribute("aria-invalid", "true")
     expect(page.locator("#email")).to_have_accessible_description(
-        "E-mail is no e-mail address, such as an@school.example."
+        "E-mail must be an e-mail address such as an@school.example."
     )
     expect(page.get_by_role("status")).to_contain_text("What is wrong stands beside the fields.")
     fill(page, studentid=f"WEB-{uuid.uuid4().hex[:8]}")

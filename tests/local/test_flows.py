@@ -109,9 +109,9 @@ def test_a_record_is_saved_updated_listed_and_mailed(local: Local) -> None:
 @pytest.mark.parametrize(
     ("body", "content_type", "status", "message"),
     [
-        (b'{"studentid": ', "application/json", 400, "is no JSON"),
+        (b'{"studentid": ', "application/json", 400, "is not JSON"),
         (b"", "application/json", 400, "is empty"),
-        (b"[]", "application/json", 400, "one JSON object"),
+        (b"[]", "application/json", 400, "is not an object"),
         (json.dumps(STUDENT | {"x": "y" * 300_000}).encode(), "application/json", 413, "the limit is 262,144"),
         (json.dumps({"name": ""}).encode(), "application/json", 400, "birthdate is missing"),
         (json.dumps(STUDENT).encode(), "text/plain", 400, "send application/json"),

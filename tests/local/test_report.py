@@ -49,7 +49,7 @@ def test_the_report_names_a_disabled_schedule(backed_up: str, local: Local) -> N
         table = json.loads(CliRunner().invoke(app, ["report", "--json"]).stdout)["tables"][0]
     finally:
         scheduler.update_schedule(**kept)
-    assert (table["isScheduled"], table["nextAt"], table["why"]) == (False, None, "its schedule is switched off")
+    assert (table["isScheduled"], table["nextAt"], table["why"]) == (False, None, "its schedule is disabled")
 
 
 def test_the_weekly_mail_is_sent_by_a_role_that_may_read_it_all(backed_up: str, local: Local) -> None:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from rollbook.contract import events
-from rollbook.messages.bus import Bus, EventNotTaken, EventTooLarge
+from rollbook.messages.bus import Bus, EventNotAccepted, EventTooLarge
 
 PASSING = {"ErrorCode": "InternalFailure", "ErrorMessage": "later"}
 
@@ -55,7 +55,7 @@ def test_25_events_arrive_as_25_in_their_order_although_some_fail_at_first() -> 
 
 def test_what_is_not_taken_after_six_tries_is_named() -> None:
     bridge = EventBridge(*[{0: PASSING}] * 6)
-    with pytest.raises(EventNotTaken, match="did not take 1 of 2 events: 'student saved': InternalFailure: later"):
+    with pytest.raises(EventNotAccepted, match="did not accept 1 of 2 events: 'student saved': InternalFailure: later"):
         put(bridge, saved("a"), saved("b"))
     assert bridge.taken == ["b"]
     assert len(bridge.calls) == 6
@@ -63,7 +63,7 @@ def test_what_is_not_taken_after_six_tries_is_named() -> None:
 
 def test_an_entry_that_is_wrong_is_not_tried_again() -> None:
     bridge = EventBridge({0: {"ErrorCode": "MalformedDetail", "ErrorMessage": "no"}})
-    with pytest.raises(EventNotTaken, match="MalformedDetail"):
+    with pytest.raises(EventNotAccepted, match="MalformedDetail"):
         put(bridge, saved("a"))
     assert len(bridge.calls) == 1
 
@@ -73,7 +73,7 @@ def test_batches_keep_below_256_kb_and_a_larger_event_is_refused_before_anything
     put(bridge, *(saved(str(number), "x" * 100_000) for number in range(5)))
     assert [len(call) for call in bridge.calls] == [2, 2, 1]
     bridge = EventBridge()
-    with pytest.raises(EventTooLarge, match="EventBridge takes 262,144"):
+    with pytest.raises(EventTooLarge, match="EventBridge accepts 262,144"):
         put(bridge, saved("a"), saved("b", "x" * 263_000))
     assert bridge.calls == []
 

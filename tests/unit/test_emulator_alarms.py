@@ -178,7 +178,7 @@ def test_math_takes_arithmetic_and_fills_what_is_missing() -> None:
     "given", [math("RATE(good)"), alarm(Statistic="p99"), alarm(ComparisonOperator="LessThanLowerThreshold")]
 )
 def test_what_is_not_known_is_refused(given: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="not known"):
+    with pytest.raises(ValueError, match="not supported"):
         evaluate(given, data(M=[(10, 1)]), NOW)
 
 

@@ -203,11 +203,11 @@ def test_without_point_in_time_recovery_the_export_engine_says_so(aws: None, mai
 @pytest.mark.parametrize(
     ("since", "kind", "why"),
     [
-        (None, "full", "full, as there was no export before it"),
+        (None, "full", "full, because there is no earlier export"),
         (timedelta(hours=12), "incremental", ""),
         (timedelta(hours=24), "incremental", ""),
-        (timedelta(minutes=5), "full", "full, as the export before it is of 2025-07-07T23:55Z"),
-        (timedelta(days=3), "full", "full, as the export before it is of 2025-07-05T00:00Z"),
+        (timedelta(minutes=5), "full", "full, because the last export is of 2025-07-07T23:55Z"),
+        (timedelta(days=3), "full", "full, because the last export is of 2025-07-05T00:00Z"),
     ],
 )
 def test_an_incremental_export_covers_what_is_since_the_last_or_is_full_and_says_why(
@@ -270,9 +270,9 @@ def test_changes_are_applied_to_the_table_that_they_are_of(aws: None, clock: Clo
 
 def test_changes_are_no_table_and_no_missing_items(aws: None, clock: Clock) -> None:
     key = put_changes()
-    with pytest.raises(RestoreRefused, match="does not say what the table was"):
+    with pytest.raises(RestoreRefused, match="does not contain the table's definition"):
         restorer(clock).run(Request(key, "restored", is_new=True), holder="a")
-    with pytest.raises(RestoreRefused, match="missing items"):
+    with pytest.raises(RestoreRefused, match="with the mode missing"):
         restorer(clock).run(Request(key, "studentData", is_new=False, mode="missing"), holder="a")
 
 
@@ -283,7 +283,7 @@ def test_a_damaged_change_is_named_and_nothing_is_written(aws: None, clock: Cloc
         {"one": [CHANGES[0], {"Keys": {"studentid": {"S": "SV009"}}, "NewImage": {"studentid": {"X": "SV009"}}}]},
         exportType="INCREMENTAL_EXPORT",
     )
-    with pytest.raises(Corrupted, match=r"item 2 .* has no type of DynamoDB"):
+    with pytest.raises(Corrupted, match=r"item 2 .* does not have exactly one DynamoDB type"):
         restorer(clock).run(Request(broken, "studentData", is_new=False), holder="a")
     assert table("studentData") == {}
 
@@ -323,7 +323,7 @@ def test_auto_scans_where_it_cannot_export(aws: None, size: None, mail: Mail, cl
     kept().remember(history.latest("studentData"), {"scanRate": 10}, started_at=clock.now)
     row = begun(mail, clock, AUTO)
     assert row.engine == "scan"
-    assert "without point-in-time recovery there is no export" in row.reason
+    assert "an export needs point-in-time recovery, which is off" in row.reason
 
 
 def out_of_time_after_a_page() -> Deadline:

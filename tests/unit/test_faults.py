@@ -271,7 +271,7 @@ def test_two_restores_at_once_are_one_restore(remote: raw.Aws, clock: Clock) -> 
 
     disturb(second)
     restorer(clock, remote, parallel=1).run(request, holder="a")
-    assert refused == [f"{request.id} is at work as a"]
+    assert refused == [f"{request.id} is already running; its holder is a"]
     assert table("restored") == table("studentData")
 
 

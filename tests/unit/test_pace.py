@@ -106,7 +106,7 @@ def test_a_scan_in_time_passes_whole(clock: Time) -> None:
     [
         (
             1000,
-            r"read 22 of about 1,000 MB \(1\.0 MB/s\); all of it needs .* raise backups.memory_mb from 128 to 1,536",
+            r"read 22 of about 1,000 MB \(1\.0 MB/s\); the whole table .* raise backups.memory_mb from 128 to 1,536",
         ),
         (100_000, r'Set backups.engine to "export" or "auto"'),
     ],

@@ -349,7 +349,7 @@ def test_a_damaged_backup_is_not_restored(aws: None, mail: Mail, clock: Clock) -
     put(SV001={}, SV002={})
     key = backed_up(mail, clock)
     boto3.client("s3").put_object(Bucket="student-backup", Key=key, Body=read(key).replace(b"SV002", b"SV009"))
-    with pytest.raises(Corrupted, match="their SHA-256 is"):
+    with pytest.raises(Corrupted, match="the SHA-256 of its items is"):
         restorer(clock).run(new(key), holder="a")
     assert sorted(boto3.client("dynamodb").list_tables()["TableNames"]) == TABLES
 
@@ -384,7 +384,7 @@ def test_two_restores_at_once_are_one(aws: None, mail: Mail, clock: Clock) -> No
     key = backed_up(mail, clock)
     kept = history.History(boto3.client("dynamodb"), "backup-executions", 400)
     kept.claim(new(key).id, holder="other", now=clock(), until=clock() + LEASE, values={"kind": "restore"})
-    with pytest.raises(AlreadyRunning, match="is at work as other"):
+    with pytest.raises(AlreadyRunning, match="is already running; its holder is other"):
         restorer(clock).run(new(key), holder="a")
     clock.now += LEASE * 2
     assert restorer(clock).run(new(key), holder="a").status == "completed"

@@ -53,7 +53,7 @@ def test_a_local_time_that_summer_time_skips_does_not_fire() -> None:
 @pytest.mark.parametrize(
     ("expression", "reason"),
     [
-        ("0 0 * * SUN", "no schedule expression"),
+        ("0 0 * * SUN", "not a schedule expression"),
         ("cron(0 0 * * SUN)", "has 5 fields"),
         ("cron(0 0 * * * *)", "exactly one of day-of-month and day-of-week must be ?"),
         ("cron(0 0 ? * ? *)", "exactly one of day-of-month and day-of-week must be ?"),
@@ -67,7 +67,7 @@ def test_a_local_time_that_summer_time_skips_does_not_fire() -> None:
         ("rate(0 minutes)", "above 0"),
         ("rate(1 minutes)", "rate(1 minute)"),
         ("rate(5 minute)", "rate(2 minutes)"),
-        ("at(tomorrow)", "is no time"),
+        ("at(tomorrow)", "is not a time"),
     ],
 )
 def test_an_expression_that_aws_refuses_is_refused_with_a_reason(expression: str, reason: str) -> None:

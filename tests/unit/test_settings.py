@@ -64,27 +64,34 @@ def test_the_environments_of_the_project_are_valid() -> None:
         ('table_name = "studentData"', "", "records.table_name: is missing; It is: DynamoDB table"),
         ('sender = "no-reply@studentapp.com"', "sender = 5", "mail.sender = 5"),
         ("flexible_window_minutes = 5", "expire_after_days = 90", "expire_after_days = 90 must be more than glacier"),
-        ("flexible_window_minutes = 5", "glacier_after_days = 45", "30 or more past infrequent_access"),
-        ('distribution_name = "StudentWebsiteDistribution"', 'domain_name = "a.b"', "come together"),
+        (
+            "flexible_window_minutes = 5",
+            "glacier_after_days = 45",
+            "by 30 or more (S3's minimum)",
+        ),
+        ('distribution_name = "StudentWebsiteDistribution"', 'domain_name = "a.b"', "need each other"),
         ("[records]", 'name = "other"\n[records]', "the file's name is the environment's name"),
-        ("[records]", "[records", "is no TOML"),
-        rule("cold_storage_after_days = 30\ndelete_after_days = 119", "119 must be 90 or more past cold_storage"),
+        ("[records]", "[records", "is not TOML"),
+        rule(
+            "cold_storage_after_days = 30\ndelete_after_days = 119",
+            "= 119 must exceed cold_storage_after",
+        ),
         rule('copies = [{ region = "us-east-1", cold_storage_after_days = 1, delete_after_days = 90 }]', "90 or more"),
-        rule('copies = [{ region = "us-east-1" }]', "a copy there protects from nothing"),
+        rule('copies = [{ region = "us-east-1" }]', "is the vault's own Region"),
         rule(
             'frequency = "hourly"\nstart_window_minutes = 61\ncompletion_window_minutes = 200',
             "is longer than the 1:00",
         ),
         rule("completion_window_minutes = 119", "greater than or equal to 120"),
-        rule("start_window_minutes = 61", "must be 60 or more past start_window_minutes"),
+        rule("start_window_minutes = 61", "must exceed start_window_minutes = 61 by 60 or more"),
         rule('schedule_expression = "cron(0/30 * ? * * *)"', "AWS Backup runs a rule once an hour at most"),
-        rule('schedule_expression = "rate(1 day)"', "AWS Backup takes cron"),
+        rule('schedule_expression = "rate(1 day)"', "AWS Backup accepts only cron"),
         rule('schedule_expression = "cron(0 5 * * *)"', "has 5 fields"),
         rule('schedule_expression = "cron(0 5 * * * *)"', "exactly one of day-of-month and day-of-week must be ?"),
         rule('time_zone = "Asia/Hanoi"', "no such IANA time zone"),
-        rule('frequency = "daily"\nschedule_expression = "cron(0 5 ? * * *)"', "say the same thing"),
-        rule("continuous = true\ndelete_after_days = 36", "keeps 1 to 35 days"),
-        rule('name = "x"\n[[vault.rules]]\nname = "x"', "two rules are named x"),
+        rule('frequency = "daily"\nschedule_expression = "cron(0 5 ? * * *)"', "exclude each other"),
+        rule("continuous = true\ndelete_after_days = 36", "needs delete_after_days from 1 to 35"),
+        rule('name = "x"\n[[vault.rules]]\nname = "x"', "two rules have the name x"),
         rule('[vault.lock]\nmode = "compliance"', 'set lock.confirm_compliance = "StudentBackupVault"'),
         rule("[vault.lock]\nmin_retention_days = 40", "every job would fail"),
         rule("[vault.lock]\nmin_retention_days = 9\nmax_retention_days = 8", "is less than min_retention_days"),
@@ -93,7 +100,7 @@ def test_the_environments_of_the_project_are_valid() -> None:
         (
             "[records]",
             "[weekly_report]\nenabled = false\n[records]",
-            "the schedule of the drill: cron(0 3 ? * SUN *) may leave 7 days, 3:15:00 without a success",
+            "the schedule of the drill: with cron(0 3 ? * SUN *), the alarm fires after 7 days, 3:15:00",
         ),
         ("cron(0 0 * * ? *)", "rate(30 seconds)", "write a number above 0 and a unit: rate(5 minutes)"),
         table("", "give either frequency or schedule_expression"),
@@ -101,35 +108,36 @@ def test_the_environments_of_the_project_are_valid() -> None:
         table(
             'frequency = "daily"\nkey_prefix = "students-backup-2"', "begins with 'students-backup-' of another table"
         ),
-        table('frequency = "daily"\nreplicate_to = "us-east-1"', "is where the backups are; name another"),
-        table('frequency = "daily"\nengine = "export"', 'set format = "dynamodb-export" with it'),
+        table('frequency = "daily"\nreplicate_to = "us-east-1"', "is the Region of the backups"),
+        table('frequency = "daily"\nengine = "export"', 'set format = "dynamodb-export", too'),
         table(
-            'frequency = "daily"\nschedule_name = "DailyDynamoDBBackup"', "two have the schedule DailyDynamoDBBackup"
+            'frequency = "daily"\nschedule_name = "DailyDynamoDBBackup"',
+            "have the schedule DailyDynamoDBBackup",
         ),
         table('schedule_expression = "at(2100-01-01T00:00:00)"', "fires once at most"),
         ("[records]", "[vault]\nrules = []\n[records]", "rules is empty, so nothing would be backed up"),
         ("[records]", "[vault]\nselections = []\n[records]", "selections is empty"),
         ("[records]", "[vault.region_opt_in]\nDynamoDB = false\n[records]", "the records would not be backed up"),
         ("[records]", '[records]\nbackup_tag = "weekly"', "none selects the tag backup = 'weekly'"),
-        rule('[[vault.selections]]\nany_tags = { backup = "daily" }\nnot_resources = ["*"]', "leaves out everything"),
-        rule('schedule_expression = "cron(0 5 ? * * 2025)"', "does not fire any more"),
-        ("cron(0 0 * * ? *)", "cron(0 0 * * ? 2025)", "does not fire any more"),
+        rule('[[vault.selections]]\nany_tags = { backup = "daily" }\nnot_resources = ["*"]', "excludes everything"),
+        rule('schedule_expression = "cron(0 5 ? * * 2025)"', "will never fire again"),
+        ("cron(0 0 * * ? *)", "cron(0 0 * * ? 2025)", "will never fire again"),
         ("student-backup-20250706", "student-management-website-2025", "are the same bucket"),
         ("flexible_window_minutes = 5", 'history_table_name = "studentData"', "are the same table"),
-        ("flexible_window_minutes = 5", "history_days = 10", "forgotten before it is missed"),
-        ("flexible_window_minutes = 5", "reserved_concurrency = 0", "keeps the function from running at all"),
+        ("flexible_window_minutes = 5", "history_days = 10", "the history must be kept for twice that time"),
+        ("flexible_window_minutes = 5", "reserved_concurrency = 0", "prevents the function from running"),
         ('region = "us-east-1"', 'region = "cn-north-1"', "are not supported"),
-        ("[records]", "[vault]\naudit_manager = true\n[records]", "say aws_config_records = true"),
+        ("[records]", "[vault]\naudit_manager = true\n[records]", "set aws_config_records = true"),
         rule('[[vault.selections]]\nresources = ["arn:aws:s3:::b"]', "set s3_buckets = true"),
         table('schedule_expression = "rate(5 minutes)"', "flexible_window_minutes = 5 is not shorter than the 0:05:00"),
-        ("[records]", '[snapshots]\ndestination_region = "us-east-1"\n[records]', "where the databases are"),
+        ("[records]", '[snapshots]\ndestination_region = "us-east-1"\n[records]', "is the databases' own Region"),
         table(
-            'frequency = "daily"\nkms_key_arn = "arn:aws:kms:eu-west-1:123456789012:key/1"', "is not a key of us-east-1"
+            'frequency = "daily"\nkms_key_arn = "arn:aws:kms:eu-west-1:123456789012:key/1"', "is not a key in us-east-1"
         ),
         # Names that others are made of: AWS refuses the longer ones in the middle of an apply.
         ("[records]", f'[events]\nbus_name = "{"x" * 49}"\n[records]', "events.bus_name = 'xxx"),
         ("[records]", '[events]\nbus_name = "a/b"\n[records]', "events.bus_name = 'a/b'"),
-        ("[records]", '[events]\nbus_name = "default"\n[records]', "is the account's own bus"),
+        ("[records]", '[events]\nbus_name = "default"\n[records]', "is the bus that every account has"),
         ('"getStudentData"', f'"{"x" * 61}"', "functions.get_name = 'xxx"),
         ('name = "student"', 'name = "a student"', "api.name = 'a student'"),
         ('name = "student"', f'name = "{"x" * 57}"', "api.name = 'xxx"),
@@ -146,7 +154,7 @@ def test_the_bucket_of_the_audit_managers_reports_has_a_name_that_s3_takes(tmp_p
     path.write_text(text)
     load(path)
     path.write_text(text + "[vault]\naudit_manager = true\naws_config_records = true\n")
-    with pytest.raises(SettingsError, match=r"x-reports' is longer than S3's 63"):
+    with pytest.raises(SettingsError, match=r"x-reports', is longer than S3's 63"):
         load(path)
 
 

@@ -31,5 +31,5 @@ def test_it_is_a_whole_backup_of_a_made_up_table_in_several_parts(aws: None) -> 
 
 @pytest.mark.parametrize("mark", ["", "A", "a/b", "../a", "a" * 41, 7, None])
 def test_a_mark_that_could_name_another_key_is_refused(mark: object) -> None:
-    with pytest.raises(ValueError, match="a mark has 1 to 40"):
+    with pytest.raises(ValueError, match="a mark must have 1 to 40"):
         smoke.mark(mark)

@@ -183,16 +183,16 @@ def test_a_copy_that_failed_is_told_of_and_begun_anew_when_its_snapshot_is_told_
 def test_what_cannot_be_copied_is_refused_and_says_why(databases: Databases) -> None:
     with pytest.raises(Refused, match="shared by the account 444455556666"):
         databases.tell(f"arn:aws:rds:{REGION}:444455556666:snapshot:theirs")
-    with pytest.raises(Refused, match="is gone"):
+    with pytest.raises(Refused, match="does not exist any more"):
         databases.tell(f"arn:aws:rds:{REGION}:123456789012:snapshot:gone")
-    with pytest.raises(Malformed, match="no ARN of a snapshot"):
+    with pytest.raises(Malformed, match="is not the ARN of a snapshot"):
         databases.tell(f"arn:aws:rds:{REGION}:123456789012:db:school")
     arn = databases.snapshot("taken")
     databases.elsewhere.create_db_instance(
         DBInstanceIdentifier="x", DBInstanceClass="db.t4g.micro", Engine="postgres", MasterUsername="owner"
     )
     databases.elsewhere.create_db_snapshot(DBInstanceIdentifier="x", DBSnapshotIdentifier="rollbook-manual-taken")
-    with pytest.raises(Refused, match="but is none; rename or delete it"):
+    with pytest.raises(Refused, match="but has the name of one; rename or delete it"):
         databases.tell(arn)
 
 

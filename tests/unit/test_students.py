@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from moto import mock_aws
 
 from handlers.students import record
-from rollbook.messages.bus import EventNotTaken
+from rollbook.messages.bus import EventNotAccepted
 from tests.conftest import Stacks
 from tests.unit.aws import Context, create_bus, create_tables, proxy_event
 
@@ -100,9 +100,9 @@ def test_every_fault_is_named_by_its_field(modules: dict[str, Any]) -> None:
         "studentid": "must be 1 to 64 letters, digits, dots, dashes or underscores",
         "name": "must be text, not a number",
         "class": "is missing",
-        "birthdate": "is no date of the calendar",
-        "email": "is no e-mail address, such as an@school.example",
-        "n": "holds a number of more than 38 digits or outside 1E-130 to 1E+126",
+        "birthdate": "is not a date of the calendar",
+        "email": "must be an e-mail address such as an@school.example",
+        "n": "contains a number of more than 38 digits or outside 1E-130 to 1E+126",
     }
     assert all(f"{field} {fault}" in body["message"] for field, fault in body["errors"].items())
 
@@ -112,8 +112,8 @@ def test_every_fault_is_named_by_its_field(modules: dict[str, Any]) -> None:
     [
         ("15/01/2003", "must be written as YYYY-MM-DD"),
         ("20030115", "must be written as YYYY-MM-DD"),
-        ("2026-06-01", "must lie in the past"),
-        ("1899-12-31", "must not lie before 1900"),
+        ("2026-06-01", "must be in the past"),
+        ("1899-12-31", "must not be before 1900"),
         ("2024-02-29", ""),
         ("2026-05-31", ""),
     ],
@@ -128,23 +128,23 @@ def test_a_birthdate_is_a_real_past_date(birthdate: str, fault: str) -> None:
     [
         ("", 400, "The body is empty"),
         ("  ", 400, "The body is empty"),
-        ('{"studentid": ', 400, "The body is no JSON: Expecting value at line 1, column 15"),
+        ('{"studentid": ', 400, "The body is not JSON: Expecting value at line 1, column 15"),
         ("[]", 400, "must be a JSON object"),
         ("null", 400, "must be a JSON object"),
-        ('{"a": NaN}', 400, "NaN is no JSON number"),
-        ('{"name": "a", "name": "b"}', 400, "the name 'name' stands twice"),
+        ('{"a": NaN}', 400, "NaN is not a JSON number"),
+        ('{"name": "a", "name": "b"}', 400, "contains the name 'name' twice"),
         ("[" * 100_000, 413, "The body has 100,000 bytes; the limit is 4,096"),
         ("[" * 4000, 400, "nested too deeply; the limit is 96 levels"),
         ("[" * 97 + "]" * 97, 400, "nested too deeply"),
         ("[" * 96 + "]" * 96, 400, "must be a JSON object"),
         (json.dumps({"a": "[" * 200 + '"' + "{" * 200}), 400, "studentid is missing"),
-        ('{"a": "' + "[" * 97, 400, "The body is no JSON: Unterminated string"),
+        ('{"a": "' + "[" * 97, 400, "The body is not JSON: Unterminated string"),
         (json.dumps(STUDENT | {"x": "y" * 5000}), 413, "the limit is 4,096"),
-        ('{"x": 1E+99999999999999999999}', 400, "a number whose exponent cannot be read"),
-        (json.dumps(STUDENT | {"x": "\ud800"}), 400, "x holds half of a surrogate pair"),
-        (json.dumps(STUDENT | {"x": {"\udfff": 1}}), 400, "x holds half of a surrogate pair"),
-        (json.dumps(STUDENT | {"\ud800": 1}), 400, "\\ud800 holds half of a surrogate pair"),
-        (json.dumps(STUDENT | {"name": "An \ud800"}), 400, "name holds half of a surrogate pair"),
+        ('{"x": 1E+99999999999999999999}', 400, "a number whose exponent is too large"),
+        (json.dumps(STUDENT | {"x": "\ud800"}), 400, "x contains half of a surrogate pair"),
+        (json.dumps(STUDENT | {"x": {"\udfff": 1}}), 400, "x contains half of a surrogate pair"),
+        (json.dumps(STUDENT | {"\ud800": 1}), 400, "\\ud800 contains half of a surrogate pair"),
+        (json.dumps(STUDENT | {"name": "An \ud800"}), 400, "name contains half of a surrogate pair"),
     ],
 )
 def test_a_body_that_cannot_be_read_is_answered_with_what_is_wrong(
@@ -190,12 +190,12 @@ def test_an_event_that_is_not_taken_is_told_and_the_record_is_saved(
     modules: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: Any) -> None:
-        raise EventNotTaken("not today")
+        raise EventNotAccepted("not today")
 
     monkeypatch.setattr(modules["insert"].bus, "put", refuse)
     status, body = save(modules, STUDENT)
     assert (status, stored()["name"]) == (201, {"S": "Nguyễn Văn An"})
-    assert body["warning"] == "The record is saved, but no event was put on the bus: EventNotTaken."
+    assert body["warning"] == "The record is saved, but no event was put on the bus: EventNotAccepted."
 
 
 def test_pages_lead_through_the_whole_table_once(modules: dict[str, Any]) -> None:
@@ -284,7 +284,7 @@ def test_whatever_is_sent_is_judged_and_never_breaks_the_judge(document: dict[st
 @pytest.mark.parametrize("decoded", [b"[" * 5000, b"{", b'{"studentid":{"S":""}}', b'{"studentid":{"S":"a","x":{}}}'])
 def test_a_token_that_is_not_of_the_api_is_refused(modules: dict[str, Any], decoded: bytes) -> None:
     status, answer = get(modules, next=base64.urlsafe_b64encode(decoded).decode())
-    assert (status, answer["message"]) == (400, "next is no token of this API; leave it out to begin at the start.")
+    assert (status, answer["message"]) == (400, "next is not a token of this API; omit it to get the first page.")
 
 
 def test_a_body_of_another_encoding_is_refused(modules: dict[str, Any]) -> None:

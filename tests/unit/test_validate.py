@@ -70,7 +70,7 @@ def test_an_equal_table_is_successful(jobs: Jobs, monkeypatch: pytest.MonkeyPatc
     told = answer(jobs, monkeypatch)
     assert (told["ValidationStatus"], told["ValidationStatusMessage"]) == (
         "SUCCESSFUL",
-        "20 items, all equal to the table's of now",
+        "20 items, all equal to the source table's current items",
     )
 
 
@@ -98,7 +98,7 @@ def test_what_changed_in_the_table_since_is_no_damage(
     boto3.client("dynamodb").delete_item(TableName=SOURCE, Key={"studentid": {"S": "SV004"}})
     told = answer(jobs, monkeypatch)
     assert told["ValidationStatus"] == "SUCCESSFUL"
-    assert "20 items, 3 changed in the table since" in told["ValidationStatusMessage"]
+    assert "20 items; 3 of them have changed in the source table since" in told["ValidationStatusMessage"]
 
 
 def test_damage_is_told_from_a_change(jobs: Jobs, backup: run.Backup, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,7 +107,7 @@ def test_damage_is_told_from_a_change(jobs: Jobs, backup: run.Backup, monkeypatc
     restore("SV005", SV007={"class": {"S": "10A2"}})
     put(SV003={"class": {"S": "11A1"}})
     message = answer(jobs, monkeypatch)["ValidationStatusMessage"]
-    assert message.startswith("2 of 19 items are neither as the table has them now nor as the backup students-backup-")
+    assert message.startswith("2 of 19 items differ from the source table and from the earlier backup students-backup-")
     assert "SV005" in message
     assert "SV007" in message
     assert "SV003" not in message
@@ -120,7 +120,7 @@ def test_a_backup_of_later_is_no_witness(jobs: Jobs, backup: run.Backup, monkeyp
     put(SV003={"class": {"S": "11A1"}})
     told = answer(jobs, monkeypatch)
     assert told["ValidationStatus"] == "FAILED"
-    assert "there is no backup of before" in told["ValidationStatusMessage"]
+    assert "without a backup from before" in told["ValidationStatusMessage"]
 
 
 def test_another_key_is_another_schema(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,15 +49,15 @@ def test_what_was_written_is_whole_however_it_is_cut_into_pieces(count: int, siz
     ("old", "new", "damage"),
     [
         (b"SV001", b'SV"01', "item 2 (bytes "),
-        (b'"S":"SV002"', b'"X":"SV002"', "its attribute 'studentid' has no type of DynamoDB: ['X']"),
-        (b'SV000"},"n":{"N":"1"}},', b'SV000"},"n":{"N":"1"}}', "does not end with a comma, and another follows"),
-        (b'SV002"},"n":{"N":"1"}}', b'SV002"},"n":{"N":"1"}},', "it ends with a comma, and no item follows"),
-        (b"SV001", b"SV009", "every line can be read, but their SHA-256 is"),
-        (b'"itemCount":3', b'"itemCount":4', "it has 3 items, and its footer says 4"),
+        (b'"S":"SV002"', b'"X":"SV002"', "its attribute 'studentid' does not have exactly one DynamoDB type: ['X']"),
+        (b'SV000"},"n":{"N":"1"}},', b'SV000"},"n":{"N":"1"}}', "the comma at its end is missing"),
+        (b'SV002"},"n":{"N":"1"}}', b'SV002"},"n":{"N":"1"}},', "it is the last item and ends with a comma"),
+        (b"SV001", b"SV009", "the SHA-256 of its items is"),
+        (b'"itemCount":3', b'"itemCount":4', "it has 3 items, but its footer says 4"),
         (b"rollbook-backup/1", b"rollbook-backup/9", "its format is 'rollbook-backup/9'"),
-        (b'"items":[', b'"items":{', "is no header"),
+        (b'"items":[', b'"items":{', "is not a header"),
         (b'"completedAt"', b'"completed"', "its last line (from byte"),
-        (b'Z"}\n', b'Z"}\nmore', "something follows its footer: b'more'"),
+        (b'Z"}\n', b'Z"}\nmore', "there is data after its footer: b'more'"),
     ],
 )
 def test_the_first_damage_is_named(old: bytes, new: bytes, damage: str) -> None:

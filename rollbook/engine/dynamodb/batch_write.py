@@ -1,4 +1,4 @@
-"""Writes requests of bytes into a table by BatchWriteItem, in parallel, until every one is done or named."""
+"""Writes requests, given as bytes, by parallel BatchWriteItem calls. Each request succeeds or is named in an error."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from rollbook.engine import fingerprints
 from rollbook.engine.dynamodb import raw as wire
 from rollbook.engine.dynamodb.rate_limiter import RateLimiter
 
-# BatchWriteItem takes 25 requests and 16 MB (API reference); less keeps the memory of several batches bounded.
+# BatchWriteItem accepts 25 requests and 16 MB (API reference). Fewer bytes limit the memory of parallel batches.
 _BATCH_REQUESTS = 25
 _BATCH_BYTES = 2 * 1024 * 1024
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 5.0
-# As many as a message and a row of the history can hold.
+# The number of keys that fit into a message and a history row.
 _NAMED = 20
 _chance = random.SystemRandom()
 
 
 class NotWritten(RuntimeError):
-    """Some requests were not carried out; the message names them and says why.
+    """DynamoDB did not execute some requests. The message names them and says why.
 
     Arguments:
-        count: how many of the requests that were begun are not in the table.
+        count: the number of requests that were sent and not executed.
     """
 
     def __init__(self, message: str, count: int) -> None:
@@ -41,7 +41,7 @@ class NotWritten(RuntimeError):
 
 @dataclass(frozen=True)
 class _Failure:
-    """Requests that were refused, and how many of the same batch were not."""
+    """The refused requests of a batch, and the number of its requests that were written."""
 
     requests: Sequence[bytes]
     error: Exception
@@ -53,11 +53,11 @@ class Writer:
 
     Arguments:
         dynamodb: a client of `wire.client`.
-        key_names: the key attributes; to name what was not written.
-        parallel: how many batches are under way at a time.
-        limiter: the rate of write units to keep.
-        check: called before each batch and between retries; raises when there is no more time.
-        progress: told how many requests have been carried out so far, after each batch.
+        key_names: the key attributes, to name the items that were not written.
+        parallel: the number of batches sent at the same time.
+        limiter: limits the write units per second.
+        check: called before each batch and between retries; raises when no time is left.
+        progress: called after each batch with the number of requests executed so far.
     """
 
     def __init__(
@@ -84,17 +84,17 @@ class Writer:
         self.written = 0
 
     def write(self, requests: Iterable[bytes]) -> int:
-        """Carry out requests of `wire.put` and `wire.delete`, and return how many.
+        """Execute requests of `wire.put` and `wire.delete`, and return their number.
 
         Raises:
-            NotWritten: DynamoDB refused some; the rest of those begun are written, and no more was begun.
-            Exception: what ended the requests; those begun are carried out first.
+            NotWritten: DynamoDB refused some requests. The other batches already sent are written; no more are sent.
+            Exception: an error of the iterable `requests`. The batches already sent are written first.
         """
         source = batches(requests)
         self._is_stopped = False
         self._failures = []
         with ThreadPoolExecutor(self._parallel) as pool:
-            # Each worker fetches its next batch itself: handing them over costs a third of what sending them does.
+            # Each worker fetches its own batches: passing them through a queue costs a third of the sending time.
             workers = [pool.submit(self._work, source) for _ in range(self._parallel)]
             try:
                 wait(workers)
@@ -137,14 +137,14 @@ class Writer:
                 left = self._attempt(left)
                 if not left:
                     break
-                # What DynamoDB left over it had no capacity for; as long as some of it goes in, the pause stays short.
+                # DynamoDB had no capacity for the rest. While it still accepts some requests, the pause stays short.
                 pause = _FIRST_PAUSE_SECONDS if len(left) < before else min(pause * 2, _LONGEST_PAUSE_SECONDS)
                 self._limiter.slow_down()
                 time.sleep(pause * _chance.uniform(0.5, 1))
                 self._check()
         except ClientError as error:
             if error.response["Error"]["Code"] == "ValidationException" and len(left) > 1:
-                return self._each(left, len(batch) - len(left))
+                return self._send_singly(left, len(batch) - len(left))
             return _Failure(left, error, len(batch) - len(left))
         except (BotoCoreError, RuntimeError) as error:
             return _Failure(left, error, len(batch) - len(left))
@@ -159,8 +159,8 @@ class Writer:
         self._limiter.spend(sum(capacity.units for capacity in answer.capacity))
         return [_bytes(request) for table in answer.unprocessed.values() for request in table]
 
-    def _each(self, requests: Sequence[bytes], done: int) -> _Failure | int:
-        """Send one by one what DynamoDB refused together, so that only what is wrong is left."""
+    def _send_singly(self, requests: Sequence[bytes], done: int) -> _Failure | int:
+        """Send the requests of a refused batch one by one, so that only the invalid ones fail."""
         refused: list[_Failure] = []
         for request in requests:
             result = self._send([request])
@@ -173,7 +173,7 @@ class Writer:
         return done
 
     def _name(self, request: bytes) -> str:
-        """Return the key that a request is about; the rest of an item is nobody's business in a log."""
+        """Return the key of a request. Other attributes are personal data and must not appear in a log."""
         decoded = msgspec.json.decode(request, type=wire.Request)
         raw = decoded.put["Item"] if decoded.put else (decoded.delete or {})["Key"]
         return self._fingerprint(bytes(raw)).key.decode()
@@ -183,14 +183,14 @@ class Writer:
         named = "\n".join(f"  {self._name(request)}" for request in left[:_NAMED])
         more = f"\n  and {len(left) - _NAMED:,} more" if len(left) > _NAMED else ""
         return NotWritten(
-            f"{len(left):,} writes to {self._table_name} were not carried out ({failures[0].error}); "
-            f"{self.written:,} were. Not written:\n{named}{more}",
+            f"{len(left):,} writes to {self._table_name} failed ({failures[0].error}); "
+            f"{self.written:,} succeeded. Not written:\n{named}{more}",
             len(left),
         )
 
 
 def batches(requests: Iterable[bytes]) -> Iterator[list[bytes]]:
-    """Yield the requests in lists that BatchWriteItem takes."""
+    """Yield the requests in lists that BatchWriteItem accepts."""
     batch: list[bytes] = []
     size = 0
     for request in requests:
@@ -208,4 +208,4 @@ def _bytes(request: wire.Request) -> bytes:
         return wire.put(bytes(request.put["Item"]))
     if request.delete is not None:
         return wire.delete(bytes(request.delete["Key"]))
-    raise RuntimeError("DynamoDB left over a request that is neither a put nor a delete")
+    raise RuntimeError("DynamoDB returned an unprocessed request that is neither a put nor a delete")

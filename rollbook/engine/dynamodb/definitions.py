@@ -1,4 +1,4 @@
-"""A table's definition: read from a table, and as the parameters of a new one."""
+"""Reads a table's definition and returns the parameters that recreate it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ Definition = dict[str, Any]
 
 @dataclass(frozen=True)
 class Described:
-    """A table as it is.
+    """The definition and the size of an existing table.
 
     Arguments:
-        definition: what a restore needs, in DynamoDB's own names.
-        table_id: DynamoDB's own for it.
-        size_bytes, item_count: as DynamoDB last counted, which it does every six hours.
+        definition: what a restore needs, with DynamoDB's own names.
+        table_id: the id that DynamoDB assigned.
+        size_bytes, item_count: as last counted by DynamoDB, which counts every six hours.
     """
 
     definition: Definition
@@ -31,7 +31,7 @@ def describe(dynamodb: Any, table_name: str) -> Described:
         dynamodb: a DynamoDB client.
 
     Raises:
-        botocore.exceptions.ClientError: the table is not there, or may not be read.
+        botocore.exceptions.ClientError: the table does not exist, or access is denied.
     """
     table = dynamodb.describe_table(TableName=table_name)["Table"]
     recovery = dynamodb.describe_continuous_backups(TableName=table_name)["ContinuousBackupsDescription"]
@@ -68,10 +68,10 @@ def key_names(definition: Definition) -> list[str]:
 
 
 def parameters(definition: Definition, table_name: str, region: str) -> dict[str, Any]:
-    """Return what both `create_table` and `import_table` take of a definition.
+    """Return the parameters that `create_table` and `import_table` have in common.
 
     Arguments:
-        region: of the new table. A KMS key of another Region is replaced by AWS's own key there.
+        region: of the new table. A KMS key of another Region is replaced by the AWS managed key.
     """
     billing = definition.get("billingMode", "PAY_PER_REQUEST")
     indexes = definition.get("globalSecondaryIndexes")
@@ -88,7 +88,7 @@ def parameters(definition: Definition, table_name: str, region: str) -> dict[str
 
 
 def creation(definition: Definition, table_name: str, region: str, scratch: bool) -> dict[str, Any]:
-    """Return what `create_table` takes; the arguments are those of `parameters` and `tables.create`."""
+    """Return the parameters of `create_table`. For the arguments see `parameters` and `tables.create`."""
     given = parameters(definition, table_name, region)
     stream = definition.get("stream") or {}
     given |= {
@@ -99,7 +99,7 @@ def creation(definition: Definition, table_name: str, region: str, scratch: bool
     }
     if scratch:
         given["BillingMode"] = "PAY_PER_REQUEST"
-        # AWS's own key, to which nobody needs a right (DynamoDB Developer Guide, "Encryption at rest: How it works").
+        # The AWS managed key needs no KMS permission (DynamoDB Developer Guide, "Encryption at rest: How it works").
         given["SSESpecification"] = {"Enabled": True, "SSEType": "KMS"} if definition.get("encryption") else None
         given.pop("ProvisionedThroughput", None)
         given["GlobalSecondaryIndexes"] = [
@@ -145,6 +145,6 @@ def _tags(dynamodb: Any, arn: str) -> list[dict[str, str]]:
         page = dynamodb.list_tags_of_resource(ResourceArn=arn, **more)
         tags += page.get("Tags", [])
         if not page.get("NextToken"):
-            # Tags of AWS's own services are theirs to give.
+            # Only AWS services can set tags that begin with `aws:`.
             return [tag for tag in tags if not tag["Key"].startswith("aws:")]
         more = {"NextToken": page["NextToken"]}

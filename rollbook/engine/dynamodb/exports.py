@@ -1,4 +1,4 @@
-"""The engine `export`: AWS's own ExportTableToPointInTime, which costs no read capacity and knows no size."""
+"""Calls ExportTableToPointInTime for the engine `export`. An export uses no read capacity and has no size limit."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ SHORTEST, LONGEST = timedelta(minutes=15), timedelta(hours=24)
 
 
 class ExportFailed(RuntimeError):
-    """AWS's export failed; the message has its reason."""
+    """The export failed. The message has AWS's reason."""
 
 
 @dataclass(frozen=True)
 class Period:
-    """The changes that an incremental export has: from, included, to, excluded."""
+    """The period of an incremental export: from `since` (included) to `until` (excluded)."""
 
     since: datetime
     until: datetime
@@ -26,15 +26,15 @@ class Period:
 def start(
     dynamodb: Any, *, table_arn: str, bucket: str, prefix: str, token: str, period: Period | None
 ) -> dict[str, Any]:
-    """Begin an export and return AWS's description of it; it goes on by itself.
+    """Start an export and return AWS's description of it. The export then runs asynchronously.
 
     Arguments:
         dynamodb: a DynamoDB client.
-        token: the same for every try of one execution, within eight hours of which AWS makes one export.
+        token: the same for every try of one execution. For eight hours, AWS makes one export for a token.
         period: of an incremental export; None for a full one.
 
     Raises:
-        botocore.exceptions.ClientError: DynamoDB refused; above all without point-in-time recovery.
+        botocore.exceptions.ClientError: DynamoDB refused. The usual cause: point-in-time recovery is off.
     """
     kind: dict[str, Any] = {"ExportType": "FULL_EXPORT"}
     if period:
@@ -59,7 +59,7 @@ def start(
 
 
 def fault(dynamodb: Any, export_arn: str) -> str | None:
-    """Return why an export failed, or None if it has not."""
+    """Return why an export failed, or None if it has not failed."""
     found = dynamodb.describe_export(ExportArn=export_arn)["ExportDescription"]
     if found["ExportStatus"] != "FAILED":
         return None

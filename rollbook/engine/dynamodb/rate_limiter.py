@@ -1,4 +1,4 @@
-"""How fast a table is read or written: under a ceiling of capacity units, and slower while it throttles."""
+"""Limits how fast a table is read or written, and slows down while DynamoDB throttles."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-# The codes by which DynamoDB says "slower" (Developer Guide, "Error handling with DynamoDB").
+# DynamoDB's error codes for throttling (Developer Guide, "Error handling with DynamoDB").
 THROTTLING = frozenset(
     {"ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded", "Throttling"}
 )
-# After botocore's own retries (ten, over some 25 s) the pauses begin with one second and double up to this.
+# After botocore's own retries (ten, about 25 s in total), the pauses start at one second and double up to this limit.
 _LONGEST_PAUSE_SECONDS = 30.0
 _PATIENCE_SECONDS = 900.0
-# Additive increase, multiplicative decrease: each throttling halves the rate, each second gives a tenth back.
+# Additive increase, multiplicative decrease: each throttled request halves the rate, each second restores a tenth.
 _DECREASE = 0.5
 _RECOVERY_PER_SECOND = 0.1
-# Units a second: a page costs up to 128, and it is the pauses that wait for a table that has less than this.
+# Units per second. A page costs up to 128 units; for a table with less capacity than this, the pauses are enough.
 _SLOWEST = 16.0
 
 
 class RateLimiter:
-    """A rate that several threads share.
+    """Limits the rate of several threads together.
 
     Arguments:
-        units_per_second: the ceiling in capacity units per second; None for none.
-        check: called before each wait for a table that throttles; raises when there is no more time.
-        sleep, clock: the time, monotonic; a test gives its own.
+        units_per_second: the limit in capacity units per second; None for no limit.
+        check: called before each pause after throttling; raises when no time is left.
+        sleep, clock: monotonic time; tests pass their own.
     """
 
     def __init__(
@@ -52,14 +52,14 @@ class RateLimiter:
         self.units = 0.0
 
     def wait(self) -> None:
-        """Wait until the next request is within the rate."""
+        """Wait until the rate allows the next request."""
         with self._lock:
             pause = self._free_at - self._clock()
         if pause > 0:
             self._sleep(pause)
 
     def spend(self, units: float) -> None:
-        """Count what a request cost; the next ones wait for it."""
+        """Count the units of a request. The next requests wait accordingly."""
         with self._lock:
             self.units += units
             now = self._clock()
@@ -74,7 +74,7 @@ class RateLimiter:
             self._free_at = max(self._free_at, now) + units / self._rate
 
     def slow_down(self) -> None:
-        """Halve the rate, as the table throttled; without a ceiling, half of what was reached so far."""
+        """Halve the rate because DynamoDB throttled. Without a limit, use half of the mean rate so far."""
         with self._lock:
             now = self._clock()
             reached = self.units / max(now - self._began, 1.0)
@@ -83,10 +83,10 @@ class RateLimiter:
             self._changed_at = now
 
     def retry_throttled(self, request: Callable[[], Any]) -> Any:
-        """Make a request, and make it again while the table throttles it, for a quarter of an hour.
+        """Send a request, and retry it for up to 15 minutes while DynamoDB throttles it.
 
         Raises:
-            botocore.exceptions.ClientError: any other refusal, or the throttling that did not end.
+            botocore.exceptions.ClientError: any other error, or throttling that did not end.
         """
         pause = 1.0
         patience = self._clock() + _PATIENCE_SECONDS

@@ -1,7 +1,8 @@
-"""DynamoDB's client with items as bytes: Scan's answer is split and not parsed, BatchWriteItem's request not built.
+"""A DynamoDB client whose items are bytes: it does not parse the items of Scan, nor build those of BatchWriteItem.
 
 botocore still signs, retries, checks the CRC and finds the endpoint. msgspec finds where each item begins and ends and
-copies nothing, so an item reaches the backup, and the table again, as DynamoDB wrote it: all ten types, every digit.
+does not convert it. So a backup and a restored table have each item exactly as DynamoDB wrote it: all ten types, every
+digit.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ class _Capacity(msgspec.Struct):
 
 
 class Scanned(msgspec.Struct):
-    """Scan's answer."""
+    """The response of Scan."""
 
     items: list[msgspec.Raw] = msgspec.field(name="Items")
     last_key: dict[str, dict[str, str]] | None = msgspec.field(name="LastEvaluatedKey", default=None)
@@ -35,15 +36,15 @@ class Request(msgspec.Struct):
 
 
 class Written(msgspec.Struct):
-    """BatchWriteItem's answer: what was not written, by table, and what the rest cost."""
+    """The response of BatchWriteItem: the unprocessed requests by table, and the consumed capacity."""
 
     unprocessed: dict[str, list[Request]] = msgspec.field(name="UnprocessedItems", default_factory=dict)
     capacity: list[_Capacity] = msgspec.field(name="ConsumedCapacity", default_factory=list)
 
 
-# botocore makes its own anew twice for each call, a tenth of what a BatchWriteItem costs.
+# botocore builds its own user agent twice for each call, which takes a tenth of the time of a BatchWriteItem.
 _USER_AGENT = "rollbook"
-# Explicit, because Lambda's runtime brings botocore and its defaults change: retry mode, attempts, checksums.
+# Explicit, because the Lambda runtime determines botocore's version, and defaults differ between versions.
 _RETRIES = {"mode": "legacy", "total_max_attempts": 5}
 _BATCH_RETRIES = {"mode": "legacy", "total_max_attempts": 11}
 _CHECKSUMS = {
@@ -54,12 +55,12 @@ _DECODERS = {
     "ScanOutput": msgspec.json.Decoder(Scanned).decode,
     "BatchWriteItemOutput": msgspec.json.Decoder(Written).decode,
 }
-# What stands in for a batch while botocore validates it; the bytes take its place before they are signed.
-_STAND_IN: list[dict[str, dict[str, dict[str, Any]]]] = [{"PutRequest": {"Item": {}}}]
+# botocore validates this placeholder. The bytes of the batch replace it before the request is signed.
+_PLACEHOLDER: list[dict[str, dict[str, dict[str, Any]]]] = [{"PutRequest": {"Item": {}}}]
 
 
 class _Parser(JSONParser):  # type: ignore[misc]
-    """botocore's JSON parser, but for the bodies of the two."""
+    """botocore's JSON parser, with other decoders for Scan and BatchWriteItem."""
 
     def _handle_json_body(self, raw_body: bytes, shape: Any) -> Any:
         decode = _DECODERS.get(shape.name) if shape is not None else None
@@ -68,7 +69,7 @@ class _Parser(JSONParser):  # type: ignore[misc]
         try:
             return {"Answer": decode(raw_body), "Indented": b"\n" in raw_body}
         except msgspec.DecodeError as error:
-            # Not raised here: botocore checks the CRC after parsing, and fetches a damaged body anew.
+            # Not raised here: botocore checks the CRC after parsing and then repeats the request.
             return {"Fault": f"{len(raw_body):,} bytes that cannot be read: {error}"}
 
 
@@ -78,10 +79,10 @@ class _ParserFactory(ResponseParserFactory):  # type: ignore[misc]
 
 
 class Aws:
-    """The clients of one process: all of one session, as each session loads AWS's endpoints anew (13 MB, 0.1 s).
+    """The clients of one process. They share a session, because each session loads AWS's endpoints (13 MB, 0.1 s).
 
     Arguments:
-        options: what `create_client` takes, such as `region_name` and `endpoint_url`.
+        options: arguments of `create_client`, such as `region_name` and `endpoint_url`.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -97,7 +98,7 @@ class Aws:
 
 
 def client(**options: Any) -> Any:
-    """Return a DynamoDB client whose `scan` hands out bytes and whose `batch_write_item` takes them."""
+    """Return a DynamoDB client whose `scan` returns bytes and whose `batch_write_item` accepts bytes."""
     return Aws(**options).dynamodb
 
 
@@ -113,7 +114,7 @@ def _with_batches(session: Any, options: dict[str, Any]) -> Any:
 
 
 def batch(table_name: str, requests: Sequence[bytes]) -> dict[str, bytes]:
-    """Return what `batch_write_item` takes as `RequestItems`.
+    """Return the argument `RequestItems` of `batch_write_item`.
 
     Arguments:
         requests: up to 25 requests of `put` and `delete`.
@@ -127,13 +128,13 @@ def put(item: bytes) -> bytes:
 
 
 def delete(key: bytes) -> bytes:
-    """Return the request that deletes the item of a key."""
+    """Return the request that deletes the item with a key."""
     return b'{"DeleteRequest":{"Key":%s}}' % key
 
 
 def _set_aside(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
     [(table_name, context["batch"])] = params["RequestItems"].items()
-    params["RequestItems"] = {table_name: _STAND_IN}
+    params["RequestItems"] = {table_name: _PLACEHOLDER}
 
 
 def _put_in(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:

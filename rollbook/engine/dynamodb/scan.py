@@ -1,4 +1,4 @@
-"""A table's items as pages of bytes, read by one or several segments at a time."""
+"""Reads a table's items as pages of bytes, with one segment or several in parallel."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _WAIT_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class Page:
-    """One page.
+    """One page of a scan.
 
     Arguments:
         items: the items as DynamoDB wrote them, without line breaks; bytes or `msgspec.Raw`.
-        read_units: what reading them cost.
+        read_units: the consumed read capacity.
     """
 
     items: Sequence[Any]
@@ -32,7 +32,7 @@ class Page:
 
 
 class ScanError(RuntimeError):
-    """The service's answer cannot be read."""
+    """DynamoDB's response cannot be read."""
 
 
 def pages(
@@ -43,29 +43,30 @@ def pages(
     limiter: RateLimiter | None = None,
     is_consistent: bool = False,
 ) -> Generator[Page, None, None]:
-    """Yield all pages of a table that have items, in no order when there are several segments.
+    """Yield all pages of a table that have items. With several segments, the order is undefined.
 
     Arguments:
         dynamodb: a client of `wire.client`.
-        segments: how many parts of the table to read at a time, 1 to 1,000,000; each has a page in memory.
-        limiter: the rate to keep, shared by the segments.
-        is_consistent: every write that was answered before is seen, for twice the read units (DynamoDB Developer Guide,
+        segments: how many parts of the table to read in parallel, 1 to 1,000,000; each has a page in memory.
+        limiter: limits the rate of all segments together.
+        is_consistent: use strongly consistent reads, which cost twice the read units (DynamoDB Developer Guide,
             "DynamoDB read consistency").
 
     Raises:
         botocore.exceptions.ClientError: DynamoDB refused, after all retries.
-        ScanError: the service answered with what cannot be read, its CRC being right.
+        ScanError: the response cannot be read although its CRC is correct.
     """
-    kept = limiter or RateLimiter()
-    dynamodb.meta.events.register("needs-retry.dynamodb.Scan", _slow_down(kept), unique_id=f"limiter-{id(kept)}")
+    limiter = limiter or RateLimiter()
+    handler_id = f"limiter-{id(limiter)}"
+    dynamodb.meta.events.register("needs-retry.dynamodb.Scan", _slow_down(limiter), unique_id=handler_id)
     options = {"ConsistentRead": True} if is_consistent else {}
     try:
         if segments == 1:
-            yield from _segment(dynamodb, table_name, options, kept)
+            yield from _segment(dynamodb, table_name, options, limiter)
         else:
-            yield from _merged(dynamodb, table_name, segments, options, kept)
+            yield from _merged(dynamodb, table_name, segments, options, limiter)
     finally:
-        dynamodb.meta.events.unregister("needs-retry.dynamodb.Scan", unique_id=f"limiter-{id(kept)}")
+        dynamodb.meta.events.unregister("needs-retry.dynamodb.Scan", unique_id=handler_id)
 
 
 def items(
@@ -79,7 +80,7 @@ def items(
     """Yield the items of a table as bytes.
 
     Arguments:
-        is_consistent: every write that was answered before is seen, for twice the read units.
+        is_consistent: use strongly consistent reads, which cost twice the read units.
     """
     for page in pages(dynamodb, table_name, segments=segments, limiter=limiter, is_consistent=is_consistent):
         for found in page.items:
@@ -87,11 +88,11 @@ def items(
 
 
 def _slow_down(limiter: RateLimiter) -> Any:
-    def look(response: Any, **_: Any) -> None:
+    def on_response(response: Any, **_: Any) -> None:
         if response is not None and response[1].get("Error", {}).get("Code") in THROTTLING:
             limiter.slow_down()
 
-    return look
+    return on_response
 
 
 def _segment(dynamodb: Any, table_name: str, options: dict[str, Any], limiter: RateLimiter) -> Iterator[Page]:
@@ -107,7 +108,7 @@ def _segment(dynamodb: Any, table_name: str, options: dict[str, Any], limiter: R
         limiter.spend(units)
         items: list[Any] = answer.items
         if response["Indented"]:
-            # DynamoDB sends no line breaks; where a server does, a line per item has to be made.
+            # DynamoDB sends no line breaks. Another server may, and a document has one line per item.
             items = [msgspec.json.format(bytes(item), indent=-1) for item in items]
         if items:
             yield Page(items, units)
@@ -123,14 +124,17 @@ def _key_value(value: dict[str, str]) -> dict[str, Any]:
 def _merged(
     dynamodb: Any, table_name: str, segments: int, options: dict[str, Any], limiter: RateLimiter
 ) -> Iterator[Page]:
-    """Yield the pages of all segments as they come; one is ready and one is at work in each segment, no more."""
+    """Yield the pages of all segments as they arrive.
+
+    At most one page is in the queue, and each segment holds at most one more.
+    """
     ready: queue.Queue[Page | BaseException | None] = queue.Queue(maxsize=1)
     stop = threading.Event()
 
-    def hand_over(what: Page | BaseException | None) -> None:
+    def deliver(result: Page | BaseException | None) -> None:
         while not stop.is_set():
             try:
-                ready.put(what, timeout=_WAIT_SECONDS)
+                ready.put(result, timeout=_WAIT_SECONDS)
             except queue.Full:
                 continue
             return
@@ -139,13 +143,13 @@ def _merged(
         try:
             segment = options | {"Segment": number, "TotalSegments": segments}
             for page in _segment(dynamodb, table_name, segment, limiter):
-                hand_over(page)
+                deliver(page)
                 if stop.is_set():
                     return
         except BaseException as error:
-            hand_over(error)
+            deliver(error)
         else:
-            hand_over(None)
+            deliver(None)
 
     threads = [threading.Thread(target=read, args=(number,), daemon=True) for number in range(segments)]
     for thread in threads:
@@ -153,13 +157,13 @@ def _merged(
     try:
         left = segments
         while left:
-            what = ready.get()
-            if what is None:
+            result = ready.get()
+            if result is None:
                 left -= 1
-            elif isinstance(what, BaseException):
-                raise what
+            elif isinstance(result, BaseException):
+                raise result
             else:
-                yield what
+                yield result
     finally:
         stop.set()
         for thread in threads:

@@ -12,7 +12,7 @@ _POLL_SECONDS = 0.5
 
 
 class TableExists(RuntimeError):
-    """There is a table of that name already; it was left as it is."""
+    """A table of that name exists already. It was not changed."""
 
 
 def create(
@@ -26,17 +26,17 @@ def create(
     """Create a table from a definition and prepare it for writing; see `prepare`.
 
     Arguments:
-        scratch: the table will be deleted: on demand, encrypted with AWS's own key, without tags (by which others
-            select tables), stream and point-in-time recovery.
-        waiting: called before each poll; what it raises ends the wait.
+        scratch: create a temporary table: on demand, encrypted with the AWS managed key, without stream,
+            point-in-time recovery and tags (other programs may select tables by tags).
+        waiting: called before each poll; an exception that it raises ends the wait.
 
     Raises:
-        TableExists: there is one of that name.
+        TableExists: a table of that name exists.
     """
     try:
         dynamodb.create_table(**definitions.creation(definition, table_name, dynamodb.meta.region_name, scratch))
     except dynamodb.exceptions.ResourceInUseException:
-        raise TableExists(f"there is a table {table_name} already; it was left as it is") from None
+        raise TableExists(f"the table {table_name} exists already; it was not changed") from None
     prepare(dynamodb, definition, table_name, scratch=scratch, waiting=waiting)
 
 
@@ -48,13 +48,13 @@ def prepare(
     scratch: bool,
     waiting: Callable[[], None] = lambda: None,
 ) -> None:
-    """Wait until a table that was created can be written, and turn on its point-in-time recovery.
+    """Wait until a created table can be written, and turn on its point-in-time recovery.
 
-    A second call changes nothing. Time to live and deletion protection are left for `finish`: the one would delete what
-    has expired before it is compared, the other would keep a failed restore from being cleared away.
+    A second call changes nothing. `finish` turns on time to live and deletion protection later. Time to live would
+    delete expired items before the comparison. Deletion protection would prevent deleting a failed restore's table.
 
     Arguments:
-        scratch, waiting: as of `create`.
+        scratch, waiting: see `create`.
     """
     _wait(lambda: _is_active(dynamodb, table_name), waiting)
     if definition.get("pointInTimeRecovery") and not scratch:
@@ -62,7 +62,7 @@ def prepare(
 
 
 def finish(dynamodb: Any, definition: definitions.Definition, table_name: str) -> None:
-    """Give a restored table what `create` left out."""
+    """Turn on time to live and deletion protection of a restored table."""
     if attribute := definition.get("timeToLive"):
         found = dynamodb.describe_time_to_live(TableName=table_name)["TimeToLiveDescription"]
         if found.get("TimeToLiveStatus") not in {"ENABLED", "ENABLING"}:
@@ -74,7 +74,7 @@ def finish(dynamodb: Any, definition: definitions.Definition, table_name: str) -
 
 
 def delete(dynamodb: Any, table_name: str) -> None:
-    """Delete a table and wait until it is gone; a missing table is no error."""
+    """Delete a table and wait until it is gone. A missing table is not an error."""
     _wait(lambda: _is_deleting(dynamodb, table_name))
     _wait(lambda: not exists(dynamodb, table_name))
 
@@ -120,6 +120,6 @@ def _is_deleting(dynamodb: Any, table_name: str) -> bool:
     except dynamodb.exceptions.ResourceNotFoundException:
         return True
     except dynamodb.exceptions.ResourceInUseException:
-        # DynamoDB deletes no table that it is creating or updating (API reference, "DeleteTable").
+        # DynamoDB cannot delete a table that is being created or updated (API reference, "DeleteTable").
         return False
     return True

@@ -1,4 +1,4 @@
-"""Streams of bytes, compressed and back: gzip by isal where it is installed, else by zlib; zstd."""
+"""Compresses and decompresses streams of bytes with gzip (by isal if installed, otherwise by zlib) and zstd."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ with suppress(ImportError):
 
 Method = Literal["none", "gzip", "zstd"]
 SUFFIXES: dict[Method, str] = {"none": "", "gzip": ".gz", "zstd": ".zst"}
-# The fastest levels: past them a byte saved costs more processor than a month of storing it.
+# The fastest levels: the CPU time of a higher level costs more than a month of storing the bytes that it saves.
 _GZIP_LEVEL = 1
 _ZSTD_LEVEL = 1
-# With a gzip header and trailer rather than zlib's (zlib manual, "windowBits").
+# Selects gzip's header and trailer instead of zlib's (zlib manual, "windowBits").
 _GZIP_WINDOW = 31
 _PIECE_BYTES = 1 << 20
 
 
 class CompressionError(ValueError):
-    """The bytes are not what a compressor wrote."""
+    """The compressed stream is damaged."""
 
 
 class Stored:
-    """The method `none`, in the form of the compressors."""
+    """The compressor of the method `none`."""
 
     def compress(self, data: bytes) -> bytes:
-        """Return the bytes themselves."""
+        """Return the bytes unchanged."""
         return data
 
     def flush(self) -> bytes:
-        """Return nothing: nothing is held back."""
+        """Return no bytes, because `compress` buffers none."""
         return b""
 
 
 def compressor(method: Method) -> Any:
-    """Return an object with `compress` and `flush`."""
+    """Return a compressor with the methods `compress` and `flush`."""
     if method == "gzip":
         return gzip_library.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
     if method == "zstd":
@@ -49,7 +49,7 @@ def compressor(method: Method) -> Any:
 
 
 def compressed(chunks: Iterable[bytes], method: Method) -> Iterator[bytes]:
-    """Yield the chunks compressed, as one stream."""
+    """Yield the chunks, compressed as one stream."""
     made = compressor(method)
     for chunk in chunks:
         yield made.compress(chunk)
@@ -57,15 +57,15 @@ def compressed(chunks: Iterable[bytes], method: Method) -> Iterator[bytes]:
 
 
 def method_of(key: str) -> Method:
-    """Return the method that the name of an object tells."""
+    """Return the compression method that a key's suffix names."""
     return next((method for method, suffix in SUFFIXES.items() if suffix and key.endswith(suffix)), "none")
 
 
 def decompressed(chunks: Iterable[bytes], method: Method) -> Iterator[bytes]:
-    """Yield what was compressed, in pieces of at most 1 MiB but for `none`, of which the chunks are as they come.
+    """Yield the decompressed bytes in pieces of at most 1 MiB. The method `none` yields the chunks unchanged.
 
     Raises:
-        CompressionError: the stream is damaged or cut short.
+        CompressionError: the stream is damaged or truncated.
     """
     if method == "none":
         yield from chunks
@@ -81,14 +81,14 @@ def _gunzipped(chunks: Iterable[bytes]) -> Iterator[bytes]:
     for chunk in chunks:
         data = chunk
         while data:
-            if decoder is None or decoder.eof:  # several streams one after the other are one (RFC 1952, 2.2)
+            if decoder is None or decoder.eof:  # a file may be several concatenated streams (RFC 1952, 2.2)
                 decoder = gzip_library.decompressobj(_GZIP_WINDOW)
             yield decoder.decompress(data, _PIECE_BYTES)
             data = decoder.unused_data if decoder.eof else decoder.unconsumed_tail
     if decoder is not None and not decoder.eof:
         yield decoder.flush()
     if decoder is None or not decoder.eof:
-        raise CompressionError("the gzip stream is cut short")
+        raise CompressionError("the gzip stream is truncated")
 
 
 def _unzstd(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -103,7 +103,7 @@ def _unzstd(chunks: Iterable[bytes]) -> Iterator[bytes]:
             yield decoder.decompress(data, _PIECE_BYTES)
             data = decoder.unused_data if decoder.eof else b""
     if decoder is None or not decoder.eof:
-        raise CompressionError("the zstd stream is cut short")
+        raise CompressionError("the zstd stream is truncated")
 
 
 def _errors(method: Method) -> tuple[type[Exception], ...]:

@@ -1,4 +1,4 @@
-"""The description beside an export: what AWS's own files do not say of the table, and where the manifest is."""
+"""The description of an export: the table's definition, which AWS's files do not contain, and the manifest's key."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Description(msgspec.Struct, rename="camel"):
     """An export's table and manifest.
 
     Arguments:
-        table: the table's definition as `tables.describe` returns it.
+        table: the table's definition that `definitions.describe` returned.
         manifest: key of the `manifest-summary.json`.
-        sha256: of `manifest-files.json`, which has the MD5 of each file.
+        sha256: of `manifest-files.json`, which contains the MD5 of each data file.
     """
 
     format: str

@@ -1,11 +1,11 @@
-"""The backup document `rollbook-backup/1`: header, items, footer, written and read in one pass.
+"""Writes and reads the backup document `rollbook-backup/1` in one pass. It has a header, items and a footer.
 
     {"format":"rollbook-backup/1","table":{…},"startedAt":"…","items":[
     {"studentid":{"S":"SV001"},…},
     {"studentid":{"S":"SV002"},…}
     ],"itemCount":2,"sha256":"…","completedAt":"…"}
 
-The SHA-256 is that of the item lines: all bytes between the line break after `[` and the one before `]`.
+The SHA-256 covers the item lines: all bytes between the line break after `[` and the line break before `]`.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ FORMAT = "rollbook-backup/1"
 _SEPARATOR = b",\n"
 # The ten types (DynamoDB API reference, AttributeValue).
 _TYPES = frozenset({"S", "N", "B", "BOOL", "NULL", "L", "M", "SS", "NS", "BS"})
-# An item has at most 400 KB (DynamoDB Developer Guide, "Quotas"); as JSON, escapes included, far less than this.
+# An item has at most 400 KB (DynamoDB Developer Guide, "Quotas"). Its JSON, with escapes, is far below this limit.
 _LONGEST_LINE = 8 * 1024 * 1024
 _HEADER_END = b',"items":['
 _decode_item = msgspec.json.Decoder(dict[str, dict[str, msgspec.Raw]]).decode
 
 
 class Footer(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    """The document's last line, but for the bracket and the comma it begins with."""
+    """The document's last line, without the bracket and the comma at its beginning."""
 
     item_count: int
     sha256: str
@@ -40,12 +40,12 @@ class Footer(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 
 
 class Corrupted(ValueError):
-    """The backup is not what was written; the message says where it first is not."""
+    """The backup is damaged. The message says where the first damage is."""
 
 
 @dataclass(frozen=True)
 class Verified:
-    """What a whole backup holds: items, bytes before compression, and the digest that its history has."""
+    """The totals of a verified backup: items, bytes before compression, and the digest that the history has."""
 
     items: int
     bytes: int
@@ -53,7 +53,7 @@ class Verified:
 
 
 class Writer:
-    """Turns pages into the bytes of a document and counts what passes."""
+    """Converts pages to the bytes of a document, and counts items and read units."""
 
     def __init__(self) -> None:
         self.items = 0
@@ -61,13 +61,13 @@ class Writer:
         self.sha256 = ""
 
     def chunks(self, table: dict[str, Any], started_at: datetime, pages: Iterable[Page], clock: Any) -> Iterator[bytes]:
-        """Yield the document piece by piece; the largest piece is one page.
+        """Yield the document in pieces. The largest piece is one page.
 
         Arguments:
-            table: what a restore must know of the table, as `table.describe` returns it.
+            table: the table's definition that `definitions.describe` returned.
             started_at: when the run started (aware).
             pages: the pages of the scan.
-            clock: a function that returns the time now (aware), asked after the last page.
+            clock: returns the time now (aware); called after the last page.
         """
         header = {"format": FORMAT, "table": table, "startedAt": started_at}
         yield msgspec.json.encode(header)[:-1] + b',"items":[\n'
@@ -84,23 +84,23 @@ class Writer:
 
 
 def header(chunks: Iterable[bytes]) -> dict[str, Any]:
-    """Read a document's first line, and of the chunks no more than that needs.
+    """Read a document's header. Only the chunks of the first line are consumed.
 
     Raises:
-        Corrupted: it is no header.
+        Corrupted: the first line is not a header.
     """
     _, first = next(lines(chunks), (0, b""))
     return _header(first)
 
 
 def items(chunks: Iterable[bytes]) -> Generator[bytes, None, Verified]:
-    """Yield the items of a document as bytes, each checked; return what it holds when all of it is.
+    """Yield each item of a document as bytes after checking it. Return the totals after the whole document is checked.
 
     Arguments:
-        chunks: its bytes, in pieces of any size; no more than a piece and a line are in memory at a time.
+        chunks: the document's bytes in pieces of any size. At most one piece and one line are in memory.
 
     Raises:
-        Corrupted: with the number of the item and its bytes' range, counted from 0, or with what else is wrong.
+        Corrupted: the document is damaged. The message names the item and its byte range (from 0), or the fault.
     """
     numbered = lines(chunks)
     _, first = next(numbered, (0, b""))
@@ -112,7 +112,7 @@ def items(chunks: Iterable[bytes]) -> Generator[bytes, None, Verified]:
         if line.startswith(b"],"):
             return _end(line, numbered, digest.hexdigest(), count, last, start)
         if count and not last.endswith(b","):
-            raise _at(count - 1, start - 1 - len(last), last, "it does not end with a comma, and another follows")
+            raise _at(count - 1, start - 1 - len(last), last, "the comma at its end is missing")
         if line or count:
             item = line.removesuffix(b",")
             try:
@@ -123,14 +123,14 @@ def items(chunks: Iterable[bytes]) -> Generator[bytes, None, Verified]:
             count += 1
             yield item
         last = line
-    raise Corrupted(f"it is cut short: it ends after {count:,} items, without its footer")
+    raise Corrupted(f"it is truncated: it ends after {count:,} items, without a footer")
 
 
 def check(item: bytes) -> None:
-    """Check that bytes are an item: an object of attributes, each with a value of one type.
+    """Check that the bytes are an item: a JSON object of attributes, each with a value of one type.
 
     Raises:
-        ValueError: with what is wrong.
+        ValueError: they are not. The message says why.
     """
     try:
         attributes = _decode_item(item)
@@ -138,11 +138,11 @@ def check(item: bytes) -> None:
         raise ValueError(str(error)) from None
     for name, value in attributes.items():
         if len(value) != 1 or not value.keys() <= _TYPES:
-            raise ValueError(f"its attribute {name!r} has no type of DynamoDB: {sorted(value)}")
+            raise ValueError(f"its attribute {name!r} does not have exactly one DynamoDB type: {sorted(value)}")
 
 
 def lines(chunks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Yield each line without its break, and the byte where it begins.
+    """Yield the position of each line's first byte, and the line without its line break.
 
     Raises:
         Corrupted: a line is longer than any item can be.
@@ -155,7 +155,7 @@ def lines(chunks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
             yield start, line
             start += len(line) + 1
         if len(buffer) > _LONGEST_LINE:
-            raise Corrupted(f"the line from byte {start:,} has over {_LONGEST_LINE:,} bytes; no item is that long")
+            raise Corrupted(f"the line at byte {start:,} has over {_LONGEST_LINE:,} bytes; no item is that long")
     if buffer:
         yield start, buffer
 
@@ -164,7 +164,8 @@ def uncompressed(chunks: Iterable[bytes], key: str, method: compression.Method |
     """Yield the bytes of an object uncompressed.
 
     Arguments:
-        key: of the object; its suffix tells the method unless that is given.
+        key: of the object.
+        method: of its compression; None to use that of the key's suffix.
 
     Raises:
         Corrupted: the stream is damaged.
@@ -178,10 +179,10 @@ def uncompressed(chunks: Iterable[bytes], key: str, method: compression.Method |
 def _header(line: bytes) -> dict[str, Any]:
     try:
         if not line.endswith(_HEADER_END):
-            raise msgspec.DecodeError("it does not end with the beginning of the items")
+            raise msgspec.DecodeError("it does not end where the items begin")
         found: dict[str, Any] = msgspec.json.decode(line[: -len(_HEADER_END)] + b"}", type=dict[str, Any])
     except msgspec.DecodeError as error:
-        raise Corrupted(f"its first line (bytes 0 to {max(len(line) - 1, 0):,}) is no header: {error}") from None
+        raise Corrupted(f"its first line (bytes 0 to {max(len(line) - 1, 0):,}) is not a header: {error}") from None
     if found.get("format") != FORMAT:
         raise Corrupted(f"its format is {found.get('format')!r}, not {FORMAT!r}")
     return found
@@ -189,17 +190,17 @@ def _header(line: bytes) -> dict[str, Any]:
 
 def _end(line: bytes, rest: Iterator[tuple[int, bytes]], sha256: str, count: int, last: bytes, start: int) -> Verified:
     if last.endswith(b","):
-        raise _at(count - 1, start - 1 - len(last), last, "it ends with a comma, and no item follows")
+        raise _at(count - 1, start - 1 - len(last), last, "it is the last item and ends with a comma")
     try:
         footer = msgspec.json.decode(b"{" + line.removeprefix(b"],"), type=Footer)
     except msgspec.DecodeError as error:
-        raise Corrupted(f"its last line (from byte {start:,}) is no footer: {error}") from None
+        raise Corrupted(f"its last line (from byte {start:,}) is not a footer: {error}") from None
     if trailing := [content for _, content in rest if content]:
-        raise Corrupted(f"something follows its footer: {trailing[0][:40]!r}")
+        raise Corrupted(f"there is data after its footer: {trailing[0][:40]!r}")
     if footer.item_count != count:
-        raise Corrupted(f"it has {count:,} items, and its footer says {footer.item_count:,}")
+        raise Corrupted(f"it has {count:,} items, but its footer says {footer.item_count:,}")
     if footer.sha256 != sha256:
-        raise Corrupted(f"every line can be read, but their SHA-256 is {sha256}, and the footer says {footer.sha256}")
+        raise Corrupted(f"the SHA-256 of its items is {sha256}, but its footer says {footer.sha256}")
     return Verified(count, start + len(line) + 1, sha256)
 
 

@@ -1,11 +1,12 @@
-"""AWS's layout of an export in S3, as `ExportTableToPointInTime` writes it and `ImportTable`, Athena and Glue read it.
+"""AWS's layout of an export in S3. `ExportTableToPointInTime` writes it; `ImportTable`, Athena and Glue read it.
 
-    <prefix>/AWSDynamoDB/<id>/manifest-summary.json     what was exported, when, and how many items it has
+    <prefix>/AWSDynamoDB/<id>/manifest-summary.json     the table, the time and the number of items
     <prefix>/AWSDynamoDB/<id>/manifest-files.json       one line for each data file
     <prefix>/AWSDynamoDB/<id>/data/<name>.json.gz       one line for each item: {"Item":{…}}
 
-Beside each manifest stands its MD5, and in the manifest that of each data file: Base64, over the bytes as they are
-stored. Keys are relative to the bucket. Source: DynamoDB Developer Guide, "DynamoDB table export output format".
+An object beside each manifest has the manifest's MD5. `manifest-files.json` has the MD5 of each data file. An MD5 is
+written in Base64 and covers the stored bytes. Keys are relative to the bucket. Source: DynamoDB Developer Guide,
+"DynamoDB table export output format".
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ from rollbook.engine.formats import compression
 from rollbook.engine.s3 import upload
 
 _VERSION = "2020-06-30"
-# Uncompressed. ImportTable takes 5,000 objects, which are 320 GB of these.
+# Uncompressed. ImportTable accepts 5,000 objects, which is 320 GB at this size.
 _FILE_BYTES = 64 * 1024 * 1024
 _OPEN, _BETWEEN, _CLOSE = b'{"Item":', b'}\n{"Item":', b"}\n"
 
 
 class Summary(msgspec.Struct, rename="camel", kw_only=True):
-    """`manifest-summary.json`; times as AWS writes them, sizes in bytes."""
+    """The object `manifest-summary.json`. Times are in AWS's format, sizes in bytes."""
 
     version: str = _VERSION
     export_arn: str
@@ -66,11 +67,11 @@ class File(msgspec.Struct, rename="camel"):
 
 @dataclass(frozen=True)
 class Place:
-    """Where an export goes.
+    """Where an export is stored.
 
     Arguments:
-        prefix: what its keys begin with, without a slash at the end.
-        export_id: its own, in AWS's form `01693685827463-2d8752fd`.
+        prefix: the beginning of its keys, without a slash at the end.
+        export_id: the export's id in AWS's format, such as `01693685827463-2d8752fd`.
     """
 
     bucket: str
@@ -78,28 +79,28 @@ class Place:
     export_id: str
 
     def key(self, name: str) -> str:
-        """Return the key of one of its files."""
+        """Return the key of a file of the export."""
         return f"{self.prefix}/AWSDynamoDB/{self.export_id}/{name}"
 
 
 def new_id(moment: datetime) -> str:
-    """Return an export id of AWS's form: milliseconds since 1970 and eight hexadecimal digits, of chance."""
+    """Return an export id in AWS's format: milliseconds since 1970 and eight random hexadecimal digits."""
     return f"{int(moment.timestamp() * 1000):014d}-{secrets.token_hex(4)}"
 
 
 def md5(data: bytes) -> str:
-    """Return the MD5 as the manifests have it."""
+    """Return the MD5 in the manifests' format, which is Base64."""
     return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
 
 
 class Writer:
-    """Writes the pages of a scan as an export. Nothing is visible before `complete`.
+    """Writes the pages of a scan as an export. No object is visible before `complete`.
 
-    `sha256` and `crc32` (Base64) are those of `manifest-files.json`, which has the MD5 of each data file.
+    `sha256` and `crc32` (Base64) are those of `manifest-files.json`, which contains the MD5 of each data file.
 
     Arguments:
         s3: a boto3 S3 client.
-        method: of compressing the data files.
+        method: compression of the data files.
     """
 
     def __init__(self, s3: Any, place: Place, method: compression.Method) -> None:
@@ -115,14 +116,14 @@ class Writer:
 
     @property
     def stored_bytes(self) -> int:
-        """Return the bytes of the data files as they are stored."""
+        """Return the total size of the stored data files in bytes."""
         return sum(file.bytes for file, _, _ in self._files)
 
     def write(self, pages: Iterable[Page]) -> None:
-        """Upload the data files, without completing them.
+        """Upload the data files without completing them.
 
         Raises:
-            Exception: what went wrong; nothing of the export is left.
+            Exception: the upload or the scan failed. All uploads are aborted first.
         """
         try:
             for file in _files(self._lines(pages)):
@@ -160,7 +161,7 @@ class Writer:
         self._open = None
 
     def complete(self, *, table_arn: str, table_id: str, started_at: datetime, ended_at: datetime) -> str:
-        """Make the files visible, the manifests last, and return the key of the summary."""
+        """Complete the data files, then write the manifests. Return the key of `manifest-summary.json`."""
         try:
             files = [File(items, checksum, file.complete(), file.key) for file, items, checksum in self._files]
         except BaseException as error:
@@ -187,12 +188,12 @@ class Writer:
         return place.key("manifest-summary.json")
 
     def abort(self, error: BaseException) -> None:
-        """Drop all files that are not visible yet."""
+        """Abort the uploads of all files that are not visible yet."""
         waiting = [file for file, _, _ in self._files]
         upload.abort([*waiting, self._open] if self._open else waiting, error)
 
     def _put(self, name: str, data: bytes) -> str:
-        """Write a manifest behind its MD5, and return its CRC32."""
+        """Write a manifest's MD5, then the manifest. Return the manifest's CRC32."""
         self._put_file(f"{name}.md5", md5(data).encode(), "text/plain")
         return self._put_file(f"{name}.json", data, "application/json")
 
@@ -202,7 +203,7 @@ class Writer:
 
 
 def _files(pieces: Iterator[tuple[bytes, int]]) -> Iterator[Iterator[tuple[bytes, int]]]:
-    """Cut a stream into files, of which there is at least one."""
+    """Split a stream of pieces into files. There is at least one file."""
     first = next(pieces, None)
     while True:
         rest: list[tuple[bytes, int]] = [] if first is None else [first]
@@ -213,7 +214,7 @@ def _files(pieces: Iterator[tuple[bytes, int]]) -> Iterator[Iterator[tuple[bytes
 
 
 def _file(rest: list[tuple[bytes, int]], pieces: Iterator[tuple[bytes, int]]) -> Iterator[tuple[bytes, int]]:
-    """Yield one file's pieces, and leave in `rest` the one that is the next file's."""
+    """Yield the pieces of one file. If another file follows, put its first piece into `rest`."""
     size = 0
     while rest:
         piece = rest.pop()

@@ -1,9 +1,9 @@
-"""The lines of an incremental export: what a key's item was and what it is, or that it is gone.
+"""Reads the lines of an incremental export. A line has a key, its old item and its new item.
 
     {"Metadata":{…},"Keys":{"studentid":{"S":"SV001"}},"OldImage":{…},"NewImage":{…}}
 
-Each key has one line, whatever happened to it meanwhile; without a new image there is no item of it now. Source:
-DynamoDB Developer Guide, "DynamoDB table export output format".
+Each key has one line, regardless of the number of its changes. A line without a new image means that the item was
+deleted. Source: DynamoDB Developer Guide, "DynamoDB table export output format".
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ import msgspec
 from rollbook.engine import fingerprints
 from rollbook.engine.dynamodb import raw
 
-# Stands for the digest of an item that must not be there.
+# The digest that represents a deleted item.
 GONE = bytes(fingerprints.DIGEST_BYTES)
 
 
 class Change(msgspec.Struct):
-    """A line."""
+    """A line of an incremental export."""
 
     keys: msgspec.Raw = msgspec.field(name="Keys")
-    # Empty if there is none.
+    # Empty if the item was deleted.
     new: msgspec.Raw = msgspec.field(name="NewImage", default=msgspec.Raw())
 
     @property
     def request(self) -> bytes:
-        """Return the write that makes the change."""
+        """Return the request that applies the change."""
         return raw.put(bytes(self.new)) if bytes(self.new) else raw.delete(bytes(self.keys))
 
 
@@ -36,29 +36,29 @@ _decode = msgspec.json.Decoder(Change).decode
 
 
 def read(line: bytes) -> Change:
-    """Read a line.
+    """Parse a line.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not a line of an incremental export.
     """
     try:
         return _decode(line)
     except msgspec.DecodeError as error:
-        raise ValueError(f"it is no change: {error}") from None
+        raise ValueError(f"it is not a line of an incremental export: {error}") from None
 
 
 def fingerprint_of(names: Sequence[str]) -> Callable[[bytes], fingerprints.Fingerprint]:
-    """Return a function that gives the fingerprint of the item that a change leaves, with `GONE` if it leaves none.
+    """Return a function that computes the fingerprint of a line's new item. A deleted item has the digest `GONE`.
 
     Arguments:
         names: the key attributes.
     """
-    whole = fingerprints.fingerprint_of(names)
+    item_fingerprint = fingerprints.fingerprint_of(names)
 
     def fingerprint(line: bytes) -> fingerprints.Fingerprint:
         change = read(line)
         if not bytes(change.new):
-            return fingerprints.Fingerprint(whole(bytes(change.keys)).key, GONE)
-        return whole(bytes(change.new))
+            return fingerprints.Fingerprint(item_fingerprint(bytes(change.keys)).key, GONE)
+        return item_fingerprint(bytes(change.new))
 
     return fingerprint

@@ -1,4 +1,4 @@
-"""Reading S3 objects of any size over connections that may break."""
+"""Reads S3 objects of any size, with retries when a connection breaks."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any
 
 from botocore.exceptions import HTTPClientError, IncompleteReadError, ResponseStreamingError
 
-# A request for each piece is $0.0004 for 4 GB; a connection that breaks costs no more than one piece.
+# The requests of these pieces cost $0.0004 for 4 GB. After a broken connection, at most one piece is read again.
 _PIECE_BYTES = 4 * 1024 * 1024
 _TRIES = 6
 
 
 class ObjectChanged(RuntimeError):
-    """The object was replaced while it was read."""
+    """The object was replaced while it was being read."""
 
 
 def read(s3: Any, *, bucket: str, key: str) -> Iterator[bytes]:
     """Yield an object's bytes, in pieces of at most 4 MiB.
 
     Raises:
-        ObjectChanged: it was replaced meanwhile.
-        botocore.exceptions.ClientError: it is not there, or may not be read.
+        ObjectChanged: the object was replaced during the read.
+        botocore.exceptions.ClientError: the object does not exist, or access is denied.
     """
     found = s3.head_object(Bucket=bucket, Key=key)
     size, etag = int(found["ContentLength"]), found["ETag"]
@@ -37,7 +37,7 @@ def _piece(s3: Any, bucket: str, key: str, etag: str, range_: str) -> bytes:
             body: bytes = found["Body"].read()
         except s3.exceptions.ClientError as error:
             if error.response["Error"]["Code"] == "PreconditionFailed":
-                raise ObjectChanged(f"s3://{bucket}/{key} was replaced while it was read; begin again") from None
+                raise ObjectChanged(f"s3://{bucket}/{key} was replaced while it was being read; retry") from None
             raise
         except (HTTPClientError, IncompleteReadError, ResponseStreamingError, OSError):
             if attempt == _TRIES:

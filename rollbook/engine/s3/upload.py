@@ -1,4 +1,4 @@
-"""S3 objects from streams of bytes, in bounded memory, never over an object that is there."""
+"""Uploads streams of bytes to S3 in bounded memory. It never replaces an existing object."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-# The smallest part that S3 takes is 5 MiB, the most parts are 10,000 (S3 User Guide, "Multipart upload limits").
+# S3 accepts parts of 5 MiB or more, and up to 10,000 parts (S3 User Guide, "Multipart upload limits").
 _PART_BYTES = 5 * 1024 * 1024
-# Parts double in size every 2,500: 10,000 of them are 183 GB, far beyond what a function reads in its time.
-_PARTS_OF_A_SIZE = 2500
-# Named in every request, as botocore's own choice differs by version. S3 answers InvalidPart to a completion that lists
-# checksums of an upload created without them (S3 User Guide, "Checking object integrity"; aws-sdk-go-v2 issue 3005).
+# The part size doubles after every 2,500 parts. 10,000 parts are 183 GB, far more than a function reads in 15 minutes.
+_PARTS_PER_SIZE = 2500
+# Named in every request, because botocore's default differs between versions. If an upload is created without an
+# algorithm and completed with checksums, S3 answers InvalidPart (S3 User Guide, "Checking object integrity";
+# aws-sdk-go-v2 issue 3005).
 _ALGORITHM = {"ChecksumAlgorithm": "CRC32"}
 _WHOLE_OBJECT = {"ChecksumType": "FULL_OBJECT"}
 
 
 class ObjectExists(RuntimeError):
-    """There is an object of that key already; it was left as it is."""
+    """An object with that key exists already. It was not changed."""
 
     def __init__(self, bucket: str, key: str) -> None:
-        super().__init__(f"s3://{bucket}/{key} exists already; it was left as it is")
+        super().__init__(f"s3://{bucket}/{key} exists already; it was not changed")
         self.key = key
 
 
@@ -33,7 +34,7 @@ class Uploaded:
     """A complete object.
 
     Arguments:
-        crc32: of the whole object, in Base64, as S3 has it.
+        crc32: of the whole object, in Base64 as in S3.
     """
 
     bytes: int
@@ -41,11 +42,11 @@ class Uploaded:
 
 
 class Upload:
-    """One object to be. Nothing of it is visible before `complete`; after `abort` nothing is left.
+    """The upload of one object. The object is not visible before `complete`. `abort` deletes the uploaded parts.
 
     Arguments:
         s3: a boto3 S3 client.
-        content_type: the object's.
+        content_type: of the object.
     """
 
     def __init__(self, s3: Any, *, bucket: str, key: str, content_type: str) -> None:
@@ -61,19 +62,19 @@ class Upload:
 
     @property
     def crc32(self) -> str:
-        """Return the CRC32 of all bytes that were written, in Base64, as S3 has it."""
+        """Return the CRC32 of all written bytes, in Base64 as in S3."""
         return base64.b64encode(self._crc32.to_bytes(4, "big")).decode()
 
     def write(self, chunk: bytes) -> None:
-        """Take bytes; a part is sent as soon as there are enough of them."""
+        """Append bytes. When there are enough for a part, the part is sent."""
         self._buffer += chunk
         self.bytes += len(chunk)
         self._crc32 = zlib.crc32(chunk, self._crc32)
-        if len(self._buffer) >= _PART_BYTES << (len(self._parts) // _PARTS_OF_A_SIZE):
+        if len(self._buffer) >= _PART_BYTES << (len(self._parts) // _PARTS_PER_SIZE):
             self.flush()
 
     def flush(self) -> None:
-        """Send what there is as a part: after this nothing of the object is in memory, and no more may be written."""
+        """Send the buffered bytes as the last part, which frees their memory. No more bytes may be written."""
         if self._upload_id and not self._buffer:
             return
         if not self._upload_id:
@@ -92,7 +93,7 @@ class Upload:
         """Make the object visible and return its ETag.
 
         Raises:
-            ObjectExists: the key was taken, before or meanwhile.
+            ObjectExists: an object with the key exists.
         """
         try:
             if not self._upload_id:
@@ -123,7 +124,7 @@ class Upload:
         return str(done["ETag"]).strip('"')
 
     def abort(self) -> None:
-        """Drop whatever was uploaded and not completed."""
+        """Delete the uploaded parts if the upload is not completed."""
         self._buffer = bytearray()
         if self._upload_id:
             upload_id, self._upload_id = self._upload_id, ""
@@ -131,10 +132,10 @@ class Upload:
 
 
 def tag_all(s3: Any, tags: str) -> None:
-    """Have a client tag every object that it makes.
+    """Make a client tag every object that it creates.
 
     Arguments:
-        s3: a boto3 S3 client, which nothing else uses.
+        s3: a boto3 S3 client that has no other use.
         tags: as a query string, `key=value&…`.
     """
 
@@ -146,15 +147,15 @@ def tag_all(s3: Any, tags: str) -> None:
 
 
 def put(s3: Any, *, bucket: str, key: str, chunks: Iterable[bytes], content_type: str) -> Uploaded:
-    """Write an object. Nothing of it is visible before all of it is there.
+    """Write an object, which becomes visible when it is complete.
 
     Arguments:
         s3: a boto3 S3 client.
-        chunks: the bytes; at most one part and one chunk of them are in memory at a time.
+        chunks: the bytes; at most one part and one chunk are in memory.
 
     Raises:
-        ObjectExists: the key was taken, before or meanwhile.
-        botocore.exceptions.ClientError: S3 refused; whatever was uploaded is gone.
+        ObjectExists: an object with the key exists.
+        botocore.exceptions.ClientError: S3 refused. The uploaded parts are deleted.
     """
     upload = Upload(s3, bucket=bucket, key=key, content_type=content_type)
     try:
@@ -168,9 +169,9 @@ def put(s3: Any, *, bucket: str, key: str, chunks: Iterable[bytes], content_type
 
 
 def abort(uploads: Iterable[Upload], error: BaseException) -> None:
-    """Drop uploads because of an error; what cannot be dropped is said in a note on that error."""
+    """Abort uploads because of an error. If one cannot be aborted, a note on the error says so."""
     for upload in uploads:
         try:
             upload.abort()
         except (BotoCoreError, ClientError) as fault:
-            error.add_note(f"and its upload of {upload.key} could not be aborted, so S3 drops it in a day: {fault}")
+            error.add_note(f"The upload of {upload.key} could not be aborted; S3 deletes it after a day: {fault}")

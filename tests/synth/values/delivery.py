@@ -198,7 +198,7 @@ def the_topic_takes_alerts_from_aws_of_this_account_alone(view: View) -> Iterato
     # EventBridge sends neither the rule nor the account to SNS (EventBridge User Guide, "Amazon SNS permissions").
     wanted += [("events.amazonaws.com", ())] if s.vault.enabled else []
     of_bucket = ("aws:sourcearn", f"arn:aws:s3:::{s.backups.bucket_name}")
-    if any(plan.how.replicate_to for plan in s.backed_up_tables):
+    if any(plan.options.replicate_to for plan in s.backed_up_tables):
         wanted.append(("s3.amazonaws.com", (of_bucket, *ours)))
     unwanted = [("cloudwatch.amazonaws.com", other), ("backup.amazonaws.com", other), ("s3.amazonaws.com", other)]
     of_other = ("aws:sourcearn", f"arn:aws:s3:::{s.site.bucket_name}")
@@ -269,7 +269,7 @@ def schedules_fire_when_they_should_and_are_tried_again(view: View) -> Iterator[
 def _reported(s: Settings) -> list[dict[str, Any]]:
     found = []
     for plan in s.backed_up_tables:
-        how = plan.how
+        how = plan.options
         begins = {"STANDARD": 0, "STANDARD_IA": how.infrequent_access_after_days, "GLACIER": how.glacier_after_days}
         steps = [(name, day) for name, day in begins.items() if day is not None]
         ends = [*(day for _, day in steps[1:]), how.expire_after_days]

@@ -441,7 +441,7 @@ def everything_is_in_its_region(view: View) -> Iterator[str]:
     """Copies are in the Region that the settings name, all the rest is in the environment's own."""
     s = view.settings
     abroad = {copy.region for rule in s.vault.rules for copy in rule.copies}
-    abroad |= {plan.how.replicate_to for plan in s.backed_up_tables if plan.how.replicate_to}
+    abroad |= {plan.options.replicate_to for plan in s.backed_up_tables if plan.options.replicate_to}
     abroad |= {s.snapshots.destination_region} - {None}
     copies = {"aws_backup_vault", "aws_kms_key", "aws_kms_alias"}
     for kind, resources in view.stack["resource"].items():

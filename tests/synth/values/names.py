@@ -262,7 +262,7 @@ def expected_at_backups(s: Settings) -> set[str]:
     ]
     if s.vault.restore_testing.enabled:
         functions_.append(s.vault.restore_testing.function_name)
-    replication = [s.backups.replication_role_name] if any(p.how.replicate_to for p in s.backed_up_tables) else []
+    replication = [s.backups.replication_role_name] if any(p.options.replicate_to for p in s.backed_up_tables) else []
     return {s.backups.role_name, *(f"{name}Role" for name in functions_), *replication}
 
 

@@ -27,7 +27,7 @@ def grants(s: Settings) -> dict[str, tuple[Grant, ...]]:
     fleet = tuple(n.table(plan.table_name) for plan in s.backed_up_tables[1:])
     drilled = f"{n.records}-{s.drills.scratch_suffix}-*"
     restored = f"{n.records}-{s.restores.restored_suffix}-*"
-    tags = ("s3:PutObjectTagging",) if any(plan.how.tags for plan in s.backed_up_tables) else ()
+    tags = ("s3:PutObjectTagging",) if any(plan.options.tags for plan in s.backed_up_tables) else ()
 
     mail = Grant("send mail", ("ses:SendEmail",), identities, sender)
     bus = Grant("report on the bus", ("events:PutEvents",), (n.bus,))
@@ -132,7 +132,7 @@ def grants(s: Settings) -> dict[str, tuple[Grant, ...]]:
         found[function.role] = (*of_functions[function.name], *own)
     for called, role, _ in set(scheduled(s).values()):
         found[role] = (Grant("start its function", ("lambda:InvokeFunction",), (n.function(called),)),)
-    if any(plan.how.replicate_to for plan in s.backed_up_tables):
+    if any(plan.options.replicate_to for plan in s.backed_up_tables):
         found[b.replication_role_name] = _replication(s, n)
     return found
 
@@ -173,9 +173,9 @@ def _snapshots(s: Settings, n: Names, destination: str) -> Iterator[Grant]:
 
 def _replication(s: Settings, n: Names) -> tuple[Grant, ...]:
     """S3 User Guide, "Setting up permissions for live replication"."""
-    plans = [plan for plan in s.backed_up_tables if plan.how.replicate_to]
+    plans = [plan for plan in s.backed_up_tables if plan.options.replicate_to]
     objects = tuple(f"{n.store}/{plan.key_prefix}*" for plan in plans)
-    copies = tuple({f"arn:aws:s3:::{s.replica_bucket_name(str(plan.how.replicate_to))}/*" for plan in plans})
+    copies = tuple({f"arn:aws:s3:::{s.replica_bucket_name(str(plan.options.replicate_to))}/*" for plan in plans})
     return (
         Grant("read the rules", ("s3:GetReplicationConfiguration", "s3:ListBucket"), (n.store,)),
         Grant(
@@ -207,7 +207,7 @@ def each_role_is_taken_by_its_service_alone(view: View) -> Iterator[str]:
     wanted[f"{s.api.name}-api-log"] = ("apigateway.amazonaws.com", {})
     if s.vault.enabled:
         wanted[s.vault.role_name] = ("backup.amazonaws.com", account)
-    if any(plan.how.replicate_to for plan in s.backed_up_tables):
+    if any(plan.options.replicate_to for plan in s.backed_up_tables):
         wanted[s.backups.replication_role_name] = ("s3.amazonaws.com", account)
     roles = view.by("aws_iam_role", "name")
     yield from differs("the roles", sorted(roles), sorted(wanted))

@@ -21,7 +21,7 @@ def buckets(s: Settings) -> dict[str, str]:
     """Return the buckets' Regions by their names."""
     found = {s.site.bucket_name: s.region, s.backups.bucket_name: s.region}
     for plan in s.backed_up_tables:
-        if region := plan.how.replicate_to:
+        if region := plan.options.replicate_to:
             found[s.replica_bucket_name(region)] = region
     if s.audit.enabled:
         found[s.audit_bucket_name] = s.region
@@ -214,7 +214,7 @@ def _moves_small(s: Settings, bucket: str) -> bool:
 
 
 def _copied_to(s: Settings) -> set[str]:
-    return {plan.how.replicate_to for plan in s.backed_up_tables if plan.how.replicate_to}
+    return {plan.options.replicate_to for plan in s.backed_up_tables if plan.options.replicate_to}
 
 
 def _kept(s: Settings) -> dict[tuple[str, str], tuple[list[tuple[str, int]], int]]:
@@ -222,7 +222,7 @@ def _kept(s: Settings) -> dict[tuple[str, str], tuple[list[tuple[str, int]], int
     b = s.backups
     found: dict[tuple[str, str], tuple[list[tuple[str, int]], int]] = {}
     for plan in s.backed_up_tables:
-        how = plan.how
+        how = plan.options
         steps = [
             (place, day)
             for place, day in (
@@ -245,7 +245,7 @@ def _kept(s: Settings) -> dict[tuple[str, str], tuple[list[tuple[str, int]], int
 @check
 def backups_are_copied_to_the_other_region(view: View) -> Iterator[str]:
     s, n = view.settings, Names(view.settings)
-    plans = [plan for plan in s.backed_up_tables if plan.how.replicate_to]
+    plans = [plan for plan in s.backed_up_tables if plan.options.replicate_to]
     found = list(view.all("aws_s3_bucket_replication_configuration").values())
     yield from differs("replications", len(found), 1 if plans else 0)
     for replication in found:
@@ -268,7 +268,7 @@ def backups_are_copied_to_the_other_region(view: View) -> Iterator[str]:
                     # What is deleted here stays there.
                     "delete_marker_replication": {"status": "Disabled"},
                     "destination": {
-                        "bucket": f"arn:aws:s3:::{s.replica_bucket_name(str(plan.how.replicate_to))}",
+                        "bucket": f"arn:aws:s3:::{s.replica_bucket_name(str(plan.options.replicate_to))}",
                         # S3 offers 15 minutes and nothing else ("Meeting compliance requirements with S3 RTC").
                         "metrics": {"status": "Enabled", "event_threshold": {"minutes": 15}},
                         "replication_time": {"status": "Enabled", "time": {"minutes": 15}},
@@ -297,7 +297,7 @@ def the_topic_is_told_of_copies_that_are_late_or_fail(view: View) -> Iterator[st
     s, n = view.settings, Names(view.settings)
     [notification] = view.all("aws_s3_bucket_notification").values()
     events = [f"s3:Replication:Operation{what}" for what in _COPY_EVENTS]
-    copied = any(plan.how.replicate_to for plan in s.backed_up_tables)
+    copied = any(plan.options.replicate_to for plan in s.backed_up_tables)
     wanted = [{"topic_arn": n.topic, "events": events}] if copied else []
     yield from differs("what is told of copies", notification.get("topic", []), wanted)
 
