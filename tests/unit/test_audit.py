@@ -59,7 +59,7 @@ def test_exactly_those_are_alerted_of_who_should_not_have(audit: Any, name: str)
         ("root reads", "the root user of the account 111122223333", "GetObject: was read"),
         ("cross-account reads", "the account 444455556666, there AROAOTHEREXAMPLE:session", "GetObject: was read"),
         ("CloudFront reads", "the AWS service cloudfront.amazonaws.com", "GetObject: was read"),
-        ("nobody in particular is refused", "somebody without credentials", "GetObject: was not read: refused"),
+        ("a caller without credentials is refused", "somebody without credentials", "GetObject: was not read: refused"),
         (
             "assumed role reads",
             "the role arn:aws:iam::111122223333:role/Administrator as "

@@ -118,4 +118,4 @@ def test_a_constructor_has_few_parameters(path: Path) -> None:
         if isinstance(node, ast.FunctionDef) and node.name == "__init__":
             given = node.args
             count = len([*given.posonlyargs, *given.args, *given.kwonlyargs]) - 1
-            assert count <= MOST_PARAMETERS, f"line {node.lineno}: {count} parameters besides self"
+            assert count <= MOST_PARAMETERS, f"line {node.lineno}: {count} parameters in addition to self"
