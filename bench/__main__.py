@@ -8,6 +8,7 @@ import sys
 
 from bench import checks, engine, functions, synth
 from bench.measure import ROOT
+from docs.prose import wrapped
 
 
 def main() -> None:
@@ -23,7 +24,7 @@ def main() -> None:
         f"# Benchmarks\n\nWritten by `make bench` on {platform.system()} {platform.machine()}, {os.cpu_count()} cores, "
         f"Python {platform.python_version()}. Machines differ and are shared: the ratios are what counts.\n\n"
     )
-    text = "\n".join([head.rstrip() + "\n", synthesis, checked, backups, functions.report()])
+    text = wrapped("\n".join([head.rstrip() + "\n", synthesis, checked, backups, functions.report()]))
     (ROOT / "docs" / "benchmarks.md").write_text(text)
     print(text)
     sys.exit(not (is_met and is_short and is_fast))

@@ -243,9 +243,9 @@ def _restores() -> tuple[str, bool]:
     return (
         f"## Restore\n\nA gzipped backup from the replay server into its table: CPU microseconds that a further item "
         f"costs, from {least} to {most} MB. boto3's `batch_writer` is fed by json.loads and TypeDeserializer, in one "
-        "thread. Beside it stands what does the same here, in one thread too: the backup read, checked as it is read, "
-        "and written from its bytes. The whole restore does more, in four threads: it verifies all of the backup "
-        "before it changes anything, and compares the whole table with it afterwards, key by key.\n\n"
+        "thread. The column `writing` shows the same work in this project, also in one thread: it reads the backup, "
+        "checks it while reading, and writes its bytes. The whole restore does more, in four threads: it verifies the "
+        "whole backup before it changes the table, and then compares the whole table with the backup, key by key.\n\n"
         "| items | batch_writer | writing | of it | whole restore, with its proof | of it |\n"
         f"|{' --- |' * 6}\n{rows}\n"
         f"Target, for {_SMALL}: the writing at most 1/{1 / TARGET_OF_BATCH_WRITER:.0f}. "

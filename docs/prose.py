@@ -7,11 +7,13 @@ import re
 WIDTH = 128
 # A code span stays on one line, so that it can be copied.
 _WORD = re.compile(r"(?:`[^`]*`|\S)+")
+# Headings, tables and pictures keep their lines.
+_NOT_PROSE = ("#", "|", "!", "<!--")
 
 
 def wrapped(text: str) -> str:
-    """Return paragraphs, which empty lines separate, in lines of at most 128 columns."""
-    return "\n\n".join(_paragraph(each) for each in text.split("\n\n"))
+    """Return paragraphs, which empty lines separate, in lines of at most 128 columns; other blocks stay as they are."""
+    return "\n\n".join(each if each.startswith(_NOT_PROSE) else _paragraph(each) for each in text.split("\n\n"))
 
 
 def _paragraph(text: str) -> str:

@@ -151,7 +151,7 @@ form.addEventListener("submit", (event) => {
       const faults = error.errors ?? {};
       showFaults(faults);
       const isShown = FIELDS.some((field) => faults[field]);
-      notify("error", isShown ? "The record was not saved. What is wrong stands beside the fields." : error.message);
+      notify("error", isShown ? "The record was not saved. Each error is shown at its field." : error.message);
     }
   });
 });

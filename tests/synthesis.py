@@ -65,7 +65,7 @@ for line in sys.stdin:
 
 
 class Synthesizer:
-    """A process that synthesizes whatever settings it is sent."""
+    """A process that synthesizes the settings that it receives."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(

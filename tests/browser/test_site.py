@@ -17,7 +17,7 @@ from tests.conftest import Local
 
 @pytest.fixture
 def page(browser: Browser, local: Local) -> Iterator[Page]:
-    """The opened page; whatever its console complains of fails the test."""
+    """Open the page; any message on its console fails the test."""
     opened = browser.new_page(viewport={"width": 1200, "height": 800})
     opened.set_default_timeout(10_000)
     complaints: list[str] = []
@@ -73,7 +73,7 @@ def test_a_name_that_is_html_shows_as_typed(page: Page) -> None:
     assert page.locator("main img").count() == 0
 
 
-def test_each_fault_stands_beside_its_field_and_the_first_has_the_focus(page: Page) -> None:
+def test_each_fault_is_shown_at_its_field_and_the_first_has_the_focus(page: Page) -> None:
     tomorrow = datetime.now(UTC).date().replace(year=datetime.now(UTC).year + 1).isoformat()
     fill(page, studentid="no spaces", email="nobody", birthdate=tomorrow)
     page.get_by_role("button", name="Save record").click()
@@ -88,7 +88,7 @@ def test_each_fault_stands_beside_its_field_and_the_first_has_the_focus(page: Pa
     expect(page.locator("#email")).to_have_accessible_description(
         "E-mail must be an e-mail address such as an@school.example."
     )
-    expect(page.get_by_role("status")).to_contain_text("What is wrong stands beside the fields.")
+    expect(page.get_by_role("status")).to_contain_text("Each error is shown at its field.")
     fill(page, studentid=f"WEB-{uuid.uuid4().hex[:8]}")
     page.get_by_role("button", name="Save record").click()
     expect(page.get_by_role("status")).to_contain_text("was created")

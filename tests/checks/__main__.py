@@ -74,7 +74,7 @@ def _checkov(programs: Path, folder: Path) -> int:
     for accepted in stale:
         err.print(f"[red]✗[/] {accepted.check} {accepted.kind} {accepted.path}: accepted, but nothing has it any more")
     if new or stale:
-        err.print("Mend the resource, or accept the finding beside it with a reason: infra/constructs/accepted.py")
+        err.print("Fix the resource, or accept the finding there with a reason: infra/constructs/accepted.py")
         return 1
     out.print(f"[green]✓[/] checkov: {len(findings)} findings, each accepted beside its resource with a reason")
     return 0

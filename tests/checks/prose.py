@@ -54,6 +54,7 @@ class Rules:
     avoid: list[tuple[re.Pattern[str], str, str]]
     spelling: dict[str, list[str]]
     proselint_off: list[str]
+    exempt: dict[str, str]
 
 
 def rules(path: Path = _WORDS) -> Rules:
@@ -64,7 +65,7 @@ def rules(path: Path = _WORDS) -> Rules:
         unless = rf"(?!\s+{each['unless']}\b)" if "unless" in each else ""
         words = r"\s+".join(map(re.escape, each["word"].split()))
         avoid.append((re.compile(rf"\b{words}\b{unless}", re.IGNORECASE), each["word"], each["write"]))
-    return Rules(avoid, table["spelling"], table["proselint"]["off"])
+    return Rules(avoid, table["spelling"], table["proselint"]["off"], table["exempt"])
 
 
 def masked(name: str, text: str) -> str:
@@ -218,7 +219,7 @@ def is_prose(name: str) -> bool:
 def findings(names: list[str]) -> list[Finding]:
     """Return all findings of some files."""
     known = rules()
-    prose = [name for name in names if is_prose(name)]
+    prose = [name for name in names if is_prose(name) and name not in known.exempt]
     found: list[Any] = [*check_spelling(names, known), *check_proselint(prose, known)]
     for name in prose:
         found += check_words(name, (ROOT / name).read_text("utf-8"), known)

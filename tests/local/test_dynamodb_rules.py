@@ -214,7 +214,7 @@ def test_an_export_of_a_time_has_the_items_of_that_time(clients: dict[str, Any],
     assert line["Item"]["text"] == {"S": "before"}
 
 
-def test_a_table_made_anew_has_none_of_the_changes_of_the_one_before(clients: dict[str, Any], name: str) -> None:
+def test_a_recreated_table_has_no_changes_of_the_deleted_table(clients: dict[str, Any], name: str) -> None:
     put(clients, name, "of-the-old-table")
     clients["dynamodb"].delete_table(TableName=name)
     clients["dynamodb"].create_table(

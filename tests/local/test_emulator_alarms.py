@@ -1,4 +1,4 @@
-"""CloudWatch's alarms on a bare emulator: evaluated, and told of in AWS's form."""
+"""CloudWatch's alarms on a bare emulator: it evaluates them and sends notifications in AWS's form."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def aws(bare_port: int) -> Clients:
 
 
 class Api:
-    """A REST API with one method that answers by itself and wants a key, a stage, and a plan with a key."""
+    """A REST API with a stage, a usage plan with a key, and one mock method that requires the key."""
 
     def __init__(self, aws: Clients, port: int, **plan: Any) -> None:
         self._gateway, self._port = aws("apigateway"), port

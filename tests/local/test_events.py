@@ -42,7 +42,7 @@ def on_the_bus(cloud: Cloud, kind: type[events.Event], **detail: Any) -> list[di
     ]
 
 
-def test_whatever_the_system_puts_on_the_bus_is_in_the_catalogue(local: Local, ops: Ops) -> None:
+def test_every_event_of_the_system_is_in_the_catalogue(local: Local, ops: Ops) -> None:
     cloud = local.cloud
     saved = fetch(
         f"{cloud.site_url}/students",
@@ -108,7 +108,7 @@ def sign_up(cloud: Cloud, detail: Any) -> str:
     return str(answer["EventId"])
 
 
-def test_a_sign_up_is_welcomed_and_a_malformed_one_is_dead_mended_redriven_and_welcomed_once(
+def test_a_malformed_sign_up_becomes_a_dead_letter_and_is_welcomed_once_after_a_corrected_redrive(
     local: Local, ops: Ops, tmp_path: Path
 ) -> None:
     cloud = local.cloud
@@ -179,7 +179,7 @@ def logged(cloud: Cloud, group: str, needle: str) -> bool:
     return any(needle in event["message"] for page in pages for event in page["events"])
 
 
-def test_who_reads_a_backup_and_should_not_is_told_of_and_logged(
+def test_an_unexpected_read_of_a_backup_is_reported_and_logged(
     local: Local, alerts: Callable[[], list[dict[str, Any]]]
 ) -> None:
     cloud, user, own = local.cloud, f"binh-{uuid.uuid4().hex[:8]}", f"binhs-own-{uuid.uuid4()}"

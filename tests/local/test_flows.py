@@ -179,7 +179,7 @@ def test_the_backup_button_makes_a_backup_of_its_own(local: Local) -> None:
 
 
 def dead_letter(cloud: Cloud, queue: str, is_it: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    """Wait for a message among whatever else is in a queue, and take it out."""
+    """Wait for a message in a queue that may hold others, and delete it from the queue."""
     sqs = cloud.client("sqs")
     url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
 

@@ -230,7 +230,7 @@ def test_the_schedules_policy_on_another_principal_invokes_the_backup_and_nothin
     assert {name for name, action in ACTIONS.items() if not is_refused(action, client)} == {"invoke the backup"}
 
 
-def test_nobody_but_the_backup_role_puts_into_the_bucket_not_even_an_administrator(local: Local) -> None:
+def test_only_the_backup_role_puts_into_the_bucket_and_an_administrator_is_refused(local: Local) -> None:
     iam = emulated.client("iam", local.port, REGION)
     user = f"admin-{uuid.uuid4()}"
     iam.create_user(UserName=user)

@@ -151,7 +151,7 @@ def test_an_object_moves_to_the_class_whose_day_has_come(s3: Any, bucket: str, a
 
 
 @pytest.mark.parametrize("stand_in", ["embedded"], indirect=True)
-def test_an_upload_that_nobody_completes_is_aborted(s3: Any, bucket: str, after: At) -> None:
+def test_an_incomplete_upload_is_aborted(s3: Any, bucket: str, after: At) -> None:
     s3.create_multipart_upload(Bucket=bucket, Key="a")
     configure(s3, bucket, {"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1}})
     after(0.9)

@@ -26,8 +26,8 @@ from tests.conftest import Local, Stacks
 from tests.local.aws import keys, table, wait_for
 from tests.local.test_events import remove_user, user_of
 
-# What botocore does by itself since 1.36: a checksum in the parts, and none in the creation. Then the completion lists
-# checksums of parts of an upload that has none.
+# By default, botocore since 1.36 sends a checksum with each part and none with the creation of the upload. The
+# completion then lists checksums of parts, although the upload has no checksum.
 _OLD_UPLOADER = """
 
 def _flush_without_an_algorithm(self):

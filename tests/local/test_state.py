@@ -122,7 +122,7 @@ def test_a_state_in_s3_is_shared_locked_and_can_be_moved(settings: Settings, loc
     first.init()
     first.run("apply", "-auto-approve")
 
-    # From the file into the bucket: nothing is made anew, and a second person sees it.
+    # The state moves from the file to the bucket: no resource is recreated, and a second person sees the state.
     first.write(remote)
     first.init("-migrate-state", "-force-copy")
     assert not first.has_changes()

@@ -1,6 +1,6 @@
 """A team's day on the embedded AWS: the workshop, made by hand, is taken over into S3's state and kept as code.
 
-One school in an account of its own; every command is the one that people type.
+One school has an account of its own. The tests run the commands that people type.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def test_adopt_finds_resources_made_by_hand_and_shows_their_changes(by_hand: dic
     [records] = [change for address, change in changes.items() if address.startswith("aws_dynamodb_table.records")]
     assert "deletion_protection_enabled: false → true" in records["lines"]
     assert "point_in_time_recovery[0].enabled: false → true" in records["lines"]
-    # Older logs and older backups would be deleted: that has to be meant.
+    # Older logs and older backups would be deleted, so the plan needs an exception.
     assert {finding["rule"] for finding in by_hand["plan"]["findings"]} == {"keep-retention"}
 
 

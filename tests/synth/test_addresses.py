@@ -1,6 +1,7 @@
-"""Every resource's address, held against a list: a rename is a destroy and a create unless a `moved` says otherwise.
+"""Every resource's address is in a list. Without a `moved` block, a rename destroys and recreates the resource.
 
-`python -m tests.synth.test_addresses` writes the lists anew, once a rename has its `moved` or a removal is meant.
+`python -m tests.synth.test_addresses` rewrites the lists. Run it after a rename with its `moved` block, or after an
+intended removal.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def advice(gone: set[str], new: set[str]) -> str:
                 f'.move_from_id("{address}"), which synthesizes: moved {{ from = {address}  to = {alike[0]} }}'
             )
         else:
-            lines.append(f"{address} is gone, which destroys it. If that is meant, write the list anew.")
+            lines.append(f"{address} is gone, which destroys it. If that is intended, rewrite the list.")
     return "\n".join(lines)
 
 

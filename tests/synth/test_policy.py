@@ -55,7 +55,7 @@ def test_every_event_bus_says_who_may_put_events(stacks: Stacks, env: str) -> No
         assert any(f".{name}." in bus for bus in policies), name
 
 
-def test_every_rules_function_keeps_what_could_not_be_handed_over(stacks: Stacks, env: str) -> None:
+def test_every_function_of_a_rule_has_a_queue_for_undelivered_events(stacks: Stacks, env: str) -> None:
     for name, target in each(stacks, env, "aws_cloudwatch_event_target"):
         if "aws_lambda_function" in target["arn"]:
             assert "aws_sqs_queue" in target["dead_letter_config"]["arn"], name

@@ -214,7 +214,7 @@ def test_the_site_is_https_only_with_security_headers_and_no_inline_script(stack
     assert "http" not in policy
 
 
-def test_the_api_key_is_added_by_cloudfront_and_stands_nowhere(stacks: Stacks, env: str) -> None:
+def test_cloudfront_adds_the_api_key_and_no_other_text_contains_it(stacks: Stacks, env: str) -> None:
     [distribution] = stacks.resources(env, "aws_cloudfront_distribution").values()
     [key] = stacks.resources(env, "aws_api_gateway_api_key")
     headers = [header for origin in distribution["origin"] for header in origin.get("custom_header", [])]
@@ -370,7 +370,7 @@ def test_the_dead_mans_alarm_counts_silence_as_bad(stacks: Stacks, env: str) -> 
     assert (alarm["period"], alarm["evaluation_periods"], alarm["datapoints_to_alarm"]) == (3600, 28, 28)
 
 
-def test_failed_jobs_of_aws_backup_are_told_of(stacks: Stacks, env: str) -> None:
+def test_failed_jobs_of_aws_backup_are_reported(stacks: Stacks, env: str) -> None:
     rules = stacks.resources(env, "aws_cloudwatch_event_rule")
     told = {json.loads(rule["event_pattern"])["detail-type"][0] for rule in rules.values() if "failed" in rule["name"]}
     assert told == {"Backup Job State Change", "Copy Job State Change", "Restore Job State Change"}

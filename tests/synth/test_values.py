@@ -63,7 +63,7 @@ def test_every_type_of_resource_is_altered_by_some_seed(documents: dict[str, dic
 
 
 def test_production_keeps_what_a_school_needs(documents: dict[str, dict[str, Any]]) -> None:
-    """In days, whatever the settings' defaults become: two years of backups, a year of monthly copies and of logs."""
+    """In days, independent of the settings' defaults: two years of backups, a year of monthly copies and of logs."""
     view = View(documents["production"], SETTINGS["production"])
     backups = view.by("aws_s3_bucket_lifecycle_configuration", "bucket")["rollbook-production-backups"]["rule"]
     key = "students-backup-20250101T0000.json"

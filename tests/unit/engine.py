@@ -1,4 +1,4 @@
-"""The engine on moto: the tables of the synthesized JSON, a mail that can fail, a clock that stands."""
+"""The engine on moto: the tables of the synthesized JSON, a mail that can fail, and a clock that tests set."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Clock:
 
 @functools.cache
 def local() -> raw.Aws:
-    """Return the clients of moto, which takes its requests from whatever client there is."""
+    """Return the clients of moto, which intercepts the requests of any client."""
     return raw.Aws()
 
 

@@ -63,7 +63,7 @@ def test_exactly_those_are_alerted_of_who_should_not_have(audit: Any, name: str)
             "GetObject: was read",
         ),
         ("CloudFront reads", "the AWS service cloudfront.amazonaws.com", "GetObject: was read"),
-        ("nobody in particular is refused", "an anonymous user", "GetObject: was not read: refused"),
+        ("a caller without credentials is refused", "an anonymous user", "GetObject: was not read: refused"),
         (
             "assumed role reads",
             "the role arn:aws:iam::111122223333:role/Administrator as "

@@ -62,7 +62,7 @@ def called() -> set[str]:
 
 
 def rows() -> dict[str, list[str]]:
-    """Return the rows of the page by what stands in backticks in their first cell."""
+    """Return the rows of the page by the text in backticks in their first cell."""
     found = {}
     for line in _PAGE.read_text("utf-8").splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]

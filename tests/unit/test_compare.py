@@ -93,7 +93,7 @@ def test_the_differences_are_those_of_two_dictionaries(
     assert (outcome.first, outcome.second) == (len(first), len(second))
 
 
-def test_a_key_that_stands_twice_is_an_error() -> None:
+def test_a_duplicate_key_is_an_error() -> None:
     twice = items({1: 1}) * 2
     for sides in ((twice, []), ([], twice)):
         with compare.Comparison() as comparison, pytest.raises(compare.Duplicate, match=r"contains the key .* twice"):

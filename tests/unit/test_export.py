@@ -1,4 +1,4 @@
-"""The export engine: begun, finished by its manifest, full or of changes, chosen or handed over to."""
+"""The export engine: start and end, full and incremental exports, and the switch from a scan to an export."""
 
 from __future__ import annotations
 
@@ -333,7 +333,7 @@ def out_of_time_after_a_page() -> Deadline:
 
 
 @pytest.mark.parametrize("layout", ["json", "dynamodb-export"])
-def test_a_scan_that_runs_out_of_time_is_handed_over_and_leaves_nothing_visible(
+def test_a_scan_that_runs_out_of_time_switches_to_an_export_and_leaves_no_partial_objects(
     recovery: None, mail: Mail, clock: Clock, layout: str
 ) -> None:
     put(SV001={"text": {"S": "x" * 1000}})

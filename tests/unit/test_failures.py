@@ -176,7 +176,7 @@ def test_a_state_that_cannot_be_read_is_unknown(monkeypatch: pytest.MonkeyPatch)
     assert "AWS was not called" in state.state_of(settings)["unknown"]
 
 
-def test_without_the_embedded_aws_a_command_names_the_one_that_starts_it(
+def test_without_the_embedded_aws_a_command_names_the_command_that_starts_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(emulator, "FOLDER", tmp_path)

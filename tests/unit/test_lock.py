@@ -1,4 +1,4 @@
-"""Pipfile.lock belongs to the Pipfile on every machine, whatever its user's pip configuration is."""
+"""Pipfile.lock matches the Pipfile on every machine, independent of the user's pip configuration."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def test_a_long_comment_is_shortened_but_keeps_every_destroy() -> None:
     assert "2,000" in text
 
 
-def test_a_very_long_comment_keeps_the_address_of_each_destroyed_resource() -> None:
+def test_a_comment_with_many_losses_keeps_the_address_of_each_destroyed_resource() -> None:
     plan = many("aws_sqs_queue", "delete", 1000)
     text = summary.markdown(plan, context(plan))
     assert len(text) <= summary.LONGEST

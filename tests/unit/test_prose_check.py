@@ -101,6 +101,14 @@ def test_a_failure_of_proselint_is_no_clean_text(tmp_path: Path, monkeypatch: py
         list(prose.check_proselint(["page.md"], _RULES, tmp_path))
 
 
+@pytest.mark.parametrize("name", _RULES.exempt)
+def test_an_exempt_file_has_wrong_prose_and_is_not_checked(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prose, "check_spelling", lambda *_: [])
+    monkeypatch.setattr(prose, "check_proselint", lambda names, _: [prose.Finding(each, 1, "") for each in names])
+    assert found(name, (prose.ROOT / name).read_text("utf-8"))
+    assert prose.findings([name]) == []
+
+
 def test_the_check_fails_for_new_findings_and_for_a_pending_file_without_any(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

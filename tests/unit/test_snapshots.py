@@ -170,7 +170,7 @@ def test_old_copies_of_this_function_are_removed_and_foreign_ones_left(databases
     assert left == {f"rollbook-manual-{name}" for name in ("young", "new", "theirs", "another")}
 
 
-def test_a_copy_that_failed_is_told_of_and_begun_anew_when_its_snapshot_is_told_of_again(databases: Databases) -> None:
+def test_a_failed_copy_is_reported_and_a_repeated_event_of_its_snapshot_starts_it_again(databases: Databases) -> None:
     arn = databases.snapshot("nightly")
     databases.tell(arn)
     databases.stored("rollbook-manual-nightly").status = "failed"

@@ -274,7 +274,7 @@ json_values = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(record.FIELDS) | st.text(), json_values))
-def test_whatever_is_sent_is_judged_and_never_breaks_the_judge(document: dict[str, Any]) -> None:
+def test_the_check_of_a_record_never_raises(document: dict[str, Any]) -> None:
     found = record.faults(document, today=date(2026, 6, 1))
     assert found.keys() <= document.keys() | set(record.FIELDS)
     if not found:
@@ -288,7 +288,7 @@ def test_a_token_that_is_not_of_the_api_is_refused(modules: dict[str, Any], deco
 
 
 def test_a_body_of_another_encoding_is_refused(modules: dict[str, Any]) -> None:
-    # The brackets are hidden from a look at the bytes, and Python would find the encoding by itself.
+    # The bytes show no brackets, and Python would detect the encoding automatically.
     raw = ("\ufeff" + "\u2200[" * 4).encode("utf-16-le")
     event = proxy_event("POST", "") | {"body": base64.b64encode(raw).decode(), "isBase64Encoded": True}
     answer = modules["insert"].handler(event, Context())

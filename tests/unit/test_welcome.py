@@ -1,4 +1,4 @@
-"""The welcome: who signed up is mailed, once, by a name that is text whatever is in it."""
+"""The welcome mail: each sign-up gets one mail, and the name in it is always plain text."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_name_is_text_in_both_forms(welcome: Any) -> None:
         ({"email": None}, r"\$\.email"),
     ],
 )
-def test_what_is_no_sign_up_is_refused_with_the_place_and_may_be_tried_again_mended(
+def test_a_malformed_sign_up_names_its_field_and_a_corrected_one_is_accepted(
     welcome: Any, detail: dict[str, Any], place: str
 ) -> None:
     with pytest.raises(Malformed, match=f"the sign-up 1 is malformed.*{place}"):

@@ -9,7 +9,7 @@ from tests.unit.engine import local
 
 @pytest.mark.parametrize(("service", "attempts"), [("s3", 5), ("dynamodb", 11)])
 def test_retries_and_checksums_are_configured(monkeypatch: pytest.MonkeyPatch, service: str, attempts: int) -> None:
-    # What a newer botocore, or an environment, could choose by itself.
+    # A newer botocore or the environment could set other defaults.
     monkeypatch.setenv("AWS_RETRY_MODE", "adaptive")
     monkeypatch.setenv("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
     monkeypatch.setenv("AWS_RESPONSE_CHECKSUM_VALIDATION", "when_required")

@@ -235,7 +235,7 @@ def every_alarm_is_raised_when_it_should_and_only_then(view: View) -> Iterator[s
         if refused:
             yield f"{name}: CloudWatch refuses it: {refused}"
         if alarm.get("actions_enabled", True) is not True:
-            yield f"{name} tells nobody"
+            yield f"{name} notifies no address"
         for actions in ("alarm_actions", "ok_actions"):
             yield from differs(f"{name}.{actions}", alarm[actions], [Names(s).topic])
 

@@ -27,7 +27,7 @@ _ASYNCHRONOUS = {"maximum_retry_attempts": 2, "maximum_event_age_in_seconds": 6 
 # EventBridge tries for a day by default; after 6 hours an operator should know ("Retrying event delivery").
 RULES_RETRY = {"maximum_retry_attempts": 16, "maximum_event_age_in_seconds": 6 * 3600}
 _MONDAY = datetime(2025, 1, 6, tzinfo=UTC)
-# When the schedules fire from that Monday on, whatever the expressions say.
+# When the schedules fire from that Monday on. These times are not derived from the expressions.
 _FIRINGS = {
     "DailyDynamoDBBackup": ["2025-01-06 00:00", "2025-01-07 00:00", "2025-01-08 00:00"],
     "WeeklyRestoreDrill": ["2025-01-12 03:00", "2025-01-19 03:00", "2025-01-26 03:00"],

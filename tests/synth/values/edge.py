@@ -128,7 +128,7 @@ def every_method_calls_its_function(view: View) -> Iterator[str]:
             form |= {"type": "MOCK", "request_templates": {"application/json": '{"statusCode": 204}'}}
             form |= {"integration_http_method": "POST"} if s.emulated else {}
         else:
-            # Lambda is invoked by POST whatever the method is.
+            # API Gateway invokes Lambda by POST for every method.
             form |= {"type": "AWS_PROXY", "integration_http_method": "POST"}
             form["uri"] = f"{n.function(of[(path, method)])}#invoke_arn"
         wanted.append(form)

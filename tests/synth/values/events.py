@@ -62,7 +62,7 @@ def recorded(name: str, s: Settings, **changes: Any) -> Event:
 
 
 def _failed(name: str, field: str, states: tuple[str, ...], fine: tuple[str, ...], s: Settings) -> tuple[Any, Any]:
-    """Return the events of a kind of AWS Backup's jobs that are told of, and those that are not."""
+    """Return the job events of AWS Backup that are reported, and those that are not."""
     key = f"detail__{field}"
     other = {"backup failed": "copy failed", "copy failed": "backup failed", "restore failed": "copy failed"}[name]
     return [recorded(name, s, **{key: state}) for state in states], [

@@ -253,7 +253,7 @@ def functions(settings: Settings) -> dict[str, Function]:
 
 
 def expected_at_backups(s: Settings) -> set[str]:
-    """Return the roles that read, write or copy backups in their work; whoever else does is told of."""
+    """Return the roles that read, write or copy backups in their work. Access by any other role is reported."""
     functions_ = [
         s.backups.finish_function_name,
         s.restores.verify_function_name,

@@ -299,7 +299,7 @@ def the_topic_is_told_of_copies_that_are_late_or_fail(view: View) -> Iterator[st
     events = [f"s3:Replication:Operation{what}" for what in _COPY_EVENTS]
     copied = any(plan.options.replicate_to for plan in s.backed_up_tables)
     wanted = [{"topic_arn": n.topic, "events": events}] if copied else []
-    yield from differs("what is told of copies", notification.get("topic", []), wanted)
+    yield from differs("events of replication", notification.get("topic", []), wanted)
 
 
 def _notifies(configuration: Mapping[str, Any], key: str) -> bool:
