@@ -176,7 +176,7 @@ def _schedule(values: Mapping[str, Any], now: datetime) -> str:
 
 
 def zip_changes(old: bytes, new: bytes) -> list[str]:
-    """Return the files that differ between two zips; of very many, their number for each top folder."""
+    """Return the files that differ between two zips; if too many to list, their number for each top folder."""
     sides = [_files(raw) for raw in (old, new)]
     found = []
     for name in sorted({*sides[0], *sides[1]}):

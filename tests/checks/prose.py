@@ -24,8 +24,6 @@ from ops.console import ROOT, err, out
 _HERE = Path(__file__).parent
 _WORDS = _HERE / "words.toml"
 _REQUIREMENTS = _HERE / "prose-requirements.txt"
-# Files that are still to be rewritten. `--pending` writes the list; a listed file without findings fails the check.
-_PENDING = _HERE / "prose_pending.txt"
 _WIDTH = 128
 # A string of so many words is a message, not a value.
 _MESSAGE_WORDS = 4
@@ -227,22 +225,13 @@ def findings(names: list[str]) -> list[Finding]:
 
 
 def main() -> int:
-    """Check the texts, or with --pending list the files that have findings; return the exit code."""
+    """Check the texts, print the findings, and return the exit code."""
     found = findings(tracked())
-    if "--pending" in sys.argv:
-        _PENDING.write_text("".join(f"{name}\n" for name in sorted({each.path for each in found})))
-        return 0
-    pending = set(_PENDING.read_text("utf-8").split()) if _PENDING.exists() else set()
-    new = [each for each in found if each.path not in pending]
-    for each in new:
+    for each in found:
         err.print(f"[red]✗[/] {each}", markup=True, highlight=False, soft_wrap=True)
-    stale = sorted(pending - {each.path for each in found})
-    for name in stale:
-        err.print(f"[red]✗[/] {name}: has no findings; remove it from {_PENDING.relative_to(ROOT)}", highlight=False)
-    if new or stale:
-        return 1
-    out.print(f"[green]✓[/] prose: {len(pending)} files are still to be rewritten", highlight=False)
-    return 0
+    if not found:
+        out.print("[green]✓[/] prose: plain words, no spelling mistakes", markup=True, highlight=False)
+    return 1 if found else 0
 
 
 if __name__ == "__main__":
