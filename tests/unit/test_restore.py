@@ -336,11 +336,11 @@ def test_only_what_is_missing_or_differs_is_written(aws: None, mail: Mail, clock
 def test_what_cannot_be_begun_is_refused_and_changes_nothing(aws: None, mail: Mail, clock: Clock) -> None:
     put(SV001={})
     key = backed_up(mail, clock)
-    with pytest.raises(RestoreRefused, match="there is a table studentData already"):
+    with pytest.raises(RestoreRefused, match="the table studentData exists already"):
         restorer(clock).run(Request(key, "studentData", is_new=True), holder="a")
     with pytest.raises(RestoreRefused, match="there is no table restored"):
         restorer(clock).run(Request(key, "restored", is_new=False), holder="a")
-    with pytest.raises(RestoreRefused, match=r"the key of backup-executions is \['id'\]"):
+    with pytest.raises(RestoreRefused, match=r"the key attributes differ: backup-executions has \['id'\]"):
         restorer(clock).run(Request(key, "backup-executions", is_new=False), holder="a")
     assert len(table("studentData")) == 1
 
