@@ -132,7 +132,7 @@ class _Steps:
         return len(self._tasks) <= 1
 
     def begin(self, what: str, total: int) -> None:
-        """Show the next step; a total of 0 is not known."""
+        """Show the next step. A total of 0 means that it is unknown."""
         for task in self._tasks:
             self._bar.update(task, visible=False)
         self._tasks.append(self._bar.add_task(what, total=total or None))
