@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,8 @@ def pytest_configure(config: pytest.Config) -> None:
     offline.forbid()
     shared = getattr(config, "workerinput", {}).get("stage")
     if shared is None:
+        # A run that is told to end stops what it started, as at Ctrl-C.
+        signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated", 143))
         maker = config.stash[_MAKER] = Maker()
         config.stash[_STAGE] = maker.stage
     else:

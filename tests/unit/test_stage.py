@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from ops.console import ROOT
 from tests.scheduling import Scheduling
 from tests.stage import LOCAL, SYNTH, Stage
 
@@ -21,6 +27,26 @@ def test_a_second_worker_is_refused_the_applied_stack(tmp_path: Path) -> None:
     Stage(tmp_path).claim(LOCAL, "gw0")
     with pytest.raises(RuntimeError, match="gw0 uses local already"):
         Stage(tmp_path).claim(LOCAL, "gw1")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["one process", "two workers"])
+def test_a_run_that_is_told_to_end_leaves_nothing(tmp_path: Path, workers: tuple[str, ...]) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *workers, "tests/synth/test_addresses.py"],
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+        | {"TMPDIR": str(tmp_path)},
+        stdout=subprocess.DEVNULL,
+    ) as run:
+        deadline = time.monotonic() + 120
+        while not list(tmp_path.glob("rollbook-*/cdktf.out")):
+            assert run.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        run.send_signal(signal.SIGTERM)
+        assert run.wait(60) != 0
+    assert list(tmp_path.glob("rollbook-*")) == []
 
 
 def test_what_failed_in_the_controller_fails_in_the_worker(tmp_path: Path) -> None:
