@@ -31,6 +31,22 @@ ENTRIES = [
     *BACKUPS,
 ]
 
+# Bytes of the zips for LAMBDA when the rooms were moved (commit 30e687b); raise one knowingly, with its reason.
+MOST_BYTES = {
+    "handlers.audit.alert.handler": 1_769_085,
+    "handlers.backup.handler": 4_165_672,
+    "handlers.drill.handler": 4_179_268,
+    "handlers.finish_export.handler": 4_129_355,
+    "handlers.restore.handler": 4_167_337,
+    "handlers.snapshots.copy.handler": 1_187_059,
+    "handlers.students.get.handler": 1_768_441,
+    "handlers.students.insert.handler": 1_784_426,
+    "handlers.users.welcome.handler": 1_833_339,
+    "handlers.validate.handler": 4_161_581,
+    "handlers.verify.handler": 4_158_908,
+    "handlers.weekly_report.handler": 1_818_448,
+}
+
 
 @pytest.fixture
 def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -67,6 +83,11 @@ def test_a_zip_is_the_same_after_touch_in_another_zone_and_folder(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_a_zip_does_not_grow(entry: str) -> None:
+    assert zips.build(entry, LAMBDA).path.stat().st_size <= MOST_BYTES[entry]
+
+
 def test_a_change_to_one_handler_leaves_the_other_zips_alone(copy: Path) -> None:
     before = {entry: zips.build(entry, LAMBDA, copy) for entry in ENTRIES}
     with (copy / "handlers" / "students" / "get.py").open("a") as file:
