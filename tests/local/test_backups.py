@@ -121,7 +121,7 @@ def test_the_functions_verify_and_restore_under_their_own_roles(local: Local, ma
     is_done, answer = invoke("RestoreStudentData", {"key": key, "to": target})
     assert (is_done, answer.get("items")) == (True, made["items"]), answer
     refusals = {
-        "whose name begins with studentData-restored-": {"key": key, "to": "elsewhere"},
+        "its name must begin with studentData-restored-": {"key": key, "to": "elsewhere"},
         "overwrites what is there": {"key": key, "into": "studentData"},
         "a new table": {"key": key},
     }

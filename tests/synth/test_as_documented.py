@@ -155,17 +155,18 @@ def test_cloudfront_keeps_no_error_and_replaces_no_answer_of_the_api(stacks: Sta
     assert all("function_association" not in each for each in distribution["ordered_cache_behavior"])
 
 
-# What is changed in infra/school/api.py, and that a new deployment must come of it.
+# What is changed in infra/school/, and that a new deployment must come of it.
 _CHANGES = {
     "header": 'api.PREFLIGHT_HEADERS["Access-Control-Max-Age"] = "601"',
     "template": "api.PREFLIGHT_TEMPLATE = '{}'",
     "answer": 'api.GATEWAY_RESPONSES["DEFAULT_4XX"] = (None, "{}")',
-    "schema": 'api.STUDENT_SCHEMA["minProperties"] = 2',
+    "schema": 'api_answers.STUDENT_SCHEMA["minProperties"] = 2',
 }
 # Each change stays for the next, so each has to differ from the one before.
 _CHANGED = """
 import json, os, pathlib
 import infra.school.api as api
+import infra.school.api_answers as api_answers
 from infra.app import synthesize
 from infra.settings import ENVIRONMENTS, load
 for name, change in json.loads(os.environ["CHANGES"]).items():
