@@ -16,8 +16,9 @@ _INTRODUCTION = """
 `rollbook` is on the PATH after `. .venv/bin/activate`. `python -m ops` is the same. `--help` prints the options of a
 command.
 
-`--env ENV` names the environment, a file `environments/ENV.toml`. A command that could change a real account has no
-default. Where `local` is the default, the command acts on the embedded AWS of this machine.
+`--env ENV` names the environment, a file `environments/ENV.toml`. Commands about
+Terraform's plan and state (`plan`, `guard`, `drift`, `deploy`, `adopt`, `state bootstrap`) demand it. The others act on
+`local`, the embedded AWS of this machine, unless you name another environment, and say so.
 
 `--json` prints one JSON document on the standard output and nothing else. Messages are on the standard error. Output
 to a file or a pipe has no colours, and no value in it is cut.

@@ -24,7 +24,7 @@ from rollbook.engine.s3 import upload
 
 environment = BackupEnvironment.read()
 logger = Logger(service="backups")
-_setup = Setup.of(environment.notifications)
+_setup = Setup.of(environment.notifications, default_table=environment.job.table_name)
 _JOB_FIELDS = {field.name for field in fields(BackupJob)}
 
 

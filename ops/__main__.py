@@ -1,4 +1,4 @@
-"""`rollbook`, also `rollbook`: all commands."""
+"""`rollbook`, also `python -m ops`: all commands."""
 
 from ops import adopt, cdktf, demo, deploy, plan, report, schedule, state, students
 from ops.backups import command as backups

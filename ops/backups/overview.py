@@ -7,6 +7,7 @@ from typing import Any
 from boto3.dynamodb.types import TypeDeserializer
 
 from ops.cloud import Cloud
+from ops.failures import OperatorError
 from rollbook.contract import moments
 from rollbook.engine import executions
 
@@ -52,7 +53,10 @@ def overview(cloud: Cloud) -> list[dict[str, Any]]:
 
 
 def _row(item: dict[str, Any], default_table: str) -> dict[str, Any]:
-    execution = executions.read({name: _deserialize(value) for name, value in item.items()}, default_table)
+    try:
+        execution = executions.read({name: _deserialize(value) for name, value in item.items()}, default_table)
+    except executions.UnreadableRow as error:
+        raise OperatorError(str(error)) from None
     return {
         "id": execution.id,
         "kind": execution.kind,

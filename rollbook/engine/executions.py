@@ -83,15 +83,18 @@ def read(row: Mapping[str, Any], default_table: str = "") -> Execution:
     Raises:
         UnreadableRow: the row is not that of an execution.
     """
-    values = {_FORMER_NAMES.get(name, name): _number(value) for name, value in row.items()}
+    values = {name: _number(value) for name, value in row.items()}
+    for former, name in _FORMER_NAMES.items():
+        if former in values:
+            values.setdefault(name, values.pop(former))
     table = values.pop("table", "")
-    if row.get("kind") == "backup":
-        values |= {"definition": msgspec.json.decode(table)} if table else {}
-        table = ""
-    values["tableName"] = values.get("tableName") or table or default_table
     try:
+        if row.get("kind") == "backup":
+            values |= {"definition": msgspec.json.decode(table)} if table else {}
+            table = ""
+        values["tableName"] = values.get("tableName") or table or default_table
         return msgspec.convert(values, Execution, strict=False)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, msgspec.DecodeError, TypeError) as error:
         raise UnreadableRow(f"the row {row.get('id')!r} of the history cannot be read: {error}") from None
 
 

@@ -58,9 +58,11 @@ def _execution_of(manifest: str, resources: Resources) -> Execution | None:
 def _complete(
     execution: Execution, export: StoredExport, manifest: str, resources: Resources, *, holder: str, now: datetime
 ) -> Execution:
+    if execution.definition is None:
+        raise RuntimeError(f"{execution.id} lacks the definition of its table; {manifest} cannot become a backup")
     listing, items = export.listing_sha256(), export.summary.item_count
     described = description.Description(
-        description.FORMAT, execution.definition or {}, execution.started_at, manifest, items, listing, now
+        description.FORMAT, execution.definition, execution.started_at, manifest, items, listing, now
     )
     stored.put_description(resources.s3, resources.bucket, execution.key, described, replace_equal=True)
     values = {

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from rollbook.contract import moments
 from rollbook.engine import executions
-from rollbook.engine.executions import COMPLETED, EXPORTING, FAILED, RUNNING, Execution, Row
+from rollbook.engine.executions import COMPLETED, EXPORTING, FAILED, RUNNING, Execution, Row, UnreadableRow
 
 # Sending a mail takes a second or two. An older claim belongs to an invocation that died.
 _MAIL_LEASE = timedelta(minutes=2)
@@ -82,7 +82,7 @@ class History:
             | ({":completed": COMPLETED} if again else {}),
             remove="error",
         )
-        return self._claimed(update)
+        return self._claimed(update, holder, now)
 
     def extend(self, execution_id: str, *, holder: str, until: datetime, values: Row) -> None:
         """Extend the lease of a running execution and write its progress.
@@ -110,7 +110,7 @@ class History:
             condition="#status = :exporting OR (#status = :running AND (leaseUntil < :now OR holder = :holder))",
             operands={":exporting": EXPORTING, ":running": RUNNING, ":now": int(now.timestamp())},
         )
-        return self._claimed(update)
+        return self._claimed(update, holder, now)
 
     def get(self, execution_id: str) -> Execution | None:
         """Return an execution, or None if there is none with that id."""
@@ -172,8 +172,13 @@ class History:
         """Record that the mail was not sent, so that the next try may send it immediately."""
         self._update(execution_id, {"mailLeaseUntil": 0}, "attribute_exists(id)", {})
 
-    def _claimed(self, update: Update) -> Claim:
-        return Claim(executions.read(update.row, self._default_table), update.granted)
+    def _claimed(self, update: Update, holder: str, now: datetime) -> Claim:
+        try:
+            return Claim(executions.read(update.row, self._default_table), update.granted)
+        except UnreadableRow as error:
+            if update.granted:  # otherwise the row would say "running" until its lease expires
+                self.fail(str(update.row["id"]), holder=holder, now=now, error=error)
+            raise
 
     def _hold(self, update: Update, execution_id: str, holder: str) -> Execution:
         if not update.granted:

@@ -43,11 +43,13 @@ class Notifier:
             Exception: the event or the mail could not be sent. The next try may send it immediately.
         """
         table = done.table_name
+        if not table or done.items is None or done.bytes is None:
+            raise ValueError(f"the row {done.id} of the history lacks the table, the items or the bytes of its backup")
         metrics.put(
             table,
             BackupsCompleted=1,
-            BackupItems=done.items or 0,
-            BackupBytes=done.bytes or 0,
+            BackupItems=done.items,
+            BackupBytes=done.bytes,
             BackupSeconds=done.seconds or 0.0,
         )
         remembered = {
@@ -69,8 +71,8 @@ class Notifier:
             trigger=done.source,
             engine=done.engine,
             format=done.format,
-            items=done.items or 0,
-            bytes=done.bytes or 0,
+            items=done.items,
+            bytes=done.bytes,
             started_at=moments.to_text(done.started_at),
             ended_at=moments.to_text(done.ended_at or done.started_at),
         )
@@ -117,8 +119,8 @@ class Notifier:
         return f"""Backup saved to s3://{self._environment.s3_bucket_name}/{done.key}
 
 Table:     {table}
-Items:     {done.items or 0:,}
-Bytes:     {done.bytes or 0:,}
+Items:     {done.items:,}
+Bytes:     {done.bytes:,}
 Duration:  {done.seconds or 0:.1f} s
 SHA-256:   {done.sha256} ({digest})
 {manifest}Engine:    {done.engine} ({done.reason})

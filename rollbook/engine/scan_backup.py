@@ -38,7 +38,7 @@ class ScanBackup:
             ObjectExists: an object with that key exists.
         """
         limiter = RateLimiter(
-            self._job.read_units_per_second,
+            self._job.read_units_per_second or None,
             check=lambda: deadline.check(f"{self._job.table_name} was still throttling the scan"),
         )
         pages = scan.pages(self._resources.dynamodb, self._job.table_name, segments=self._job.segments, limiter=limiter)
