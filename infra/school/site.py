@@ -247,7 +247,7 @@ class Site(Construct):
             self,
             "missing-page",
             name=f"{name.replace('.', '-')[: _LONGEST_NAME - 13]}-missing-page",
-            comment="Answers requests for missing pages.",
+            comment="Answers what the site does not have.",
             runtime="cloudfront-js-2.0",
             code=code.replace("${", "$${").replace("%{", "%%{"),
             publish=True,
