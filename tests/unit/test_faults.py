@@ -56,7 +56,7 @@ TEMPORARY = [
     gateway.slow,
 ]
 # How many requests each makes, so that a kill can be at any of them.
-REQUESTS = {"document": 41, "export, two segments": 41, "restore": 38}
+REQUESTS = {"document": 40, "export, two segments": 40, "restore": 38}
 Work = Callable[[], object]
 
 
