@@ -73,12 +73,17 @@ def cloud(local: Local) -> Cloud:
     return local.cloud
 
 
+def _end(number: int, frame: object) -> None:
+    """Stop what the run started, as at Ctrl-C. A second signal must not stop that: `timeout` sends two."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    pytest.exit("terminated", 128 + number)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     offline.forbid()
     shared = getattr(config, "workerinput", {}).get("stage")
     if shared is None:
-        # A run that is told to end stops what it started, as at Ctrl-C.
-        signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated", 143))
+        signal.signal(signal.SIGTERM, _end)
         maker = config.stash[_MAKER] = Maker()
         config.stash[_STAGE] = maker.stage
     else:
