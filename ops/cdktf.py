@@ -44,7 +44,7 @@ def check_terraform(as_json: Json = False) -> None:
 def cdktf(arguments: Annotated[list[str], typer.Argument(help="Arguments of cdktf, such as: diff workshop")]) -> None:
     """Run the CDKTF command line."""
     if not _PROGRAM.exists():
-        raise OperatorError("the CDKTF command line is not installed; run: make node_modules/ready")
+        raise OperatorError("the CDKTF command line is not installed; run: npm ci --ignore-scripts")
     if subprocess.run([_PROGRAM, *arguments], cwd=ROOT, env=environment(), check=False).returncode:
         raise typer.Exit(Exit.FAILED)
 
