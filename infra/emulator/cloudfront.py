@@ -1,21 +1,34 @@
-"""CloudFront: a missing object is a 404 for a distribution that may list the bucket."""
+"""CloudFront: missing objects of an origin, and the version of an updated function."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ministack.core.responses import get_account_id
-from ministack.services import s3
+from ministack.services import cloudfront, s3
 
 from infra.emulator.replacing import Original
 from infra.emulator.service_access import may
 
 _fetch_origin = Original(s3, "serve_cloudfront_origin_fetch")
+_update_function = Original(cloudfront, "_cf_update_function")
 
 
 def install() -> None:
     """Complete MiniStack's CloudFront."""
     _fetch_origin.replace(fetch_origin)
+    _update_function.replace(update_function)
+
+
+def update_function(name: str, headers: Any, body: Any) -> Any:
+    """Update a function. The response has its version in the header `ETtag`, where the AWS SDKs read it.
+
+    Source: CloudFront's API model, UpdateFunctionResult, in botocore and the AWS SDK for Go.
+    """
+    status, answer_headers, answer = _update_function(name, headers, body)
+    if "ETag" in answer_headers:
+        answer_headers = answer_headers | {"ETtag": answer_headers["ETag"]}
+    return status, answer_headers, answer
 
 
 def fetch_origin(
