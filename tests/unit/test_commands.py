@@ -174,11 +174,6 @@ def modules() -> Iterator[tuple[str, ast.Module]]:
         yield str(path.relative_to(ROOT)), ast.parse(path.read_text("utf-8"))
 
 
-def test_no_module_of_the_commands_has_over_350_lines() -> None:
-    lengths = {str(path): len(path.read_text("utf-8").splitlines()) for path in (ROOT / "ops").rglob("*.py")}
-    assert {path: length for path, length in lengths.items() if length > 350} == {}
-
-
 def test_no_constructor_of_the_commands_has_over_7_parameters() -> None:
     counted = {
         f"{name}:{node.name}": _parameters(node)
