@@ -6,6 +6,7 @@ account's number, and the embedded AWS answers that.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -20,16 +21,18 @@ from bench import tools
 from infra import app
 from infra.constructs.accepted import ACCEPTED, Accepted
 from infra.settings import ENVIRONMENTS, load
-from ops.console import ROOT, err, out
+from ops.console import ROOT, done, error, note
 from ops.local.emulator import Emulator
 from ops.terraform import Terraform
 from tests.checks import prose
 from tests.ports import free_port
 
+_REQUIREMENTS = Path(__file__).with_name("requirements.txt")
+
 
 def main() -> int:
     """Run all three; return the exit code."""
-    programs = tools.folder(Path(__file__).with_name("requirements.txt"))
+    programs = tools.folder(_REQUIREMENTS)
     with tempfile.TemporaryDirectory() as temporary, ThreadPoolExecutor() as pool:
         workflows = pool.submit(_zizmor, programs)
         texts = pool.submit(prose.main)
@@ -37,18 +40,18 @@ def main() -> int:
 
 
 def _zizmor(programs: Path) -> int:
-    done = subprocess.run(
+    ran = subprocess.run(
         [programs / "zizmor", "--offline", "--no-progress", "--persona=pedantic", ".github"],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
-    if done.returncode:
-        err.print(done.stdout + done.stderr, markup=False, highlight=False)
+    if ran.returncode:
+        note(ran.stdout + ran.stderr)
     else:
-        out.print("[green]✓[/] zizmor: nothing about the workflows")
-    return done.returncode
+        done("zizmor: nothing about the workflows")
+    return ran.returncode
 
 
 def _checkov(programs: Path, folder: Path) -> int:
@@ -69,14 +72,14 @@ def _checkov(programs: Path, folder: Path) -> int:
     findings = [each for some in found for each in some]
     new = [each for each in findings if not any(_fits(accepted, each) for accepted in ACCEPTED)]
     for check, name, kind, path in new:
-        err.print(f"[red]✗[/] {check} {kind} {path}: {name}", highlight=False)
+        error(f"{check} {kind} {path}: {name}", "✗")
     stale = [accepted for accepted in ACCEPTED if not any(_fits(accepted, each) for each in findings)]
     for accepted in stale:
-        err.print(f"[red]✗[/] {accepted.check} {accepted.kind} {accepted.path}: accepted, but nothing has it any more")
+        error(f"{accepted.check} {accepted.kind} {accepted.path}: accepted, but nothing has it any more", "✗")
     if new or stale:
-        err.print("Fix the resource, or accept the finding there with a reason: infra/constructs/accepted.py")
+        note("Fix the resource, or accept the finding there with a reason: infra/constructs/accepted.py")
         return 1
-    out.print(f"[green]✓[/] checkov: {len(findings)} findings, each accepted beside its resource with a reason")
+    done(f"checkov: {len(findings)} findings, each accepted beside its resource with a reason")
     return 0
 
 
@@ -86,7 +89,24 @@ def _fits(accepted: Accepted, finding: tuple[str, str, str, str]) -> bool:
 
 
 def _findings(programs: Path, stack: Path, port: int) -> list[tuple[str, str, str, str]]:
-    """Return checkov's findings of one stack: id, name, type, construct's path."""
+    """Return checkov's findings of one stack: id, name, type, construct's path.
+
+    They are kept in `.cache/checkov` by all that they depend on, because a plan and checkov take half a minute.
+    """
+    depends = [stack / "cdk.tf.json", ROOT / "terraform.lock.hcl", Path(__file__), _REQUIREMENTS]
+    digest = hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in depends)).hexdigest()
+    kept = ROOT / ".cache" / "checkov" / f"{stack.name}.json"
+    if kept.exists() and not os.environ.get("ROLLBOOK_FRESH"):
+        before = json.loads(kept.read_text("utf-8"))
+        if before["digest"] == digest:
+            return [tuple(each) for each in before["findings"]]
+    found = _ask_checkov(programs, stack, port)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_text(json.dumps({"digest": digest, "findings": found}), "utf-8")
+    return found
+
+
+def _ask_checkov(programs: Path, stack: Path, port: int) -> list[tuple[str, str, str, str]]:
     synthesized = json.loads((stack / "cdk.tf.json").read_text("utf-8"))
     paths = {
         f"{kind}.{name}": resource["//"]["metadata"]["path"].partition("/")[2]

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import tools
-from ops.console import ROOT, err, out
+from ops.console import ROOT, done, error
 
 _HERE = Path(__file__).parent
 _WORDS = _HERE / "words.toml"
@@ -228,9 +228,9 @@ def main() -> int:
     """Check the texts, print the findings, and return the exit code."""
     found = findings(tracked())
     for each in found:
-        err.print(f"[red]✗[/] {each}", markup=True, highlight=False, soft_wrap=True)
+        error(each, "✗")
     if not found:
-        out.print("[green]✓[/] prose: plain words, no spelling mistakes", markup=True, highlight=False)
+        done("prose: plain words, no spelling mistakes")
     return 1 if found else 0
 
 

@@ -211,7 +211,9 @@ def test_a_raised_alarm_fails_unless_it_waits_for_a_first_success(cloud: Cloud) 
     def states(*asked: str) -> list[str]:
         return [alarm["StateValue"] for alarm in cloudwatch.describe_alarms(AlarmNames=list(asked))["MetricAlarms"]]
 
-    cloudwatch.put_metric_data(Namespace="SmokeTest", MetricData=[{"MetricName": "Faults", "Value": 5}])
+    # In the last whole period and in the current one.
+    faults = [{"MetricName": "Faults", "Value": 5, "Timestamp": time.time() - before} for before in (300, 0)]
+    cloudwatch.put_metric_data(Namespace="SmokeTest", MetricData=faults)
     cloudwatch.put_metric_alarm(
         AlarmName=names[0],
         Namespace="SmokeTest",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.settings import ENVIRONMENTS, load
+from infra.settings import ENVIRONMENTS, load, load_all
 from ops.console import ROOT
 from tests.conftest import Stacks, synthesize
 
@@ -25,6 +25,9 @@ SOURCES = (
     "site",
     "terraform.lock.hcl",
 )
+
+WORKSHOP = "workshop"
+NAMES = [settings.name for settings in load_all()]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -46,12 +49,17 @@ def copy_project(folder: Path) -> None:
     shutil.copytree(ROOT / ".cache" / "lambda-packages", folder / ".cache" / "lambda-packages")
 
 
-def test_a_synth_in_another_folder_zone_and_hash_seed_gives_the_same_files(stacks: Stacks, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "environment", [WORKSHOP, *(pytest.param(name, marks=pytest.mark.slow) for name in NAMES if name != WORKSHOP)]
+)
+def test_a_synth_in_another_folder_zone_and_hash_seed_gives_the_same_files(
+    stacks: Stacks, tmp_path: Path, environment: str
+) -> None:
     project = tmp_path / "another" / "place"
     project.mkdir(parents=True)
     copy_project(project)
     done = subprocess.run(
-        [sys.executable, "main.py"],
+        [sys.executable, "main.py", environment],
         cwd=project,
         env={"PATH": "/usr/bin:/bin", "TZ": "Pacific/Auckland", "LC_ALL": "C", "PYTHONHASHSEED": "7"},
         capture_output=True,
@@ -59,9 +67,13 @@ def test_a_synth_in_another_folder_zone_and_hash_seed_gives_the_same_files(stack
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    here, there = contents(stacks.folder), contents(project / "cdktf.out")
-    assert here.keys() == there.keys()
-    assert [name for name in here if here[name] != there[name]] == []
+    made = project / "cdktf.out" / "stacks"
+    names = load(ENVIRONMENTS / f"{environment}.toml").stack_names
+    assert sorted(path.name for path in made.iterdir()) == sorted(names)
+    for name in names:
+        here, there = contents(stacks.path(name)), contents(made / name)
+        assert here.keys() == there.keys()
+        assert [path for path in here if here[path] != there[path]] == []
 
 
 def test_a_synth_of_one_environment_writes_the_same_files_and_leaves_the_others(stacks: Stacks, tmp_path: Path) -> None:

@@ -281,7 +281,7 @@ def on_the_wire(value: Any) -> Any:
     return [on_the_wire(inner) for inner in value] if isinstance(value, list) else value
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 @given(item=st.dictionaries(texts.filter(lambda name: name and name != "studentid"), attributes, max_size=5))
 def test_all_ten_types_reach_the_document_as_dynamodb_has_them(aws: None, item: dict[str, Any]) -> None:
     put(SV001=item)

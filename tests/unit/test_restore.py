@@ -20,6 +20,7 @@ from rollbook.engine.formats import compression
 from rollbook.engine.formats.document import Corrupted
 from rollbook.engine.notifier import Notifier
 from rollbook.engine.restore_request import LEASE, AlreadyRunning, Mode, Request, RestoreRefused
+from tests.tiers import slow_beyond
 from tests.unit.aws import REGION
 from tests.unit.engine import (
     JOB,
@@ -88,9 +89,13 @@ names = (texts | st.sampled_from(['"', "{}", "a\nb", "},{", '"N":"1.0"', "\u2028
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
-@given(found=st.dictionaries(names, values, max_size=5))
-def test_all_ten_types_come_back_bit_for_bit(aws: None, mail: Mail, clock: Clock, found: dict[str, Any]) -> None:
+@pytest.mark.parametrize("examples", slow_beyond(1, (10, 100)))
+def test_all_ten_types_come_back_bit_for_bit(aws: None, mail: Mail, clock: Clock, examples: int) -> None:
+    check = settings(suppress_health_check=[HealthCheck.nested_given], max_examples=examples)
+    check(given(found=st.dictionaries(names, values, max_size=5))(comes_back_whole))(mail=mail, clock=clock)
+
+
+def comes_back_whole(found: dict[str, Any], mail: Mail, clock: Clock) -> None:
     dynamodb = boto3.client("dynamodb")
     put(SV001=found)
     before = list(scan.items(local().dynamodb, "studentData"))
