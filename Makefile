@@ -8,7 +8,8 @@ BIN := .venv/bin
 PYTHON := $(BIN)/python
 PIPENV := VIRTUAL_ENV=$(CURDIR)/.venv PIPENV_VERBOSITY=-1 $(BIN)/pipenv
 PIPENV_VERSION := 2026.10.3
-# Processes of pytest-xdist: one more than two cores, because tests wait for the embedded AWS; tests/scheduling.py says which test runs in which.
+# Processes of pytest-xdist: one more than two cores, as tests wait for the embedded AWS. tests/scheduling.py says which test
+# runs in which.
 WORKERS ?= 3
 PYTEST := $(PYTHON) -m pytest -n $(WORKERS)
 STARTED := $(shell date +%s)
