@@ -65,7 +65,7 @@ def verify(key: Key, env: EnvOrLocal = "local", as_json: Json = False) -> None:
 def diff(
     first: Annotated[str, typer.Argument(metavar="KEY", help="Key of a backup.")],
     second: Annotated[
-        str, typer.Argument(metavar="[KEY|TABLE]", help="Key of another backup, or a table; the live table by default.")
+        str, typer.Argument(metavar="KEY|TABLE", help="Key of another backup, or a table; the live table by default.")
     ] = "",
     env: EnvOrLocal = "local",
     as_json: Json = False,

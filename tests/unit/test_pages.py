@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,6 +44,30 @@ def test_a_link_leads_to_a_file_and_a_heading(page: str, target: str) -> None:
     assert found.exists(), f"{page}: there is no {path}"
     if anchor:
         assert anchor in anchors(found), f"{page}: {found.name} has no heading #{anchor}"
+
+
+def _shape(step: ast.expr) -> str:
+    """Return what a step of the demo prints as a regular expression."""
+    if isinstance(step, ast.Constant):
+        return re.escape(str(step.value))
+    if isinstance(step, ast.JoinedStr):
+        return "".join(_shape(part) for part in step.values)
+    return ".+"
+
+
+def test_the_readme_shows_what_the_demo_prints() -> None:
+    tree = ast.parse((ROOT / "ops" / "demo.py").read_text("utf-8"))
+    [steps] = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "_steps"]
+    printed = [
+        _shape(node.value.elts[0])
+        for node in sorted(ast.walk(steps), key=lambda node: getattr(node, "lineno", 0))
+        if isinstance(node, ast.Yield) and isinstance(node.value, ast.Tuple)
+    ]
+    [shown] = re.findall(r"It prints:\n\n```\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    lines = re.findall(r"^✓ (.+)$", shown, re.MULTILINE)[-len(printed) :]
+    assert len(printed) > 6
+    assert [line for shape, line in zip(printed, lines, strict=True) if not re.fullmatch(shape, line)] == []
+    assert re.search(r"^All steps verified in \d+ s\.$", shown, re.MULTILINE)
 
 
 def test_an_alarm_or_a_message_names_a_heading_that_exists() -> None:
