@@ -102,7 +102,8 @@ class Replay:
 def _document(made: list[list[bytes]]) -> bytes:
     now = datetime.now(UTC)
     table = {"keySchema": _DESCRIPTION["KeySchema"]}
-    chunks = document.Writer().chunks(table, now, (Page(found, 128.5) for found in made), lambda: now)
+    header = document.Header(document.FORMAT, "schedule#replay#now", table, now)
+    chunks = document.Writer().chunks(header, (Page(found, 128.5) for found in made), lambda: now)
     return b"".join(compression.compressed(chunks, "gzip"))
 
 

@@ -67,7 +67,7 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     work = backup.Backup(job, _setup.resources(_s3(job.object_tags)), _setup.notifier)
     request = _request(event, job, context.aws_request_id)
     execution = work.run(request, holder=context.aws_request_id, deadline=deadline_of(context))
-    key = execution.key if execution else work.key(request)
+    key = execution.key if execution else work.key(request.name)
     is_done = execution is not None and execution.status == COMPLETED
     if execution is None:
         logger.info("Another invocation runs this backup", execution=request.id)

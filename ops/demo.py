@@ -22,7 +22,7 @@ from ops.local.command import show_mail, show_stack
 from ops.local.emulator import PORT, Port
 from ops.options import Json
 from ops.smoke.run import drilled, whole
-from rollbook.engine.formats.document import Corrupted
+from rollbook.engine.formats.lines import Corrupted
 
 app = typer.Typer()
 _STUDENTS = 60

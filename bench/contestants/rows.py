@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from rollbook.engine.history import History, Update
+from rollbook.engine.history import History
+from rollbook.engine.rows import Update
 
 
 class Rows(History):
@@ -17,7 +18,19 @@ class Rows(History):
     def recall(self, name: str) -> dict[str, Any] | None:
         return self._rows.get(name)
 
-    def _update(self, execution_id: str, values: Any, condition: str, operands: Any, remove: str = "") -> Update:
-        row = self._rows.setdefault(execution_id, {"id": execution_id})
-        row |= values
+    def update(
+        self,
+        row_id: str,
+        values: Any,
+        condition: str,
+        operands: Any,
+        *,
+        remove: str = "",
+        once: Any = None,
+        add: str = "",
+    ) -> Update:
+        row = self._rows.setdefault(row_id, {"id": row_id})
+        row |= (once or {}) | values
+        row |= {add: row.get(add, 0) + 1} if add else {}
+        row.pop(remove, None)
         return Update(dict(row), granted=True)

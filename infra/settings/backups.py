@@ -59,6 +59,17 @@ class TableBackups(Section):
     read_units_per_second: float | None = Field(
         None, gt=0, description="Limit of a scan, in read units a second (8 KB each); leave out for none."
     )
+    consistent_reads: bool = Field(
+        False, description="Scan with strongly consistent reads, which cost twice the read units."
+    )
+    doubtful_change_percent: float = Field(
+        30,
+        ge=0,
+        le=1_000_000,
+        description="A backup whose number of items differs from the median of the last 28 days by more than this, "
+        "percent, is not called good.",
+    )
+    doubtful_change_items: int = Field(10, ge=0, description="It must differ by more than this number of items, too.")
     infrequent_access_after_days: Annotated[int | None, NEVER] = Field(
         30, ge=30, description="Days until a backup moves to Standard-IA (S3: 30 or more); 0 for never."
     )
@@ -130,6 +141,9 @@ class TablePlan:
             segments=options.segments,
             read_units_per_second=options.read_units_per_second,
             object_tags=urlencode(sorted(options.tags.items())),
+            consistent_reads=options.consistent_reads,
+            doubtful_change_percent=options.doubtful_change_percent,
+            doubtful_change_items=options.doubtful_change_items,
         )
 
 

@@ -19,7 +19,7 @@ from ops.failures import SomethingFound
 from ops.options import EnvOrLocal, Json
 from rollbook.engine import compare, stored
 from rollbook.engine.comparison import Comparison
-from rollbook.engine.formats.document import Corrupted
+from rollbook.engine.formats.lines import Corrupted
 
 _SHOWN = 20
 _STYLES = {"added": "green", "removed": "red", "changed": "yellow"}

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from ops.cloud import Cloud
 from ops.failures import OperatorError, explain
-from rollbook.engine.formats.document import Corrupted
+from rollbook.engine.formats.lines import Corrupted
 
 _ABSENT = {"404", "NoSuchKey"}
 _DENIED = {"403", "AccessDenied"}

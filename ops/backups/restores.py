@@ -24,7 +24,7 @@ from ops.options import EnvOrLocal, Json
 from rollbook.engine.dynamodb.batch_write import NotWritten
 from rollbook.engine.dynamodb.rate_limiter import RateLimiter
 from rollbook.engine.executions import Execution
-from rollbook.engine.formats.document import Corrupted
+from rollbook.engine.formats.lines import Corrupted
 from rollbook.engine.history import History
 from rollbook.engine.resources import Resources
 from rollbook.engine.restore import Restore

@@ -15,7 +15,7 @@ from ops.cloud import Cloud
 from ops.failures import OperatorError, explain
 from ops.smoke.failure import StepFailed
 from ops.smoke.run import Smoke
-from rollbook.engine.formats.document import Corrupted
+from rollbook.engine.formats.lines import Corrupted
 
 
 @dataclass(frozen=True)

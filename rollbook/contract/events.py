@@ -76,6 +76,27 @@ class BackupCompleted(Event):
     ended_at: Annotated[
         str, msgspec.Meta(description="When it ended, ISO 8601.", examples=["2026-02-10T00:00:04.480Z"])
     ]
+    run_at: Annotated[
+        str,
+        msgspec.Meta(
+            description="The time of the schedule or request for which it was made, ISO 8601; empty if unknown.",
+            examples=["2026-02-10T00:00:00.000Z"],
+        ),
+    ] = ""
+    read_from: Annotated[
+        str,
+        msgspec.Meta(description="Its data is of this time or later, ISO 8601.", examples=["2026-02-10T00:00:03.200Z"]),
+    ] = ""
+    read_until: Annotated[
+        str,
+        msgspec.Meta(
+            description="Its data is of this time or earlier, ISO 8601.", examples=["2026-02-10T00:00:04.100Z"]
+        ),
+    ] = ""
+    doubt: Annotated[
+        str,
+        msgspec.Meta(description="Why the backup is not called good; empty if it is.", examples=["the table is empty"]),
+    ] = ""
 
 
 class BackupFailed(Event):

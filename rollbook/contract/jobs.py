@@ -20,6 +20,9 @@ class BackupJob:
         segments: how many parts of the table a scan reads in parallel.
         read_units_per_second: limit of a scan; None for no limit.
         object_tags: tags of the objects as a query string, `key=value&…`.
+        consistent_reads: whether a scan uses strongly consistent reads.
+        doubtful_change_percent, doubtful_change_items: a backup whose number of items differs from the usual by more
+            than both is not called good.
     """
 
     table_name: str
@@ -31,6 +34,9 @@ class BackupJob:
     segments: int
     read_units_per_second: float | None = None
     object_tags: str = ""
+    consistent_reads: bool = False
+    doubtful_change_percent: float = 30.0
+    doubtful_change_items: int = 10
 
 
 @dataclass(frozen=True)

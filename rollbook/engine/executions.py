@@ -29,7 +29,14 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         table_name: the table that was backed up or drilled, or that was restored into.
         holder: the invocation or process that runs the execution.
         lease_until: when the holder's lease ends, in seconds since 1970.
+        claimed_at: when the execution was claimed for the first time; `started_at` is the time of its last try.
+        tries: how often it was claimed.
         source: what started a backup: `schedule`, `api` or `manual`.
+        run_at: the time of the schedule for which a backup was made; the data is of `read_from` to `read_until`.
+        is_consistent: whether a scan used strongly consistent reads.
+        doubtful_change_percent, doubtful_change_items: the limits of an export that is running.
+        doubt: why a completed backup is not called good; empty if it is.
+        etag, version_id: of the backup's object in S3.
         reason: why this engine was chosen.
         bytes: size of the stored backup.
         scan_rate: bytes per second.
@@ -47,7 +54,16 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     ended_at: _Moment | None = None
     holder: str = ""
     lease_until: int = 0
+    claimed_at: _Moment | None = None
+    tries: int = 1
     source: str = ""
+    run_at: _Moment | None = None
+    read_from: _Moment | None = None
+    read_until: _Moment | None = None
+    is_consistent: bool = False
+    doubt: str = ""
+    doubtful_change_percent: float = 30.0
+    doubtful_change_items: int = 10
     key: str = ""
     engine: str = ""
     reason: str = ""
@@ -57,6 +73,8 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     bytes: int | None = None
     sha256: str = ""
     crc32: str = ""
+    etag: str = ""
+    version_id: str = ""
     seconds: float | None = None
     read_units: float | None = None
     scan_rate: float | None = None

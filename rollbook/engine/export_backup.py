@@ -48,6 +48,8 @@ class ExportBackup:
             "exportArn": begun["ExportArn"],
             "exportType": "incremental" if period else "full",
             "exportedUntil": until.isoformat(),
+            "doubtfulChangePercent": f"{self._job.doubtful_change_percent:g}",
+            "doubtfulChangeItems": self._job.doubtful_change_items,
             "table": json.dumps(described.definition),
         }
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from rollbook.engine import stored
+from rollbook.contract import moments
+from rollbook.engine import doubt, stored
 from rollbook.engine.deadline import Deadline
 from rollbook.engine.executions import COMPLETED, RUNNING, Execution
 from rollbook.engine.formats import description
@@ -45,6 +46,7 @@ def finish(
     if not claim.granted:
         raise RuntimeError(f"{execution.id} is {execution.status}; {manifest} must wait for the retry")
     completed = _complete(execution, export, manifest, resources, holder=holder, now=now)
+    notifier.count(completed)
     notifier.completed(completed)
     return completed
 
@@ -62,10 +64,26 @@ def _complete(
         raise RuntimeError(f"{execution.id} lacks the definition of its table; {manifest} cannot become a backup")
     listing, items = export.listing_sha256(), export.summary.item_count
     described = description.Description(
-        description.FORMAT, execution.definition, execution.started_at, manifest, items, listing, now
+        format=description.FORMAT,
+        table=execution.definition,
+        started_at=execution.started_at,
+        manifest=manifest,
+        item_count=items,
+        sha256=listing,
+        completed_at=now,
+        execution=execution.id,
     )
-    stored.put_description(resources.s3, resources.bucket, execution.key, described, replace_equal=True)
+    put = stored.put_description(resources.s3, resources.bucket, execution.key, described, replace_equal=True)
+    instant = moments.to_text(execution.exported_until or execution.started_at)
+    recent = doubt.recent_of(resources.history.newest_backup(execution.table_name), now)
+    limits = doubt.Limits(execution.doubtful_change_percent, execution.doubtful_change_items)
+    is_full = execution.export_type != "incremental"
     values = {
+        "doubt": doubt.doubt(limits, items, [count for _, count in recent]) if is_full else "",
+        "readFrom": instant,
+        "readUntil": instant,
+        "etag": put.etag,
+        "versionId": put.version_id,
         "items": items,
         "bytes": export.stored_bytes(),
         "sha256": listing,

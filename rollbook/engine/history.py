@@ -6,17 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
-from botocore.exceptions import ClientError
-
 from rollbook.contract import moments
 from rollbook.engine import executions
 from rollbook.engine.executions import COMPLETED, EXPORTING, FAILED, RUNNING, Execution, Row, UnreadableRow
-
-# Sending a mail takes a second or two. An older claim belongs to an invocation that died.
-_MAIL_LEASE = timedelta(minutes=2)
-_serialize = TypeSerializer().serialize
-_deserialize = TypeDeserializer().deserialize
+from rollbook.engine.rows import Rows, Update
 
 
 @dataclass(frozen=True)
@@ -27,19 +20,11 @@ class Claim:
     granted: bool
 
 
-@dataclass(frozen=True)
-class Update:
-    """The outcome of a conditional write: the current row, and whether it was written."""
-
-    row: Row
-    granted: bool
-
-
 class LeaseLost(RuntimeError):
     """The lease of an execution expired, and another invocation holds it now."""
 
 
-class History:
+class History(Rows):
     """The table of executions.
 
     Arguments:
@@ -49,13 +34,20 @@ class History:
     """
 
     def __init__(self, dynamodb: Any, table_name: str, days: int, default_table: str = "") -> None:
-        self._dynamodb = dynamodb
+        super().__init__(dynamodb, table_name)
         self._default_table = default_table
-        self._table_name = table_name
         self._days = days
 
     def claim(
-        self, execution_id: str, *, holder: str, now: datetime, until: datetime, values: Row, again: bool = False
+        self,
+        execution_id: str,
+        *,
+        holder: str,
+        now: datetime,
+        until: datetime,
+        values: Row,
+        once: Row | None = None,
+        again: bool = False,
     ) -> Claim:
         """Claim an execution for one invocation, if it is new or failed, or if its invocation died.
 
@@ -63,6 +55,7 @@ class History:
             holder: identifies the invocation. The same invocation (a retry by Lambda) may claim it again.
             until: when the invocation has ended in any case (aware).
             values: attributes to write into the row; the others remain.
+            once: attributes to write only if the row lacks them.
             again: whether a completed execution may be claimed, too.
         """
         row = values | {
@@ -70,9 +63,9 @@ class History:
             "holder": holder,
             "startedAt": moments.to_text(now),
             "leaseUntil": int(until.timestamp()),
-            "expiresAt": int((now + timedelta(days=self._days)).timestamp()),
+            "expiresAt": self.expires_at(now),
         }
-        update = self._update(
+        update = self.update(
             execution_id,
             row,
             condition="attribute_not_exists(id) OR #status = :failed"
@@ -81,6 +74,8 @@ class History:
             operands={":failed": FAILED, ":running": RUNNING, ":now": int(now.timestamp())}
             | ({":completed": COMPLETED} if again else {}),
             remove="error",
+            once={"claimedAt": moments.to_text(now)} | (once or {}),
+            add="tries",
         )
         return self._claimed(update, holder, now)
 
@@ -91,7 +86,7 @@ class History:
             LeaseLost: another invocation holds it now.
         """
         row = values | {"leaseUntil": int(until.timestamp())}
-        self._hold(self._update(execution_id, row, "holder = :holder", {":holder": holder}), execution_id, holder)
+        self._hold(self.update(execution_id, row, "holder = :holder", {":holder": holder}), execution_id, holder)
 
     def mark_exporting(self, execution_id: str, *, holder: str, values: Row) -> Execution:
         """Record that AWS now runs the execution's export.
@@ -104,7 +99,7 @@ class History:
 
     def claim_exporting(self, execution_id: str, *, holder: str, now: datetime, until: datetime) -> Claim:
         """Claim an execution whose export AWS runs, to record its success or failure."""
-        update = self._update(
+        update = self.update(
             execution_id,
             {"status": RUNNING, "holder": holder, "leaseUntil": int(until.timestamp())},
             condition="#status = :exporting OR (#status = :running AND (leaseUntil < :now OR holder = :holder))",
@@ -121,21 +116,9 @@ class History:
         """Return the values recorded for a table's newest backup, or an empty row."""
         return self.recall(latest(table_name)) or {}
 
-    def recall(self, name: str) -> Row | None:
-        """Return the row that `remember` wrote, or None."""
-        found = self._dynamodb.get_item(TableName=self._table_name, Key={"id": {"S": name}}, ConsistentRead=True)
-        return _row(found["Item"]) if "Item" in found else None
-
-    def remember(self, name: str, values: Row, *, started_at: datetime | None = None) -> bool:
-        """Write a row that is not an execution, such as a table's newest backup. Return whether it was written.
-
-        Arguments:
-            started_at: replace the row only if it is older than this time (aware); None to replace any row.
-        """
-        is_newer = "attribute_not_exists(startedAt) OR startedAt <= :startedAt"
-        if started_at is None:
-            return self._update(name, values, "", {}).granted
-        return self._update(name, values | {"startedAt": moments.to_text(started_at)}, is_newer, {}).granted
+    def expires_at(self, now: datetime) -> int:
+        """Return when a row that is written now expires, in seconds since 1970."""
+        return int((now + timedelta(days=self._days)).timestamp())
 
     def complete(self, execution_id: str, *, holder: str, now: datetime, values: Row) -> Execution:
         """Record that an execution is completed, and return it.
@@ -150,27 +133,6 @@ class History:
         """Record that an execution failed and why. The next try may claim it immediately."""
         text = f"{type(error).__name__}: {error}"
         self._end(execution_id, holder, {"status": FAILED, "endedAt": moments.to_text(now), "error": text[:2000]})
-
-    def claim_mail(self, execution_id: str, *, now: datetime) -> bool:
-        """Return whether the caller must send the execution's mail.
-
-        One caller gets True. Another one does only if the first died or failed before it sent the mail.
-        """
-        return self._update(
-            execution_id,
-            {"mailLeaseUntil": int((now + _MAIL_LEASE).timestamp())},
-            condition="attribute_exists(id) AND attribute_not_exists(mailedAt)"
-            " AND (attribute_not_exists(mailLeaseUntil) OR mailLeaseUntil < :now)",
-            operands={":now": int(now.timestamp())},
-        ).granted
-
-    def mailed(self, execution_id: str, *, now: datetime) -> None:
-        """Record that the mail was sent."""
-        self._update(execution_id, {"mailedAt": moments.to_text(now)}, "attribute_exists(id)", {})
-
-    def release_mail(self, execution_id: str) -> None:
-        """Record that the mail was not sent, so that the next try may send it immediately."""
-        self._update(execution_id, {"mailLeaseUntil": 0}, "attribute_exists(id)", {})
 
     def _claimed(self, update: Update, holder: str, now: datetime) -> Claim:
         try:
@@ -188,41 +150,7 @@ class History:
         return executions.read(update.row, self._default_table)
 
     def _end(self, execution_id: str, holder: str, values: Row) -> Update:
-        return self._update(execution_id, values | {"leaseUntil": 0}, "holder = :holder", {":holder": holder})
-
-    def _update(self, execution_id: str, values: Row, condition: str, operands: Row, remove: str = "") -> Update:
-        names = {f"#{name}": name for name in values}
-        sets = {f":{name}": value for name, value in values.items()}
-        if "#status" in condition:
-            names["#status"] = "status"
-        if remove:
-            names[f"#{remove}"] = remove
-        conditional = {
-            "ConditionExpression": condition,
-            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-        }
-        try:
-            response = self._dynamodb.update_item(
-                TableName=self._table_name,
-                Key={"id": {"S": execution_id}},
-                UpdateExpression="SET "
-                + ", ".join(f"#{name} = :{name}" for name in values)
-                + (f" REMOVE #{remove}" if remove else ""),
-                ExpressionAttributeNames=names,
-                ExpressionAttributeValues={name: _serialize(value) for name, value in (sets | operands).items()},
-                ReturnValues="ALL_NEW",
-                **(conditional if condition else {}),
-            )
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
-                raise
-            item: Any = error.response.get("Item", {})
-            return Update(_row(item), granted=False)
-        return Update(_row(response["Attributes"]), granted=True)
-
-
-def _row(item: dict[str, Any]) -> Row:
-    return {name: _deserialize(value) for name, value in item.items()}
+        return self.update(execution_id, values | {"leaseUntil": 0}, "holder = :holder", {":holder": holder})
 
 
 def latest(table_name: str) -> str:

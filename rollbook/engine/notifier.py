@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from rollbook.contract import events, moments
 from rollbook.contract.environment import Notifications
+from rollbook.engine import announcements, doubt, mails, recorded
 from rollbook.engine.deadline import Clock
 from rollbook.engine.executions import Execution
 from rollbook.engine.history import History, latest
@@ -36,8 +38,18 @@ class Notifier:
         self._client = client
         self._clock = clock
 
+    def count(self, done: Execution) -> None:
+        """Write the metrics of a backup. The invocation that completed it calls this once."""
+        metrics.put(
+            done.table_name,
+            **({"BackupsDoubtful": 1} if done.doubt else {"BackupsCompleted": 1}),
+            BackupItems=done.items or 0,
+            BackupBytes=done.bytes or 0,
+            BackupSeconds=done.seconds or 0.0,
+        )
+
     def completed(self, done: Execution) -> None:
-        """Send the notifications of a completed backup, once per execution.
+        """Record a completed backup as a table's newest, and send the notifications, once per execution.
 
         Raises:
             Exception: the event or the mail could not be sent. The next try may send it immediately.
@@ -45,24 +57,8 @@ class Notifier:
         table = done.table_name
         if not table or done.items is None or done.bytes is None:
             raise ValueError(f"the row {done.id} of the history lacks the table, the items or the bytes of its backup")
-        metrics.put(
-            table,
-            BackupsCompleted=1,
-            BackupItems=done.items,
-            BackupBytes=done.bytes,
-            BackupSeconds=done.seconds or 0.0,
-        )
-        remembered = {
-            "key": done.key,
-            "engine": done.engine,
-            "items": done.items,
-            "bytes": done.bytes,
-            "exportedUntil": done.exported_until.isoformat() if done.exported_until else None,
-            "scanRate": int(done.scan_rate) if done.scan_rate else None,
-            "execution": done.id,
-        }
-        known = {name: value for name, value in remembered.items() if value is not None}
-        self._history.remember(latest(table), known, started_at=done.started_at)
+        recorded.record(self._history, done, self._clock())
+        self._remember(done, done.items)
         event = events.BackupCompleted(
             correlation_id=done.id,
             table=table,
@@ -75,8 +71,51 @@ class Notifier:
             bytes=done.bytes,
             started_at=moments.to_text(done.started_at),
             ended_at=moments.to_text(done.ended_at or done.started_at),
+            run_at=_text(done.run_at),
+            read_from=_text(done.read_from),
+            read_until=_text(done.read_until),
+            doubt=done.doubt,
         )
-        self._once(event, f"Backup Completed: {done.key}", self._body(table, done))
+        subject = "Backup in Doubt" if done.doubt else "Backup Completed"
+        self._once(event, f"{subject}: {done.key}", mails.completed(self._environment.s3_bucket_name, done))
+
+    def failed(self, execution: Execution, error: str) -> None:
+        """Put the event of a failed backup on the bus. The first failure of a table since its last backup is mailed."""
+        event = events.BackupFailed(
+            correlation_id=execution.id,
+            table=execution.table_name,
+            bucket=self._environment.s3_bucket_name,
+            error=error,
+        )
+        self.event(event)
+        if not announcements.begin_incident(self._history, event.table, now=self._clock()):
+            return
+        try:
+            self._mail(f"Backup Failed: {event.table}", mails.failed(event))
+        except BaseException:
+            announcements.release_incident(self._history, event.table)
+            raise
+
+    def _remember(self, done: Execution, items: int) -> None:
+        """Write the row of the table's newest backup. A backup in doubt does not replace the last good one."""
+        began = done.read_from or done.started_at
+        known = doubt.recent_of(self._history.newest_backup(done.table_name), self._clock())
+        is_counted = done.export_type == "incremental" or (began.replace(microsecond=0), items) in known
+        values: dict[str, Any] = {} if is_counted else {"recent": doubt.remembered(known, began, items)}
+        if done.doubt:
+            self._history.remember(latest(done.table_name), values, remove="failingSince")
+            return
+        newest = {
+            "key": done.key,
+            "engine": done.engine,
+            "items": done.items,
+            "bytes": done.bytes,
+            "exportedUntil": done.exported_until.isoformat() if done.exported_until else None,
+            "scanRate": int(done.scan_rate) if done.scan_rate else None,
+            "execution": done.id,
+        }
+        values |= {name: value for name, value in newest.items() if value is not None}
+        self._history.remember(latest(done.table_name), values, started_at=began, remove="failingSince")
 
     def drill_failed(self, event: events.DrillFailed, body: str) -> None:
         """Send the notifications of a failed drill, once per execution."""
@@ -97,33 +136,25 @@ class Notifier:
 
     def _once(self, event: events.Event, subject: str, body: str) -> None:
         execution = event.correlation_id
-        if not self._history.claim_mail(execution, now=self._clock()):
+        if not announcements.claim_mail(self._history, execution, now=self._clock()):
             return
         try:
             self.event(event)
-            mail.send(
-                self._client("sesv2"),
-                sender=self._environment.sender_email,
-                recipient=self._environment.recipient_email,
-                subject=subject,
-                body=body,
-            )
+            self._mail(subject, body)
         except BaseException:
-            self._history.release_mail(execution)
+            announcements.release_mail(self._history, execution)
             raise
-        self._history.mailed(execution, now=self._clock())
+        announcements.mailed(self._history, execution, now=self._clock())
 
-    def _body(self, table: str, done: Execution) -> str:
-        digest = "of the item lines" if done.format == "json" else "of manifest-files.json"
-        manifest = f"Manifest:  {done.manifest}\n" if done.manifest else ""
-        return f"""Backup saved to s3://{self._environment.s3_bucket_name}/{done.key}
+    def _mail(self, subject: str, body: str) -> None:
+        mail.send(
+            self._client("sesv2"),
+            sender=self._environment.sender_email,
+            recipient=self._environment.recipient_email,
+            subject=subject,
+            body=body,
+        )
 
-Table:     {table}
-Items:     {done.items:,}
-Bytes:     {done.bytes:,}
-Duration:  {done.seconds or 0:.1f} s
-SHA-256:   {done.sha256} ({digest})
-{manifest}Engine:    {done.engine} ({done.reason})
-Source:    {done.source}
-Execution: {done.id}
-"""
+
+def _text(when: datetime | None) -> str:
+    return moments.to_text(when) if when else ""

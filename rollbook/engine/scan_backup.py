@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
+from botocore.exceptions import ClientError
+
+from rollbook.contract import moments
 from rollbook.contract.jobs import BackupJob
 from rollbook.engine import stored
 from rollbook.engine.deadline import Deadline
@@ -12,8 +15,9 @@ from rollbook.engine.dynamodb import scan
 from rollbook.engine.dynamodb.definitions import Described
 from rollbook.engine.dynamodb.rate_limiter import RateLimiter
 from rollbook.engine.dynamodb.scan import Page
-from rollbook.engine.executions import Row
+from rollbook.engine.executions import Execution, Row
 from rollbook.engine.formats import compression, description, document, export_layout
+from rollbook.engine.formats.lines import Corrupted
 from rollbook.engine.resources import Resources
 from rollbook.engine.s3 import upload
 
@@ -25,53 +29,86 @@ class ScanBackup:
         self._job = job
         self._resources = resources
 
-    def make(self, name: str, key: str, described: Described, started: datetime, deadline: Deadline) -> Row:
+    def make(self, execution: Execution, name: str, key: str, described: Described, deadline: Deadline) -> Row:
         """Scan the table, store the backup and return the values for the history row.
 
         Arguments:
+            execution: the claimed execution.
             name: the key without its suffix.
             key: of the document, or of the export's description.
-            started: when the execution began (aware).
 
         Raises:
             OutOfTime: the scan does not fit into the invocation's time. No object is visible.
             ObjectExists: an object with that key exists.
         """
+        job = self._job
         limiter = RateLimiter(
-            self._job.read_units_per_second or None,
-            check=lambda: deadline.check(f"{self._job.table_name} was still throttling the scan"),
+            job.read_units_per_second or None,
+            check=lambda: deadline.check(f"{job.table_name} was still throttling the scan"),
         )
-        pages = scan.pages(self._resources.dynamodb, self._job.table_name, segments=self._job.segments, limiter=limiter)
+        pages = scan.pages(
+            self._resources.dynamodb,
+            job.table_name,
+            segments=job.segments,
+            limiter=limiter,
+            is_consistent=job.consistent_reads,
+        )
         watched = deadline.watch(pages, described.size_bytes)
-        if self._job.format == "json":
-            return self._document(key, described, started, watched)
-        return self._export(name, key, described, started, watched)
+        started = self._resources.clock()
+        make = self._document if job.format == "json" else self._export
+        made = make(execution.id, name, key, described, started, watched)
+        return made | {"key": key, "readFrom": moments.to_text(started), "isConsistent": job.consistent_reads}
 
-    def read_back(self, key: str) -> Row:
-        """Read the stored backup of an earlier try and return the values for the history row.
+    def adopt(self, execution: Execution) -> Row | None:
+        """Return the values for the history row of the backup that an earlier try of the execution stored.
 
-        Raises:
-            Corrupted: the backup is damaged.
+        Only a whole object that names this execution and this table, and that was started after the execution was
+        claimed for the first time, is adopted.
+
+        Returns:
+            None if there is no such object.
         """
-        backup = stored.open_backup(self._resources.s3, self._resources.bucket, key)
-        whole = stored.verify(backup)
+        s3, bucket, key = self._resources.s3, self._resources.bucket, execution.key
+        try:
+            made = stored.current_object(s3, bucket, key)
+            backup = stored.open_backup(s3, bucket, key)
+            began, first = backup.started_at, execution.claimed_at or execution.started_at
+            table = (backup.table or {}).get("name")
+            if (backup.execution, table) != (execution.id, self._job.table_name) or began is None or began < first:
+                return None
+            whole = stored.verify(backup)
+        except Corrupted:
+            return None
+        except ClientError as error:
+            if error.response["Error"]["Code"] in {"404", "NoSuchKey"}:
+                return None
+            raise
         known = {"manifest": backup.manifest, "crc32": backup.crc32()}
         return {
+            "key": key,
             "format": self._job.format,
             "items": whole.items,
             "bytes": backup.stored_bytes(),
             "sha256": whole.sha256,
+            "etag": made.etag,
+            "versionId": made.version_id,
+            "readFrom": moments.to_text(began),
+            "readUntil": moments.to_text(whole.completed_at or began),
             **{name: value for name, value in known.items() if value},
         }
 
-    def _document(self, key: str, described: Described, started: datetime, pages: Iterator[Page]) -> Row:
+    def _document(
+        self, execution_id: str, _: str, key: str, described: Described, started: datetime, pages: Iterator[Page]
+    ) -> Row:
         writer = document.Writer()
-        chunks = writer.chunks(described.definition, started, pages, self._resources.clock)
+        header = document.Header(
+            document.FORMAT, execution_id, described.definition, started, self._job.consistent_reads
+        )
         uploaded = upload.put(
             self._resources.s3,
             bucket=self._resources.bucket,
             key=key,
-            chunks=compression.compressed(chunks, self._job.compression),
+            chunks=compression.compressed(writer.chunks(header, pages, self._resources.clock), self._job.compression),
             content_type="application/gzip" if self._job.compression == "gzip" else "application/json",
         )
         return {
@@ -80,10 +117,15 @@ class ScanBackup:
             "bytes": uploaded.bytes,
             "sha256": writer.sha256,
             "crc32": uploaded.crc32,
+            "etag": uploaded.etag,
+            "versionId": uploaded.version_id,
+            "readUntil": moments.to_text(writer.completed_at or started),
             "readUnits": f"{writer.read_units:g}",
         }
 
-    def _export(self, name: str, key: str, described: Described, started: datetime, pages: Iterator[Page]) -> Row:
+    def _export(
+        self, execution_id: str, name: str, key: str, described: Described, started: datetime, pages: Iterator[Page]
+    ) -> Row:
         s3, bucket = self._resources.s3, self._resources.bucket
         place = export_layout.Place(bucket, name, export_layout.new_id(started))
         writer = export_layout.Writer(s3, place, self._job.compression)
@@ -93,9 +135,16 @@ class ScanBackup:
             table_arn=described.definition["arn"], table_id=described.table_id, started_at=started, ended_at=ended
         )
         export = description.Description(
-            description.FORMAT, described.definition, started, manifest, writer.items, writer.sha256, ended
+            format=description.FORMAT,
+            table=described.definition,
+            started_at=started,
+            manifest=manifest,
+            item_count=writer.items,
+            sha256=writer.sha256,
+            completed_at=ended,
+            execution=execution_id,
         )
-        stored.put_description(s3, bucket, key, export)
+        put = stored.put_description(s3, bucket, key, export)
         return {
             "format": "dynamodb-export",
             "manifest": manifest,
@@ -103,5 +152,8 @@ class ScanBackup:
             "bytes": writer.stored_bytes,
             "sha256": writer.sha256,
             "crc32": writer.crc32,
+            "etag": put.etag,
+            "versionId": put.version_id,
+            "readUntil": moments.to_text(ended),
             "readUnits": f"{writer.read_units:g}",
         }

@@ -52,7 +52,8 @@ def put(s3: Any, *, bucket: str, key_prefix: str, marked: str, clock: Callable[[
         "keySchema": [{"attributeName": "id", "keyType": "HASH"}],
         "attributeDefinitions": [{"attributeName": "id", "attributeType": "S"}],
     }
-    chunks = writer.chunks(table, clock(), _pages(marked), clock)
+    header = document.Header(document.FORMAT, f"smoke#{marked}", table, clock())
+    chunks = writer.chunks(header, _pages(marked), clock)
     target = key(key_prefix, marked)
     done = upload.put(s3, bucket=bucket, key=target, chunks=chunks, content_type="application/json")
     return {"key": target, "bytes": done.bytes, "crc32": done.crc32, "items": writer.items, "sha256": writer.sha256}

@@ -13,10 +13,12 @@ from typing import Any, Protocol
 
 import msgspec
 
-from rollbook.engine.formats import description, document
+from rollbook.engine.formats import description, document, lines
 from rollbook.engine.formats.description import Description
-from rollbook.engine.formats.document import Corrupted, Verified
+from rollbook.engine.formats.lines import Corrupted, Verified
+from rollbook.engine.recorded import Recorded
 from rollbook.engine.s3 import download, upload
+from rollbook.engine.s3.upload import Uploaded
 from rollbook.engine.stored_export import StoredExport
 
 _MANIFEST = "manifest-summary.json"
@@ -28,6 +30,8 @@ class StoredBackup(Protocol):
     Attributes:
         table: the table's definition that `definitions.describe` returned; None if the backup does not contain it.
         started_at: when the backup began; None if the backup does not contain it.
+        execution: id of the execution that made it; empty if the backup does not contain it.
+        recorded: what the history records of it; None if that is unknown.
         change_of: beginning and end of an incremental export's period; None for a full backup.
         manifest: key of an export's `manifest-summary.json`; None for a document.
     """
@@ -35,6 +39,8 @@ class StoredBackup(Protocol):
     key: str
     table: dict[str, Any] | None
     started_at: datetime | None
+    execution: str
+    recorded: Recorded | None
     change_of: tuple[str, str] | None
     manifest: str | None
 
@@ -48,11 +54,12 @@ class StoredBackup(Protocol):
         """Return the CRC32 of the document or of `manifest-files.json`; None if S3 has another checksum."""
 
 
-def open_backup(s3: Any, bucket: str, key: str) -> StoredBackup:
+def open_backup(s3: Any, bucket: str, key: str, recorded: Recorded | None = None) -> StoredBackup:
     """Open a backup.
 
     Arguments:
         s3: a boto3 S3 client.
+        recorded: what the history records of it. Its version is read, and reading it to the end compares the totals.
 
     Raises:
         Corrupted: the object is not a backup, or its beginning is damaged.
@@ -60,13 +67,14 @@ def open_backup(s3: Any, bucket: str, key: str) -> StoredBackup:
     """
     if key.endswith(_MANIFEST):
         return StoredExport(s3, bucket, key, key)
-    stored = StoredDocument(s3, bucket, key)
+    stored = StoredDocument(s3, bucket, key, recorded)
     first = next(stored.chunks(), b"")
     if first.startswith(b'{"format":"%s"' % description.FORMAT.encode()):
-        return _described(s3, bucket, key)
+        return _described(s3, bucket, key, recorded)
     head = document.header([first]) if b"\n" in first else document.header(stored.chunks())
-    stored.table = head.get("table")
-    stored.started_at = _time(head.get("startedAt"), key)
+    if head.started_at is None:
+        raise Corrupted(f"{key}: its header lacks startedAt")
+    stored.table, stored.started_at, stored.execution = head.table, head.started_at, head.execution
     return stored
 
 
@@ -89,8 +97,8 @@ def verify(backup: StoredBackup, counted: Callable[[], None] = lambda: None) -> 
         counted()
 
 
-def put_description(s3: Any, bucket: str, key: str, described: Description, *, replace_equal: bool = False) -> None:
-    """Write the description of an export, which makes the export a backup.
+def put_description(s3: Any, bucket: str, key: str, described: Description, *, replace_equal: bool = False) -> Uploaded:
+    """Write the description of an export, which makes the export a backup. Return its object.
 
     Arguments:
         replace_equal: whether to accept an existing description of the same manifest.
@@ -100,36 +108,44 @@ def put_description(s3: Any, bucket: str, key: str, described: Description, *, r
     """
     body = msgspec.json.encode(described) + b"\n"
     try:
-        upload.put(s3, bucket=bucket, key=key, chunks=[body], content_type="application/json")
+        return upload.put(s3, bucket=bucket, key=key, chunks=[body], content_type="application/json")
     except upload.ObjectExists:
         existing = open_backup(s3, bucket, key) if replace_equal else None
         if existing is None or existing.manifest != described.manifest:
             raise
+        return current_object(s3, bucket, key)
 
 
-def _described(s3: Any, bucket: str, key: str) -> StoredBackup:
-    body = b"".join(download.read(s3, bucket=bucket, key=key))
+def current_object(s3: Any, bucket: str, key: str) -> Uploaded:
+    """Return what S3 has of the current version of a document or description, without its CRC32.
+
+    Raises:
+        botocore.exceptions.ClientError: there is none.
+    """
+    found = s3.head_object(Bucket=bucket, Key=key)
+    return Uploaded(int(found["ContentLength"]), "", found["ETag"].strip('"'), found.get("VersionId", ""))
+
+
+def _described(s3: Any, bucket: str, key: str, recorded: Recorded | None) -> StoredBackup:
+    version_id = recorded.version_id if recorded else ""
+    body = b"".join(download.read(s3, bucket=bucket, key=key, version_id=version_id))
     try:
         described = msgspec.json.decode(body, type=Description)
     except msgspec.DecodeError as error:
         raise Corrupted(f"s3://{bucket}/{key} is not a description of an export: {error}") from None
-    return StoredExport(s3, bucket, key, described.manifest, described)
-
-
-def _time(value: Any, key: str) -> datetime:
-    try:
-        return msgspec.convert(value, datetime)
-    except msgspec.ValidationError as error:
-        raise Corrupted(f"{key}: startedAt in its header is missing or wrong: {error}") from None
+    return StoredExport(s3, bucket, key, described.manifest, described, recorded)
 
 
 class StoredDocument:
     """A backup document."""
 
-    def __init__(self, s3: Any, bucket: str, key: str) -> None:
+    def __init__(self, s3: Any, bucket: str, key: str, recorded: Recorded | None = None) -> None:
         self._s3 = s3
         self._bucket = bucket
+        self._version_id = recorded.version_id if recorded else ""
         self.key = key
+        self.recorded = recorded
+        self.execution = ""
         self.table: dict[str, Any] | None = None
         self.started_at: datetime | None = None
         self.change_of: tuple[str, str] | None = None
@@ -141,19 +157,26 @@ class StoredDocument:
         Raises:
             Corrupted: the compressed stream is damaged.
         """
-        stream = download.read(self._s3, bucket=self._bucket, key=self.key)
-        return document.uncompressed(stream, self.key)
+        stream = download.read(self._s3, bucket=self._bucket, key=self.key, version_id=self._version_id)
+        return lines.uncompressed(stream, self.key)
 
     def items(self) -> Generator[bytes, None, Verified]:
-        return (yield from document.items(self.chunks()))
+        found = yield from document.items(self.chunks())
+        if self.recorded:
+            self.recorded.compare(found)
+        return found
 
     def stored_bytes(self) -> int:
-        return int(self._s3.head_object(Bucket=self._bucket, Key=self.key)["ContentLength"])
+        return int(self._head()["ContentLength"])
 
     def crc32(self) -> str | None:
         """Return S3's CRC32 of the object in Base64, or None if S3 has a checksum of another algorithm."""
-        found = self._s3.head_object(Bucket=self._bucket, Key=self.key, ChecksumMode="ENABLED")
+        found = self._head(ChecksumMode="ENABLED")
         if found.get("ChecksumType", "FULL_OBJECT") != "FULL_OBJECT":
             return None
         checksum: str | None = found.get("ChecksumCRC32")
         return checksum
+
+    def _head(self, **options: str) -> Any:
+        version = {"VersionId": self._version_id} if self._version_id else {}
+        return self._s3.head_object(Bucket=self._bucket, Key=self.key, **version, **options)

@@ -11,9 +11,10 @@ from typing import Any
 import msgspec
 from botocore.exceptions import ClientError
 
-from rollbook.engine.formats import compression, document, export_layout, incremental
+from rollbook.engine.formats import compression, export_layout, incremental, lines
 from rollbook.engine.formats.description import Description
-from rollbook.engine.formats.document import Corrupted, Verified
+from rollbook.engine.formats.lines import Corrupted, Verified
+from rollbook.engine.recorded import Recorded
 from rollbook.engine.s3 import download
 
 
@@ -29,7 +30,15 @@ class StoredExport:
         manifest: key of its `manifest-summary.json`.
     """
 
-    def __init__(self, s3: Any, bucket: str, key: str, manifest: str, description: Description | None = None) -> None:
+    def __init__(
+        self,
+        s3: Any,
+        bucket: str,
+        key: str,
+        manifest: str,
+        description: Description | None = None,
+        recorded: Recorded | None = None,
+    ) -> None:
         self._s3 = s3
         self._bucket = bucket
         self.manifest: str | None = manifest
@@ -37,6 +46,8 @@ class StoredExport:
         self.key = key
         self.table = description.table if description else None
         self.started_at = description.started_at if description else None
+        self.execution = description.execution if description else ""
+        self.recorded = recorded
         self.summary = self._decode(manifest, export_layout.Summary)
         self.change_of = (
             (self.summary.export_from_time or "", self.summary.export_to_time or "")
@@ -103,14 +114,17 @@ class StoredExport:
             size += length
         if total != self.summary.item_count:
             raise Corrupted(f"its files have {total:,} items, but {self.manifest} says {self.summary.item_count:,}")
-        return Verified(total, size, sha256)
+        found = Verified(total, size, sha256, self._description.completed_at if self._description else None)
+        if self.recorded:
+            self.recorded.compare(found)
+        return found
 
     def _file(self, file: export_layout.File) -> Generator[bytes, None, tuple[int, int]]:
         key = file.data_file_s3_key
         digest = hashlib.md5(usedforsecurity=False)
         chunks = _hashed(self._read(key), digest)
         count = size = 0
-        for start, line in document.lines(document.uncompressed(chunks, key, compression.method_of(key))):
+        for start, line in lines.lines(lines.uncompressed(chunks, key, compression.method_of(key))):
             try:
                 item = bytes(self._item(line))
             except ValueError as fault:
@@ -131,10 +145,10 @@ class StoredExport:
 
     def _item(self, line: bytes) -> bytes | msgspec.Raw:
         if self.change_of:
-            document.check(bytes(incremental.read(line).new) or b"{}")
+            lines.check(bytes(incremental.read(line).new) or b"{}")
             return line
         item = msgspec.json.decode(line, type=_Line).item
-        document.check(bytes(item))
+        lines.check(bytes(item))
         return item
 
     def _decode(self, key: str, kind: Any) -> Any:

@@ -303,7 +303,8 @@ def test_a_restore_is_compared_with_what_it_just_wrote(
     dynamodb = raw.client(**aws.options(bare_port, REGION))
     items = [b'{"id":{"S":"SV%03d"}}' % number for number in range(30)]
     definition = definitions.describe(dynamodb, name).definition
-    chunks = document.Writer().chunks(definition, now, [scan.Page(items, 1.0)], lambda: now)
+    header = document.Header(document.FORMAT, "schedule#studentData#now", definition, now)
+    chunks = document.Writer().chunks(header, [scan.Page(items, 1.0)], lambda: now)
     clients["s3"].put_object(Bucket=name, Key="backup.json", Body=b"".join(chunks))
     # The table of the fixture keeps the history: its key is the history's.
     kept = history.History(dynamodb, name, days=1)

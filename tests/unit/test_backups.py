@@ -6,11 +6,12 @@ import base64
 import hashlib
 import importlib
 import json
+import re
 import tracemalloc
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
@@ -24,7 +25,7 @@ from rollbook.engine import backup as run
 from rollbook.engine import history
 from rollbook.engine.dynamodb import definitions, scan
 from rollbook.engine.dynamodb import raw as wire
-from rollbook.engine.formats import document
+from rollbook.engine.formats import document, lines
 from rollbook.engine.s3 import upload
 from tests.conftest import Stacks
 from tests.unit.aws import Context, create_tables, proxy_event
@@ -56,14 +57,16 @@ def test_the_document_has_header_items_a_line_each_and_footer(backup: run.Backup
     assert row is not None
     raw = read(KEY)
     parsed = json.loads(raw)
-    lines = raw.split(b'"items":[\n')[1].rsplit(b"\n],", 1)[0]
-    assert parsed["format"] == "rollbook-backup/1"
+    items = raw.split(b'"items":[\n')[1].rsplit(b"\n],", 1)[0]
+    assert (parsed["format"], parsed["execution"]) == ("rollbook-backup/2", scheduled().id)
     assert parsed["table"]["name"] == "studentData"
     assert parsed["table"]["keySchema"] == [{"AttributeName": "studentid", "KeyType": "HASH"}]
     assert {"Key": "backup", "Value": "daily"} in parsed["table"]["tags"]
-    assert parsed["itemCount"] == len(parsed["items"]) == len(lines.splitlines()) == row.items == 2
-    assert [json.loads(line.rstrip(b",")) for line in lines.splitlines()] == parsed["items"]
-    assert parsed["sha256"] == hashlib.sha256(lines).hexdigest() == row.sha256
+    assert parsed["itemCount"] == len(parsed["items"]) == len(items.splitlines()) == row.items == 2
+    assert [json.loads(line.rstrip(b",")) for line in items.splitlines()] == parsed["items"]
+    assert parsed["sha256"] == hashlib.sha256(raw.split(b',"sha256":')[0]).hexdigest() == row.sha256
+    before = raw[: raw.index(b"\n],") + 1]
+    assert parsed["blocks"] == [f"{zlib.crc32(before):08x}"]
     assert row.bytes == len(raw)
     assert (row.status, row.source, row.key) == ("completed", "schedule", KEY)
 
@@ -105,6 +108,9 @@ def test_a_second_invocation_leaves_a_running_one_alone(backup: run.Backup, mail
     assert (objects(), mail.sent) == ([], [])
 
 
+HEADER = document.Header(document.FORMAT, "manual#1", {"name": "t"}, MIDNIGHT)
+
+
 @pytest.mark.parametrize(("holder", "later"), [("a", timedelta(0)), ("b", 2 * MINUTE)])
 def test_a_run_that_died_is_taken_up_by_its_own_retry_or_once_its_time_is_over(
     backup: run.Backup, clock: Clock, holder: str, later: timedelta
@@ -136,13 +142,21 @@ def test_an_invocation_that_was_overtaken_does_not_complete_and_sends_no_mail(
     assert (row["status"], row["holder"], mail.sent) == ({"S": "running"}, {"S": "b"}, [])
 
 
+def died(execution: str) -> None:
+    """Make the row of a completed execution that of an invocation which died before it wrote the result."""
+    rows = boto3.resource("dynamodb").Table("backup-executions")
+    row = rows.get_item(Key={"id": execution})["Item"]
+    kept = {"id", "kind", "tableName", "source", "key", "runAt", "startedAt", "claimedAt", "expiresAt", "tries"}
+    rows.put_item(Item={name: row[name] for name in kept} | {"status": "running", "holder": "dead", "leaseUntil": 0})
+
+
 def test_a_run_that_died_after_its_upload_is_completed_with_the_numbers_of_the_object(
     backup: run.Backup, mail: Mail, clock: Clock
 ) -> None:
     put(SV001={})
     backup.run(scheduled(), holder="a", deadline=soon())
     before = json.loads(read(KEY))
-    boto3.client("dynamodb").delete_item(TableName="backup-executions", Key={"id": {"S": scheduled().id}})
+    died(scheduled().id)
     put(SV002={})
     row = backup.run(scheduled(), holder="b", deadline=soon())
     assert row is not None
@@ -348,7 +362,7 @@ def test_a_table_larger_than_a_part_is_uploaded_in_parts_and_memory_does_not_gro
     for count in (30, 120):
         s3, writer = S3(), document.Writer()
         tracemalloc.start()
-        chunks = writer.chunks({}, MIDNIGHT, pages(count), lambda: MIDNIGHT)
+        chunks = writer.chunks(HEADER, pages(count), lambda: MIDNIGHT)
         upload.put(s3, bucket="b", key="k", chunks=chunks, content_type="application/json")
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
@@ -381,10 +395,10 @@ def test_an_upload_never_replaces_an_object(aws: None, size: int) -> None:
 
 def test_a_footer_that_is_cut_is_refused() -> None:
     writer = document.Writer()
-    whole = b"".join(writer.chunks({}, MIDNIGHT, [scan.Page([b"{}"], 0.5)], lambda: MIDNIGHT))
+    whole = b"".join(writer.chunks(HEADER, [scan.Page([b"{}"], 0.5)], lambda: MIDNIGHT))
     assert len(list(document.items([whole]))) == 1
     for cut in (whole[:-3], whole[: whole.index(b"\n],")], b""):
-        with pytest.raises(document.Corrupted):
+        with pytest.raises(lines.Corrupted):
             list(document.items([cut]))
 
 
@@ -434,10 +448,15 @@ def function(aws: None, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_the_function_answers_and_logs_what_it_did(function: Any, caplog: pytest.LogCaptureFixture) -> None:
-    summary = function.handler(SCHEDULED, Context())
-    assert summary["message"] == f"Backup completed: {KEY}"
-    assert (summary["items"], summary["bytes"]) == (0, len(read(KEY)))
-    assert [(entry.getMessage(), vars(entry)["key"]) for entry in caplog.records] == [("Backup completed", KEY)]
+    summary = function.handler(scheduled_now(), Context())
+    key = summary["key"]
+    assert summary["message"] == f"Backup completed: {key}"
+    assert (summary["items"], summary["bytes"]) == (0, len(read(key)))
+    assert [(entry.getMessage(), vars(entry)["key"]) for entry in caplog.records] == [("Backup completed", key)]
+
+
+def scheduled_now() -> dict[str, str]:
+    return SCHEDULED | {"scheduledTime": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}
 
 
 def test_the_api_is_answered_with_the_backup(function: Any) -> None:
@@ -470,15 +489,21 @@ def test_the_function_backs_up_the_table_that_its_schedule_names(function: Any) 
     boto3.client("dynamodb").put_item(TableName="welcomed-users", Item={"id": {"S": "1"}})
     of_table = {"table_name": "welcomed-users", "key_prefix": "welcomed-users/", "compression": "gzip", "segments": "1"}
     of_table["object_tags"] = "Owner=School+office&Class=10%2FA%2BB"
-    summary = function.handler(SCHEDULED | {"table": of_table}, Context())
+    event = scheduled_now()
+    summary = function.handler(event | {"table": of_table}, Context())
     tagged = boto3.client("s3").get_object_tagging(Bucket="student-backup", Key=summary["key"])["TagSet"]
     assert {tag["Key"]: tag["Value"] for tag in tagged} == {"Owner": "School office", "Class": "10/A+B"}
-    assert (summary["key"], summary["items"]) == ("welcomed-users/20250708T0700.json.gz", 1)
+    assert re.fullmatch(r"welcomed-users/\d{8}T\d{4}\.json\.gz", summary["key"])
+    assert summary["items"] == 1
     [row] = executions()
-    assert (row["id"]["S"], row["tableName"]["S"]) == ("schedule#welcomed-users#2025-07-08T00:00:00Z", "welcomed-users")
+    assert (row["id"]["S"], row["tableName"]["S"]) == (
+        f"schedule#welcomed-users#{event['scheduledTime']}",
+        "welcomed-users",
+    )
     # The same moment of the records is another execution.
-    assert function.handler(SCHEDULED, Context())["key"] == KEY
-    assert boto3.client("s3").get_object_tagging(Bucket="student-backup", Key=KEY)["TagSet"] == []
+    key = function.handler(event, Context())["key"]
+    assert key.startswith("students-backup-20")
+    assert boto3.client("s3").get_object_tagging(Bucket="student-backup", Key=key)["TagSet"] == []
     by_hand = function.handler({"table": of_table}, Context("request-2"))
     assert by_hand["key"].startswith("welcomed-users/20")
 

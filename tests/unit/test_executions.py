@@ -71,6 +71,7 @@ def test_an_old_row_without_a_table_is_of_the_default_one(aws: None, mail: Mail,
 
 def test_a_completed_row_without_its_numbers_is_not_announced(aws: None, mail: Mail, clock: Clock) -> None:
     rows = boto3.resource("dynamodb").Table(PLACES.history_table_name)
+    boto3.client("s3").put_object(Bucket="student-backup", Key=KEY, Body=b"{}")
     rows.put_item(Item=ROW | {"id": scheduled().id, "tableName": "studentData", "key": KEY})
     with pytest.raises(ValueError, match="lacks the table, the items or the bytes"):
         backup_of(JOB, mail, clock).run(scheduled(), holder="a", deadline=soon())

@@ -34,7 +34,7 @@ from ops.smoke.steps import Outcome as StepOutcome
 from rollbook.engine.comparison import Outcome
 from rollbook.engine.dynamodb.batch_write import NotWritten
 from rollbook.engine.executions import Execution
-from rollbook.engine.formats.document import Corrupted
+from rollbook.engine.formats.lines import Corrupted
 from rollbook.engine.restore_request import NotEqual, RestoreRefused
 from rollbook.reports import ask
 from tests.unit.commands import COMMANDS, LOCAL, Commands, codes_of, giving, raising, run

@@ -22,7 +22,7 @@ from rollbook.engine import finish_export, history
 from rollbook.engine.deadline import Deadline, OutOfTime
 from rollbook.engine.dynamodb import exports
 from rollbook.engine.executions import Execution
-from rollbook.engine.formats.document import Corrupted
+from rollbook.engine.formats.lines import Corrupted
 from rollbook.engine.notifier import Notifier
 from rollbook.engine.restore_request import Mode, Request, RestoreRefused
 from tests.unit.engine import (

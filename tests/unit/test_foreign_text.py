@@ -30,7 +30,7 @@ from ops.preflight.point import look
 from ops.smoke import steps
 from ops.smoke.steps import Outcome as StepOutcome
 from rollbook.engine.comparison import Outcome
-from rollbook.engine.formats.document import Corrupted
+from rollbook.engine.formats.lines import Corrupted
 from tests.unit.commands import COMMANDS, LOCAL, Commands, cloud, giving, raising, run
 
 # A closing tag without an opening one, a style, a link, an escaped bracket, and an emoji.

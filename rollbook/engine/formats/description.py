@@ -26,3 +26,5 @@ class Description(msgspec.Struct, rename="camel"):
     item_count: int
     sha256: str
     completed_at: datetime
+    # Id of the execution that made it; empty in a description of an earlier release.
+    execution: str = ""

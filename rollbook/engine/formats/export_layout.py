@@ -163,7 +163,7 @@ class Writer:
     def complete(self, *, table_arn: str, table_id: str, started_at: datetime, ended_at: datetime) -> str:
         """Complete the data files, then write the manifests. Return the key of `manifest-summary.json`."""
         try:
-            files = [File(items, checksum, file.complete(), file.key) for file, items, checksum in self._files]
+            files = [File(items, checksum, file.complete().etag, file.key) for file, items, checksum in self._files]
         except BaseException as error:
             self.abort(error)
             raise

@@ -35,10 +35,13 @@ class Uploaded:
 
     Arguments:
         crc32: of the whole object, in Base64 as in S3.
+        version_id: empty if the bucket keeps no versions.
     """
 
     bytes: int
     crc32: str
+    etag: str
+    version_id: str
 
 
 class Upload:
@@ -89,8 +92,8 @@ class Upload:
         )
         self._parts.append({"PartNumber": number, "ETag": part["ETag"], "ChecksumCRC32": part["ChecksumCRC32"]})
 
-    def complete(self) -> str:
-        """Make the object visible and return its ETag.
+    def complete(self) -> Uploaded:
+        """Make the object visible and return what S3 answered of it.
 
         Raises:
             ObjectExists: an object with the key exists.
@@ -121,7 +124,7 @@ class Upload:
                 raise
             raise ObjectExists(self._target["Bucket"], self.key) from None
         self._upload_id = ""
-        return str(done["ETag"]).strip('"')
+        return Uploaded(self.bytes, self.crc32, str(done["ETag"]).strip('"'), str(done.get("VersionId", "")))
 
     def abort(self) -> None:
         """Delete the uploaded parts if the upload is not completed."""
@@ -161,8 +164,7 @@ def put(s3: Any, *, bucket: str, key: str, chunks: Iterable[bytes], content_type
     try:
         for chunk in chunks:
             upload.write(chunk)
-        upload.complete()
-        return Uploaded(upload.bytes, upload.crc32)
+        return upload.complete()
     except BaseException as error:
         abort([upload], error)
         raise
