@@ -97,4 +97,5 @@ def _request(event: Mapping[str, Any], job: BackupJob, request_id: str) -> backu
 
 
 def _summary(done: Execution) -> dict[str, Any]:
-    return {"key": done.key, "items": done.items, "bytes": done.bytes, "seconds": f"{done.seconds or 0:.1f}"}
+    summary = {"key": done.key, "items": done.items, "bytes": done.bytes, "seconds": f"{done.seconds or 0:.1f}"}
+    return summary | ({"doubt": done.doubt} if done.doubt else {})

@@ -60,7 +60,7 @@ def parse(event: Mapping[str, Any]) -> Request:
         RestoreRefused: the backup or the target is missing, or an existing target is not confirmed.
     """
     key, new, existing = event.get("key"), event.get("to"), event.get("into")
-    unknown = set(event) - {"key", "to", "into", "confirm", "onlyMissing", "onlyDiffering", "dryRun"}
+    unknown = set(event) - {"key", "to", "into", "confirm", "onlyMissing", "onlyDiffering", "dryRun", "unknown"}
     if unknown:
         raise RestoreRefused(f"the event has unknown keys: {sorted(unknown)}")
     if not isinstance(key, str) or not key or bool(new) == bool(existing):
@@ -75,4 +75,4 @@ def parse(event: Mapping[str, Any]) -> Request:
     if existing and event.get("confirm") != existing and not event.get("dryRun"):
         raise RestoreRefused(f'a restore into {existing} overwrites items; to confirm, send "confirm": "{existing}"')
     mode: Mode = "missing" if event.get("onlyMissing") else "differing" if event.get("onlyDiffering") else "all"
-    return Request(key, str(new or existing), is_new=bool(new), mode=mode)
+    return Request(key, str(new or existing), is_new=bool(new), mode=mode, allows_unknown=event.get("unknown") is True)

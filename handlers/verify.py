@@ -7,14 +7,18 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 
+from handlers.setup import now
 from rollbook.contract.environment import Verify
 from rollbook.engine import compare, stored
-from rollbook.engine.dynamodb import raw
+from rollbook.engine.dynamodb.raw import Aws
+from rollbook.engine.history import History
+from rollbook.engine.resources import Resources
 
 environment = Verify.read()
 logger = Logger(service="backups")
-_aws = raw.Aws()
-_s3 = _aws.client("s3")
+_aws = Aws()
+_history = History(_aws.dynamodb, environment.history_table_name, days=1)
+_resources = Resources(_aws.dynamodb, _aws.client("s3"), environment.s3_bucket_name, _history, now)
 
 
 @logger.inject_lambda_context
@@ -25,11 +29,20 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         raise ValueError(  # noqa: TRY004
             'send {"key": "<a backup>"} to verify it, and "against": "<a backup or a table>" to compare'
         )
-    bucket = environment.s3_bucket_name
-    if against is None:
-        verified = stored.verify(stored.open_backup(_s3, bucket, key))
-        logger.info("Backup verified", key=key, items=verified.items)
-        return {"key": key, "isWhole": True, "items": verified.items, "sha256": verified.sha256}
-    answer = compare.summary(_aws.dynamodb, _s3, bucket, key, against)
-    logger.info("Backups compared", key=key, against=against, is_equal=answer["isEqual"])
-    return answer
+    if against is not None:
+        answer = compare.summary(_resources, key, against)
+        logger.info("Backups compared", key=key, against=against, is_equal=answer["isEqual"])
+        return answer
+    backup = _resources.open_backup(key)
+    whole = stored.verify(backup)
+    replaced = stored.replaced(_resources.s3, _resources.bucket, backup)
+    known = backup.recorded is not None
+    logger.info("Backup verified", key=key, items=whole.items, known=known, replaced=replaced)
+    return {
+        "key": key,
+        "isWhole": True,
+        "isKnown": known,
+        "replaced": replaced,
+        "items": whole.items,
+        "sha256": whole.sha256,
+    }

@@ -38,11 +38,14 @@ class Restores(Construct):
             FunctionSettings(
                 name=restores.verify_function_name,
                 entry="handlers.verify.handler",
-                variables=environment.Verify(s3_bucket_name=store.bucket_name).variables(),
+                variables=environment.Verify(
+                    s3_bucket_name=store.bucket_name, history_table_name=store.history_table_name
+                ).variables(),
                 limits=limits,
             ),
         )
         store.grant_read(verify)
+        store.grant_proof(verify)
         records.grant_compare(verify)
         restore = Function(
             self,
@@ -62,6 +65,7 @@ class Restores(Construct):
             ),
         )
         store.grant_read(restore)
+        store.grant_proof(restore)
         store.grant_history(restore)
         notifications.events.grant_put(restore)
         records.grant_restore(restore)
@@ -104,6 +108,7 @@ class Drills(Construct):
         )
         notifications.grant(function)
         notifications.store.grant_read(function)
+        notifications.store.grant_proof(function)
         records.grant_copies(function, drills.scratch_suffix, keeps=False)
         schedules = InvokeSchedules(
             self,

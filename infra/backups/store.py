@@ -62,9 +62,14 @@ class BackupStore(Construct):
 
     def grant_read(self, function: Function) -> None:
         """Allow a function to read and list backups. Without ListBucket, S3 answers 403 for a missing object."""
-        function.allow("ReadBackups", ["s3:GetObject"], self._objects)
+        # A recorded version is read by its id (S3 API reference, GetObject, "Permissions").
+        function.allow("ReadBackups", ["s3:GetObject", "s3:GetObjectVersion"], self._objects)
         function.allow("ListBackups", ["s3:ListBucket"], [self._bucket.arn])
         self._readers.append(function.role.arn)
+
+    def grant_proof(self, function: Function) -> None:
+        """Allow a function to read what the history records of a backup. Old backups are found by reading all rows."""
+        function.allow("ReadHistory", ["dynamodb:GetItem", "dynamodb:Scan"], [self._history.arn])
 
     def grant_list(self, function: Function) -> None:
         """Allow a function to list the backups and to read the whole history."""

@@ -29,7 +29,8 @@ _HOUR, _DAY = 3600, 86_400
 # The metrics of rollbook/reports/ages.py, for schedules that are too rare for an alarm on their successes.
 _AGES = {"BackupsCompleted": "BackupAgeSeconds", "DrillsPassed": "DrillAgeSeconds"}
 _LAST_GOOD = (
-    "filter `detail-type` = 'backup completed' | fields detail.table as table, toMillis(@timestamp) / 1000 as at"
+    "filter `detail-type` = 'backup completed' and not (ispresent(detail.doubt) and detail.doubt != "
+    ") | fields detail.table as table, toMillis(@timestamp) / 1000 as at"
     " | stats latest(detail.endedAt) as last, (now() - max(at)) / 3600 as hours by table"
 )
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from ops import console, tables
-from ops.backups.reading import explained
+from ops.backups.reading import explained, resources_of
 from ops.cloud import Cloud
 from ops.commands import command
 from ops.exits import Exit
@@ -32,7 +32,10 @@ def register(app: typer.Typer) -> None:
         app,
         "verify",
         example="rollbook backups verify KEY --env production",
-        codes={Exit.GOOD: "the backup is whole", Exit.FINDINGS: "the backup is damaged"},
+        codes={
+            Exit.GOOD: "the backup is whole",
+            Exit.FINDINGS: "damaged, replaced, or not in the history",
+        },
     )(verify)
     command(
         app,
@@ -48,18 +51,31 @@ def verify(key: Key, env: EnvOrLocal = "local", as_json: Json = False) -> None:
     with explained(cloud, key), console.progress() as bar:
         task = bar.add_task("Verifying", total=None)
         try:
-            backup = stored.open_backup(cloud.client("s3"), cloud.settings.backups.bucket_name, key)
+            resources = resources_of(cloud)
+            backup = resources.open_backup(key)
             whole = stored.verify(backup, lambda: bar.advance(task))
         except Corrupted as damage:
             if not as_json:
                 raise SomethingFound(f"{key} is damaged: {damage}") from None
             console.say_json({"key": key, "isWhole": False, "damage": str(damage)})
             raise typer.Exit(Exit.FINDINGS) from None
+        replaced = stored.replaced(resources.s3, resources.bucket, backup)
+    is_known = backup.recorded is not None
     if as_json:
         facts = {"items": whole.items, "bytes": whole.bytes, "sha256": whole.sha256}
-        console.say_json({"key": key, "isWhole": True, **facts})
+        console.say_json({"key": key, "isWhole": True, "isKnown": is_known, "replaced": replaced, **facts})
+    elif is_known and not replaced:
+        console.done(f"{key} is whole, as the history has it: {whole.items:,} items, {whole.bytes:,} bytes")
+    elif is_known:
+        console.say(f"{replaced}. That version is whole: {whole.items:,} items, {whole.bytes:,} bytes.", "red")
     else:
-        console.done(f"{key} is whole: {whole.items:,} items, {whole.bytes:,} bytes")
+        console.say(
+            f"{key} is whole by its own digest: {whole.items:,} items, {whole.bytes:,} bytes. The history does not "
+            "know it, so whether a backup wrote it is unknown.",
+            "yellow",
+        )
+    if replaced or not is_known:
+        raise typer.Exit(Exit.FINDINGS)
 
 
 def diff(
@@ -73,7 +89,7 @@ def diff(
     """Compare a backup with a table or another backup."""
     cloud = Cloud.of(env)
     second = second or cloud.settings.records.table_name
-    dynamodb, s3, bucket = cloud.items(), cloud.client("s3"), cloud.settings.backups.bucket_name
+    resources = resources_of(cloud)
     with explained(cloud, first), console.progress() as bar:
         task = bar.add_task("Comparing", total=None)
 
@@ -82,9 +98,9 @@ def diff(
                 yield item
                 bar.advance(task)
 
-        names = compare.keys(dynamodb, s3, bucket, first, second)
+        names = compare.keys(resources, first, second)
         with Comparison() as comparison:
-            outcome = compare.compare(comparison, names, dynamodb, s3, bucket, first, second, counted)
+            outcome = compare.compare(comparison, names, resources, first, second, counted)
             bar.stop()
             if as_json:
                 _say_json(comparison, compare.described(first, second, outcome))

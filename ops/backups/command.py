@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import typer
@@ -9,15 +10,17 @@ import typer
 from ops import console, tables
 from ops.backups import checks, overview, restores
 from ops.backups.function import invoke, make_drill
-from ops.backups.reading import explained
+from ops.backups.reading import explained, resources_of
 from ops.cloud import Cloud
 from ops.commands import command, group
 from ops.exits import Exit
-from ops.failures import OperatorError
+from ops.failures import OperatorError, Refused
 from ops.options import EnvOrLocal, Json
 from rollbook.contract.fields import to_texts
-from rollbook.engine import stored
+from rollbook.engine import acceptance, stored
 
+# A run usually starts within its window. Data that is later than this is noted.
+_NOTED = timedelta(hours=1)
 app = group("Backups: list, show, create, verify, diff, restore, drill.")
 Key = Annotated[str, typer.Argument(help="Key of the backup, from `list` or the mail.")]
 
@@ -41,8 +44,16 @@ def _row(row: dict[str, Any]) -> tables.Row:
     return tables.Row(
         (row["key"] or row["id"], row["status"], row["source"] or "-", row["engine"] or "-", *numbers),
         style="" if row["status"] == "completed" else "red",
-        notes=[row["error"]] if row["error"] else [],
+        notes=[note for note in (row["error"], row["doubt"], _as_of(row)) if note],
     )
+
+
+def _as_of(row: dict[str, Any]) -> str:
+    """Return a note if a backup's data is not of the time of its run."""
+    run, read = row.get("runAt"), row.get("readFrom")
+    if not run or not read or datetime.fromisoformat(read) - datetime.fromisoformat(run) < _NOTED:
+        return ""
+    return f"for the run of {run}, with data of {read}"
 
 
 @command(app, "show", example="rollbook backups show KEY --env production")
@@ -62,7 +73,35 @@ def show(key: Key, env: EnvOrLocal = "local", as_json: Json = False) -> None:
     tables.show_facts([(name, value) for name, value in shown.items() if value])
 
 
-@command(app, "create", example="rollbook backups create --env production")
+@command(
+    app,
+    "accept",
+    example="rollbook backups accept KEY --env production",
+    codes={Exit.REFUSED: "the backup is not in doubt, or the history does not know it"},
+)
+def accept(key: Key, env: EnvOrLocal = "local", as_json: Json = False) -> None:
+    """Call a backup good that is in doubt, because the change of its number of items is intended.
+
+    It becomes the newest backup of its table, and its number of items becomes the usual one.
+    """
+    cloud = Cloud.of(env)
+    with explained(cloud, key):
+        try:
+            accepted = acceptance.accept(resources_of(cloud), key)
+        except acceptance.NotInDoubt as error:
+            raise Refused(f"{error}; nothing was changed") from None
+    if as_json:
+        console.say_json({"key": key, "items": accepted.items})
+    else:
+        console.done(f"{key} is called good: {accepted.items or 0:,} items are the usual number now")
+
+
+@command(
+    app,
+    "create",
+    example="rollbook backups create --env production",
+    codes={Exit.FINDINGS: "the backup was made, and it is in doubt: its number of items is unusual"},
+)
 def create(
     env: EnvOrLocal = "local",
     as_json: Json = False,
@@ -78,8 +117,12 @@ def create(
         answer = invoke(cloud, cloud.settings.backups.function_name, message)
     if as_json:
         console.say_json(answer)
+    elif answer.get("doubt"):
+        console.say(f"{answer['message']}. It is not called good: {answer['doubt']}.", "yellow")
     else:
         console.done(answer["message"])
+    if answer.get("doubt"):
+        raise typer.Exit(Exit.FINDINGS)
 
 
 @command(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from boto3.dynamodb.types import TypeDeserializer
@@ -31,7 +32,7 @@ def overview(cloud: Cloud) -> list[dict[str, Any]]:
         if "/AWSDynamoDB/" not in found["Key"]  # the files of an export; its summary is listed
     }
     made = [row for row in history if row["kind"] == "backup"]
-    unknown = {"id": "", "kind": "backup", "table": "", "source": "", "engine": ""}
+    unknown = {"id": "", "kind": "backup", "table": "", "source": "", "engine": "", "doubt": ""}
     uploads = tuple(f"{plan.key_prefix}smoke-" for plan in cloud.settings.backed_up_tables)
     rows = [
         {
@@ -49,7 +50,13 @@ def overview(cloud: Cloud) -> list[dict[str, Any]]:
     for row in made:
         if row["status"] == "completed" and row["key"] not in objects:
             row["status"] = "completed, but the object is missing"
+        elif row["status"] == "completed" and row["doubt"]:
+            row["status"] = "completed, in doubt"
     return sorted(rows + made, key=lambda row: str(row["startedAt"]), reverse=True)
+
+
+def _text(when: datetime | None) -> str:
+    return moments.to_text(when) if when else ""
 
 
 def _row(item: dict[str, Any], default_table: str) -> dict[str, Any]:
@@ -66,6 +73,12 @@ def _row(item: dict[str, Any], default_table: str) -> dict[str, Any]:
         "source": execution.source,
         "engine": execution.engine,
         "startedAt": moments.to_text(execution.started_at),
+        "runAt": _text(execution.run_at),
+        "readFrom": _text(execution.read_from),
+        "readUntil": _text(execution.read_until),
+        "isConsistent": execution.is_consistent,
+        "doubt": execution.doubt,
+        "versionId": execution.version_id,
         "error": execution.error,
         "items": execution.items,
         "bytes": execution.bytes,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import typer
 from botocore.exceptions import ClientError
@@ -11,9 +12,19 @@ from botocore.exceptions import ClientError
 from ops.cloud import Cloud
 from ops.failures import OperatorError, explain
 from rollbook.engine.formats.lines import Corrupted
+from rollbook.engine.history import History
+from rollbook.engine.resources import Resources
 
 _ABSENT = {"404", "NoSuchKey"}
 _DENIED = {"403", "AccessDenied"}
+
+
+def resources_of(cloud: Cloud) -> Resources:
+    """Return the resources of an environment, with the operator's credentials."""
+    backups = cloud.settings.backups
+    dynamodb = cloud.items()
+    history = History(dynamodb, backups.history_table_name, backups.history_days, cloud.settings.records.table_name)
+    return Resources(dynamodb, cloud.client("s3"), backups.bucket_name, history, lambda: datetime.now(UTC))
 
 
 @contextmanager

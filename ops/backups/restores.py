@@ -7,7 +7,6 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -15,7 +14,7 @@ from rich.progress import Progress as Bar
 from rich.progress import TaskID
 
 from ops import console
-from ops.backups.reading import explained
+from ops.backups.reading import explained, resources_of
 from ops.cloud import Cloud
 from ops.commands import command
 from ops.exits import Exit
@@ -25,8 +24,6 @@ from rollbook.engine.dynamodb.batch_write import NotWritten
 from rollbook.engine.dynamodb.rate_limiter import RateLimiter
 from rollbook.engine.executions import Execution
 from rollbook.engine.formats.lines import Corrupted
-from rollbook.engine.history import History
-from rollbook.engine.resources import Resources
 from rollbook.engine.restore import Restore
 from rollbook.engine.restore_request import (
     AlreadyRunning,
@@ -170,12 +167,8 @@ def _confirm(table: str, confirmed: str, mode: Mode) -> None:
 
 
 def _restorer(cloud: Cloud, steps: _Steps, parallel: int, write_units: float) -> Restore:
-    backups = cloud.settings.backups
-    dynamodb = cloud.items()
-    history = History(dynamodb, backups.history_table_name, backups.history_days)
-    resources = Resources(dynamodb, cloud.client("s3"), backups.bucket_name, history, lambda: datetime.now(UTC))
     progress = Progress(steps.begin, steps.advance)
-    return Restore(resources, Options(progress, parallel=parallel, limiter=RateLimiter(write_units or None)))
+    return Restore(resources_of(cloud), Options(progress, parallel=parallel, limiter=RateLimiter(write_units or None)))
 
 
 def _run(restorer: Restore, request: Request) -> Execution:

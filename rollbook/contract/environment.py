@@ -92,6 +92,7 @@ class Verify(Environment):
     """Variables of the function that verifies and compares backups."""
 
     s3_bucket_name: str
+    history_table_name: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,6 +28,8 @@ _ASSUMED_BYTES_PER_SECOND = 4e6
 _SHARE_OF_TIME = 0.75
 # The Scheduler retries for hours, and a dead letter may be sent again after days. The data of such a run is of now.
 _ON_TIME = timedelta(hours=1)
+# Longer than the hours that a clock change repeats.
+_CLOCK_CHANGE = timedelta(hours=3)
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,10 @@ class Request:
 def scheduled(job: BackupJob, time_zone: str, scheduled_time: datetime) -> Request:
     """Return the request of a scheduled run. It is the same for every retry of the run."""
     zone = _zone(time_zone)
-    local = scheduled_time.astimezone(zone)
-    # In the hour that a clock change repeats, two runs have the same local time.
-    is_repeated = tz.datetime_ambiguous(local.replace(tzinfo=None), zone)
-    stamp = f"{scheduled_time.astimezone(UTC):%Y%m%dT%H%MZ}" if is_repeated else f"{local:%Y%m%dT%H%M}"
-    moment = scheduled_time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    universal = scheduled_time.astimezone(UTC)
+    is_repeated = _is_repeated(universal, zone)
+    stamp = f"{universal:%Y%m%dT%H%MZ}" if is_repeated else f"{universal.astimezone(zone):%Y%m%dT%H%M}"
+    moment = universal.strftime("%Y-%m-%dT%H:%M:%SZ")
     return Request(f"schedule#{job.table_name}#{moment}", "schedule", f"{job.key_prefix}{stamp}", scheduled_time)
 
 
@@ -63,6 +64,18 @@ def manual(job: BackupJob, time_zone: str, source: str, request_id: str, now: da
     stamp = now.astimezone(_zone(time_zone)).strftime("%Y%m%dT%H%M%S")
     marked = f"-{mark}" if mark else ""
     return Request(f"{source}#{request_id}", source, f"{job.key_prefix}{stamp}-{request_id[:8]}{marked}", now)
+
+
+def _is_repeated(moment: datetime, zone: tzinfo) -> bool:
+    """Return whether another moment has the same local time, because a clock change repeats the hour."""
+    local = moment.astimezone(zone)
+    # `tz.datetime_ambiguous` misses zones whose winter time is the exception, such as Africa/Casablanca.
+    for beside in (moment - _CLOCK_CHANGE, moment + _CLOCK_CHANGE):
+        offset = beside.astimezone(zone).utcoffset() or timedelta()
+        other = (local.replace(tzinfo=None) - offset).replace(tzinfo=UTC)
+        if other != moment and other.astimezone(zone).replace(tzinfo=None) == local.replace(tzinfo=None):
+            return True
+    return False
 
 
 def _zone(name: str) -> tzinfo:

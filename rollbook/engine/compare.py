@@ -6,10 +6,11 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from rollbook.engine import fingerprints, stored
+from rollbook.engine import fingerprints
 from rollbook.engine.comparison import Comparison, Outcome
 from rollbook.engine.dynamodb import definitions, scan
 from rollbook.engine.fingerprints import Fingerprint
+from rollbook.engine.resources import Resources
 
 Counter = Callable[[Iterator[bytes]], Iterator[bytes]]
 _NAMED = 100
@@ -27,9 +28,7 @@ def is_backup(name: str) -> bool:
 def compare(
     comparison: Comparison,
     names: Sequence[str],
-    dynamodb: Any,
-    s3: Any,
-    bucket: str,
+    resources: Resources,
     first: str,
     second: str,
     counted: Counter,
@@ -45,20 +44,25 @@ def compare(
     """
 
     def side(name: str) -> Iterator[Fingerprint]:
-        read = stored.open_backup(s3, bucket, name).items() if is_backup(name) else scan.items(dynamodb, name)
-        return map(fingerprints.fingerprint_of(names), counted(read))
+        # An eventually consistent read may miss recent writes.
+        items = (
+            resources.open_backup(name).items()
+            if is_backup(name)
+            else scan.items(resources.dynamodb, name, is_consistent=True)
+        )
+        return map(fingerprints.fingerprint_of(names), counted(items))
 
     comparison.read(side(first))
     return comparison.compare(side(second))
 
 
-def keys(dynamodb: Any, s3: Any, bucket: str, first: str, second: str) -> list[str]:
+def keys(resources: Resources, first: str, second: str) -> list[str]:
     """Return the key attributes of both.
 
     Raises:
         NotComparable: the key attributes differ, or a backup is incremental.
     """
-    found = [_keys(dynamodb, s3, bucket, name) for name in (first, second)]
+    found = [_keys(resources, name) for name in (first, second)]
     known = [names for names in found if names is not None]
     if not known:
         raise NotComparable("neither backup names its key attributes; compare each of them with the table")
@@ -67,25 +71,25 @@ def keys(dynamodb: Any, s3: Any, bucket: str, first: str, second: str) -> list[s
     return known[0]
 
 
-def _keys(dynamodb: Any, s3: Any, bucket: str, name: str) -> list[str] | None:
+def _keys(resources: Resources, name: str) -> list[str] | None:
     if not is_backup(name):
-        described = dynamodb.describe_table(TableName=name)["Table"]
+        described = resources.dynamodb.describe_table(TableName=name)["Table"]
         return definitions.key_names({"keySchema": described["KeySchema"]})
-    backup = stored.open_backup(s3, bucket, name)
+    backup = resources.open_backup(name)
     if backup.change_of:
         raise NotComparable(f"{name} has only the changes from {backup.change_of[0]} to {backup.change_of[1]}")
     return definitions.key_names(backup.table) if backup.table else None
 
 
-def summary(dynamodb: Any, s3: Any, bucket: str, first: str, second: str) -> dict[str, Any]:
+def summary(resources: Resources, first: str, second: str) -> dict[str, Any]:
     """Return the difference as a JSON object, with the first hundred keys.
 
     Raises:
         NotComparable, Corrupted: see `keys` and `compare`.
     """
-    names = keys(dynamodb, s3, bucket, first, second)
+    names = keys(resources, first, second)
     with Comparison() as comparison:
-        outcome = compare(comparison, names, dynamodb, s3, bucket, first, second, iter)
+        outcome = compare(comparison, names, resources, first, second, iter)
         named = [{"kind": found.kind, "key": found.key} for found in itertools.islice(comparison.differences(), _NAMED)]
     return described(first, second, outcome) | {"differences": named}
 

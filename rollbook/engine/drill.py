@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from rollbook.contract import events
-from rollbook.engine import stored
 from rollbook.engine.deadline import Deadline
 from rollbook.engine.dynamodb import tables
 from rollbook.engine.executions import COMPLETED, Execution, Row
@@ -88,7 +87,7 @@ class Drill:
         self._delete_last_scratch_table()
         scratch = f"{self._scratch_prefix}{began:%Y%m%dT%H%M%S}"
         resources.history.remember(scratch_of(self._table_name), {"table": scratch})
-        backup = stored.open_backup(resources.s3, resources.bucket, key)
+        backup = resources.open_backup(key)
         if backup.change_of and backup.table is not None:
             raise DrillFailed(f"the newest backup {key} has only changes; a drill needs a full one")
         request = Request(key, scratch, is_new=True, scratch=True)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from rollbook.engine import recorded, stored
 from rollbook.engine.deadline import Clock
 from rollbook.engine.history import History
+from rollbook.engine.stored import StoredBackup
 
 
 @dataclass(frozen=True)
@@ -24,3 +26,12 @@ class Resources:
     bucket: str
     history: History
     clock: Clock
+
+    def open_backup(self, key: str) -> StoredBackup:
+        """Open a backup together with what the history records of it.
+
+        Raises:
+            Corrupted: the object is not a backup, or its beginning is damaged.
+            botocore.exceptions.ClientError: the object does not exist, or access is denied.
+        """
+        return stored.open_backup(self.s3, self.bucket, key, recorded.find(self.history, key))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from rollbook.engine import stored
 from rollbook.engine.comparison import Comparison
 from rollbook.engine.deadline import Deadline
 from rollbook.engine.dynamodb import definitions, tables
@@ -91,7 +90,12 @@ class Restore:
         return claim.execution
 
     def _open(self, request: Request, comparison: Comparison) -> RestoreWork:
-        backup = stored.open_backup(self._resources.s3, self._resources.bucket, request.key)
+        backup = self._resources.open_backup(request.key)
+        if backup.recorded is None and not request.allows_unknown:
+            raise RestoreRefused(
+                f"the history does not know {request.key}, so nothing shows that a backup wrote it; verify it, and "
+                'restore it with --unknown (in the function\'s event: "unknown": true)'
+            )
         if request.is_new and backup.table is None:
             raise RestoreRefused(
                 f"{request.key} does not contain the table's definition; create the table and name it with --into"

@@ -46,6 +46,7 @@ class Request:
         is_new: whether to create the target; otherwise it must exist.
         mode: which items are written.
         scratch: whether the new table is temporary and will be deleted.
+        allows_unknown: whether to restore a backup that the history does not know.
         engine: `write` uses BatchWriteItem; `import` uses AWS's ImportTable, which creates a new table.
     """
 
@@ -55,6 +56,7 @@ class Request:
     mode: Mode = "all"
     scratch: bool = False
     engine: Literal["write", "import"] = "write"
+    allows_unknown: bool = False
 
     @property
     def id(self) -> str:

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 import msgspec
+from botocore.exceptions import ClientError
 
 from rollbook.engine.formats import description, document, lines
 from rollbook.engine.formats.description import Description
@@ -124,6 +125,28 @@ def current_object(s3: Any, bucket: str, key: str) -> Uploaded:
     """
     found = s3.head_object(Bucket=bucket, Key=key)
     return Uploaded(int(found["ContentLength"]), "", found["ETag"].strip('"'), found.get("VersionId", ""))
+
+
+def replaced(s3: Any, bucket: str, backup: StoredBackup) -> str:
+    """Return what became of the object that a recorded backup wrote, as a sentence, or an empty text if it is current.
+
+    Raises:
+        botocore.exceptions.ClientError: access is denied.
+    """
+    if backup.recorded is None or not backup.recorded.version_id:
+        return ""
+    try:
+        current = current_object(s3, bucket, backup.key).version_id
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in {"404", "NoSuchKey"}:
+            raise
+        return f"{backup.key} was deleted; S3 still has its version {backup.recorded.version_id}"
+    if current == backup.recorded.version_id:
+        return ""
+    return (
+        f"{backup.key} was replaced by the version {current}; {backup.recorded.execution} wrote the version "
+        f"{backup.recorded.version_id}, which S3 still has"
+    )
 
 
 def _described(s3: Any, bucket: str, key: str, recorded: Recorded | None) -> StoredBackup:

@@ -77,7 +77,7 @@ class Validation:
         with Comparison() as comparison:
 
             def read(table_name: str) -> Iterator[Fingerprint]:
-                for number, item in enumerate(scan.items(self._dynamodb, table_name)):
+                for number, item in enumerate(scan.items(self._dynamodb, table_name, is_consistent=True)):
                     if number % 10_000 == 0:
                         deadline.check(f"the validation of {table_name} was still running")
                     yield fingerprints.fingerprint_of(names)(item)

@@ -42,7 +42,8 @@ def _ages(facts: Facts, table: str, now: datetime) -> dict[str, float]:
     passed = [_end(drill) for drill in executions if drill.kind == "drill" and drill.status == "completed"]
     ends = {"DrillAgeSeconds": max(passed, default=first)}
     if not isinstance(facts.objects, Unknown):
-        good = [_end(execution) for execution in executions if is_good_backup(execution, facts)]
+        # A run that was repeated after days has data of then, and a backup is as old as its data.
+        good = [execution.read_from or _end(execution) for execution in executions if is_good_backup(execution, facts)]
         ends["BackupAgeSeconds"] = max(good, default=first)
     # An end in the future is wrong, so the age is unknown.
     return {name: (now - end).total_seconds() for name, end in ends.items() if end <= now}

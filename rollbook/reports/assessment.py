@@ -45,7 +45,9 @@ def build(facts: Facts, objectives: Objectives, *, now: datetime, since: datetim
 
 
 def _is_good(table: TableReport) -> bool:
-    return table.is_late is False and not (table.executions or {}).get("failed") and table.rpo.is_met is not False
+    counts = table.executions or {}
+    has_findings = any(counts.get(name) for name in ("failed", "completed, in doubt", "completed, object gone"))
+    return table.is_late is False and not has_findings and table.rpo.is_met is not False
 
 
 def _table(table: ReportedTable, facts: Facts, objectives: Objectives, now: datetime, since: datetime) -> TableReport:
@@ -66,9 +68,18 @@ def _table(table: ReportedTable, facts: Facts, objectives: Objectives, now: date
     drills = [drill for drill in executions or [] if drill.kind == "drill" and drill.status == "completed"]
     ended = [backup for backup in recent if backup.status in {"completed", "failed"}]
     succeeded = [backup for backup in ended if backup.status == "completed"]
-    lost = sum(not is_good_backup(backup, facts) and not _is_expired(backup, table, now) for backup in succeeded)
+    doubtful = sum(bool(backup.doubt) for backup in succeeded)
+    lost = sum(
+        not is_good_backup(backup, facts) and not backup.doubt and not _is_expired(backup, table, now)
+        for backup in succeeded
+    )
     counts = dict(Counter(backup.status for backup in recent)) | ({"completed, object gone": lost} if lost else {})
-    errors = [f"{backup.started_at:%Y-%m-%d %H:%M}Z {backup.kind}: {backup.error}" for backup in recent if backup.error]
+    counts |= {"completed, in doubt": doubtful} if doubtful else {}
+    errors = [
+        f"{backup.started_at:%Y-%m-%d %H:%M}Z {backup.kind}: {backup.error or backup.doubt}"
+        for backup in recent
+        if backup.error or backup.doubt
+    ]
     return TableReport(
         table=name,
         state=state,
@@ -80,7 +91,7 @@ def _table(table: ReportedTable, facts: Facts, objectives: Objectives, now: date
         expression=None if isinstance(schedule, Unknown) else f"{schedule.expression} {schedule.time_zone}",
         is_scheduled=None if isinstance(schedule, Unknown) else schedule.is_on,
         executions=None if executions is None else counts,
-        success_rate=(len(succeeded) - lost) / len(ended) if ended else None,
+        success_rate=(len(succeeded) - lost - doubtful) / len(ended) if ended else None,
         items=last.items if last else None,
         bytes=last.bytes if last else None,
         growth_bytes=sizes[-1] - sizes[0] if len(sizes) > 1 else None,
@@ -99,8 +110,13 @@ def _table(table: ReportedTable, facts: Facts, objectives: Objectives, now: date
 
 
 def is_good_backup(execution: Execution, facts: Facts) -> bool:
-    """Return whether an execution is a completed backup whose object is in the bucket; False if that is unknown."""
+    """Return whether an execution is a completed backup without doubt whose object is in the bucket.
+
+    It is False if that is unknown.
+    """
     if execution.kind != "backup" or execution.status != "completed" or isinstance(facts.objects, Unknown):
+        return False
+    if execution.doubt:
         return False
     return execution.key in facts.objects
 

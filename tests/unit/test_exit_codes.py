@@ -31,6 +31,7 @@ from ops.preflight import record
 from ops.preflight.point import look, ok
 from ops.smoke import steps
 from ops.smoke.steps import Outcome as StepOutcome
+from rollbook.engine.acceptance import NotInDoubt
 from rollbook.engine.comparison import Outcome
 from rollbook.engine.dynamodb.batch_write import NotWritten
 from rollbook.engine.executions import Execution
@@ -60,6 +61,7 @@ _NEEDED = {
     "students import": [__file__],
     "backups show": ["KEY"],
     "backups verify": ["KEY"],
+    "backups accept": ["KEY"],
     "backups diff": ["KEY"],
     "backups restore": ["KEY", "--to", "t"],
     "events put": [str(PLANS / "event.json")],
@@ -225,6 +227,29 @@ def _(it: Commands) -> Result:
     return run("backups", "create")
 
 
+@case("backups create", Exit.FINDINGS)
+def _(it: Commands) -> Result:
+    it.cloud()
+    it.set(backups, invoke=giving({"message": "made", "doubt": "the table is empty"}))
+    return run("backups", "create")
+
+
+@case("backups accept", Exit.GOOD)
+def _(it: Commands) -> Result:
+    it.cloud()
+    it.set(backups, resources_of=giving(None))
+    it.set(backups.acceptance, accept=giving(SimpleNamespace(items=1)))
+    return run("backups", "accept", "KEY")
+
+
+@case("backups accept", Exit.REFUSED)
+def _(it: Commands) -> Result:
+    it.cloud()
+    it.set(backups, resources_of=giving(None))
+    it.set(backups.acceptance, accept=raising(NotInDoubt("KEY is not in doubt")))
+    return run("backups", "accept", "KEY")
+
+
 @case("backups create", Exit.FAILED)
 def _(it: Commands) -> Result:
     it.cloud()
@@ -259,22 +284,39 @@ def _(it: Commands) -> Result:
 @case("backups verify", Exit.GOOD)
 def _(it: Commands) -> Result:
     it.cloud()
-    it.set(checks.stored, open_backup=giving(None), verify=giving(SimpleNamespace(items=1, bytes=1, sha256="")))
-    return run("backups", "verify", "KEY")
+    return _verifies(it, recorded=True)
+
+
+def _verifies(it: Commands, *options: str, recorded: bool, damage: str = "", replaced: str = "") -> Result:
+    opened = SimpleNamespace(recorded=True if recorded else None)
+    it.set(checks, resources_of=giving(SimpleNamespace(open_backup=giving(opened), s3=None, bucket="b")))
+    whole = SimpleNamespace(items=1, bytes=1, sha256="")
+    it.set(checks.stored, verify=raising(Corrupted(damage)) if damage else giving(whole), replaced=giving(replaced))
+    return run("backups", "verify", "KEY", *options)
 
 
 @case("backups verify", Exit.FINDINGS)
 def _(it: Commands) -> Result:
     it.cloud()
-    it.set(checks.stored, open_backup=giving(None), verify=raising(Corrupted("cut short")))
-    return run("backups", "verify", "KEY")
+    return _verifies(it, recorded=False)
 
 
 @case("backups verify", Exit.FINDINGS)
 def _(it: Commands) -> Result:
     it.cloud()
-    it.set(checks.stored, open_backup=giving(None), verify=raising(Corrupted("cut short")))
-    return run("backups", "verify", "KEY", "--json")
+    return _verifies(it, recorded=True, replaced="KEY was replaced")
+
+
+@case("backups verify", Exit.FINDINGS)
+def _(it: Commands) -> Result:
+    it.cloud()
+    return _verifies(it, recorded=True, damage="cut short")
+
+
+@case("backups verify", Exit.FINDINGS)
+def _(it: Commands) -> Result:
+    it.cloud()
+    return _verifies(it, "--json", recorded=True, damage="cut short")
 
 
 def _compares(it: Commands, outcome: Outcome) -> Result:

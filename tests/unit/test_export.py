@@ -255,7 +255,7 @@ def put_changes() -> str:
 @pytest.mark.parametrize("mode", ["all", "differing"])
 def test_changes_are_applied_to_the_table_that_they_are_of(aws: None, clock: Clock, mode: Mode) -> None:
     put(SV000={"n": {"N": "0"}}, SV001={"n": {"N": "1"}}, SV002={"n": {"N": "1"}})
-    request = Request(put_changes(), "studentData", is_new=False, mode=mode)
+    request = Request(put_changes(), "studentData", is_new=False, mode=mode, allows_unknown=True)
     plan = restorer(clock).plan(request)
     assert (plan.items, plan.writes) == (4, 4 if mode == "all" else 3)
     row = restorer(clock).run(request, holder="a")
@@ -271,9 +271,9 @@ def test_changes_are_applied_to_the_table_that_they_are_of(aws: None, clock: Clo
 def test_changes_are_no_table_and_no_missing_items(aws: None, clock: Clock) -> None:
     key = put_changes()
     with pytest.raises(RestoreRefused, match="does not contain the table's definition"):
-        restorer(clock).run(Request(key, "restored", is_new=True), holder="a")
+        restorer(clock).run(Request(key, "restored", is_new=True, allows_unknown=True), holder="a")
     with pytest.raises(RestoreRefused, match="with the mode missing"):
-        restorer(clock).run(Request(key, "studentData", is_new=False, mode="missing"), holder="a")
+        restorer(clock).run(Request(key, "studentData", is_new=False, mode="missing", allows_unknown=True), holder="a")
 
 
 def test_a_damaged_change_is_named_and_nothing_is_written(aws: None, clock: Clock) -> None:
@@ -284,7 +284,7 @@ def test_a_damaged_change_is_named_and_nothing_is_written(aws: None, clock: Cloc
         exportType="INCREMENTAL_EXPORT",
     )
     with pytest.raises(Corrupted, match=r"item 2 .* does not have exactly one DynamoDB type"):
-        restorer(clock).run(Request(broken, "studentData", is_new=False), holder="a")
+        restorer(clock).run(Request(broken, "studentData", is_new=False, allows_unknown=True), holder="a")
     assert table("studentData") == {}
 
 

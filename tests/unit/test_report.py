@@ -309,7 +309,7 @@ def test_what_cannot_be_known_is_not_measured(schedule: None, backup: run.Backup
     assert ages.measure(replace(gathered, objects=unknown), [table], now)["studentData"].keys() == {"DrillAgeSeconds"}
     assert ages.measure(replace(gathered, executions=[]), [table], now) == {"studentData": {}}
     [row] = gathered.executions  # type: ignore[misc]
-    ahead = msgspec.structs.replace(row, ended_at=now + DAY)
+    ahead = msgspec.structs.replace(row, read_from=now + DAY)
     assert "BackupAgeSeconds" not in ages.measure(replace(gathered, executions=[ahead]), [table], now)["studentData"]
 
 

@@ -127,6 +127,24 @@ def test_an_answer_that_is_no_answer_with_a_right_crc_is_an_error(address: str) 
         scanned(address, lambda table, _: table.send(b'{"Items":'))
 
 
+def miscounted(table: Table, body: bytes) -> None:
+    table.send(body.replace(b'"Count": 50, "Sc', b'"Count": 51, "Sc'))
+
+
+def test_a_page_with_fewer_items_than_it_counts_is_an_error(address: str) -> None:
+    with pytest.raises(scan.ScanError, match="with 50 of 51 items"):
+        scanned(address, miscounted)
+
+
+@pytest.mark.parametrize("mode", ["standard", "adaptive"])
+def test_the_retry_mode_is_the_one_that_checks_the_crc(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_RETRY_MODE", mode)
+    monkeypatch.setenv("AWS_NEW_RETRIES_2026", "true")
+    aws = raw.Aws(region_name="eu-central-1")
+    for client in (aws.dynamodb, aws.client("s3")):
+        assert client.meta.config.retries["mode"] == "legacy"
+
+
 def test_a_permission_that_is_lost_midway_is_an_error_at_once(address: str) -> None:
     with pytest.raises(ClientError, match="not any more"):
         scanned(address, refused, refused)

@@ -24,6 +24,7 @@ class Scanned(msgspec.Struct):
     """The response of Scan."""
 
     items: list[msgspec.Raw] = msgspec.field(name="Items")
+    count: int = msgspec.field(name="Count")
     last_key: dict[str, dict[str, str]] | None = msgspec.field(name="LastEvaluatedKey", default=None)
     capacity: _Capacity | None = msgspec.field(name="ConsumedCapacity", default=None)
 
@@ -44,7 +45,8 @@ class Written(msgspec.Struct):
 
 # botocore builds its own user agent twice for each call, which takes a tenth of the time of a BatchWriteItem.
 _USER_AGENT = "rollbook"
-# Explicit, because the Lambda runtime determines botocore's version, and defaults differ between versions.
+# Explicit, because the Lambda runtime determines botocore's version, and defaults differ between versions. Only this
+# mode compares DynamoDB's answers with their CRC32 (botocore, `data/_retry.json`).
 _RETRIES = {"mode": "legacy", "total_max_attempts": 5}
 _BATCH_RETRIES = {"mode": "legacy", "total_max_attempts": 11}
 _CHECKSUMS = {

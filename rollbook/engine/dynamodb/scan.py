@@ -104,6 +104,9 @@ def _segment(dynamodb: Any, table_name: str, options: dict[str, Any], limiter: R
         if "Fault" in response:
             raise ScanError(f"DynamoDB answered the scan of {table_name} with {response['Fault']}")
         answer: Scanned = response["Answer"]
+        if answer.count != len(answer.items):
+            counts = f"{len(answer.items)} of {answer.count} items"
+            raise ScanError(f"DynamoDB answered the scan of {table_name} with {counts}")
         units = answer.capacity.units if answer.capacity else 0.0
         limiter.spend(units)
         items: list[Any] = answer.items
