@@ -6,6 +6,7 @@ from cdktf import TerraformOutput, TerraformStack
 from cdktf_cdktf_provider_aws.scheduler_schedule_group import SchedulerScheduleGroup
 from constructs import Construct
 
+from infra.backups.checks import Checks
 from infra.backups.database_snapshots import Snapshots
 from infra.backups.function import Backups
 from infra.backups.notifications import Notifications
@@ -65,6 +66,8 @@ class RollbookStack(TerraformStack):
             origin=site.url,
         )
         Restores(self, "restores", platform=platform, records=records, notifications=notifications)
+        if settings.checks.enabled:
+            Checks(self, "checks", platform=platform, notifications=notifications, group=group)
         if settings.drills.enabled:
             Drills(self, "drills", platform=platform, records=records, notifications=notifications, group=group)
         if settings.signups.enabled:

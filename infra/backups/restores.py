@@ -58,7 +58,7 @@ class Restores(Construct):
                     restored_prefix=f"{settings.records.table_name}-{restores.restored_suffix}-",
                     s3_bucket_name=store.bucket_name,
                     history_table_name=store.history_table_name,
-                    history_days=settings.backups.history_days,
+                    history_days=store.history_days,
                     event_bus_name=notifications.events.bus_name,
                 ).variables(),
                 limits=limits,

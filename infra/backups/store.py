@@ -40,7 +40,9 @@ class BackupStore(Construct):
         self.bucket_arn = self._bucket.arn
         self.bucket_id = self._bucket.id
         self.history_table_name = self._history.name
-        self.history_days = backups.history_days
+        # A row must not expire before its backup: without it, nobody knows whether the backup is good.
+        kept = max(plan.options.expire_after_days for plan in settings.backed_up_tables)
+        self.history_days = max(backups.history_days, kept + backups.noncurrent_expire_days)
         self.versioning = self._bucket.versioning
         rules = [lifecycle_rule_of(plan, backups.noncurrent_expire_days) for plan in settings.backed_up_tables]
         expire(self, "lifecycle", self._bucket, rules, moves_small=backups.move_small_backups)

@@ -29,8 +29,8 @@ _HOUR, _DAY = 3600, 86_400
 # The metrics of rollbook/reports/ages.py, for schedules that are too rare for an alarm on their successes.
 _AGES = {"BackupsCompleted": "BackupAgeSeconds", "DrillsPassed": "DrillAgeSeconds"}
 _LAST_GOOD = (
-    "filter `detail-type` = 'backup completed' and not (ispresent(detail.doubt) and detail.doubt != "
-    ") | fields detail.table as table, toMillis(@timestamp) / 1000 as at"
+    "filter `detail-type` = 'backup completed' and not (ispresent(detail.doubt) and detail.doubt != '')"
+    " | fields detail.table as table, toMillis(@timestamp) / 1000 as at"
     " | stats latest(detail.endedAt) as last, (now() - max(at)) / 3600 as hours by table"
 )
 
@@ -113,6 +113,14 @@ class Monitoring(Construct):
         self._watch_schedules()
         for run in runs:
             self._watch_run(run)
+        for table in sorted({run.table for run in runs if run.metric == "BackupsCompleted"}):
+            self._alarm(
+                f"backup-in-doubt-{table}",
+                name=f"{table}-backup-in-doubt",
+                description=f'The number of items of {table} is unusual. docs/runbook.md, "A backup is in doubt".',
+                metric=Metric(_NAMESPACE, "BackupsDoubtful", "Sum", {"Table": table}),
+                condition=Condition(at_least=1),
+            )
         for table in sorted({run.table for run in runs if run.metric == "DrillsPassed"}):
             self._alarm(
                 f"drill-failed-{table}",

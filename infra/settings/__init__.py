@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from infra.settings.backups import Backups, Drills, Restores, TablePlan, days_in_classes, spread
+from infra.settings.backups import Backups, Checks, Drills, Restores, TablePlan, days_in_classes, spread
 from infra.settings.events import Events, SignUps, Snapshots
 from infra.settings.fields import BucketName, Region, Section, TimeZone, check_window
 from infra.settings.github import GitHub
@@ -54,6 +54,7 @@ class Settings(Section):
     mail: Mail
     backups: Backups
     restores: Restores = Restores()
+    checks: Checks = Checks()
     drills: Drills = Drills()
     events: Events = Events()
     signups: SignUps = SignUps()

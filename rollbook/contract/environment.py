@@ -96,6 +96,14 @@ class Verify(Environment):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CheckBackups(Environment):
+    """Variables of the function that reads stored backups again. Each is read once within `WITHIN_DAYS`."""
+
+    notifications: Notifications
+    within_days: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Restore(Environment):
     """Variables of the restore function. The name of a new table begins with `RESTORED_PREFIX`."""
 

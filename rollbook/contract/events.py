@@ -110,6 +110,17 @@ class BackupFailed(Event):
     error: Reason
 
 
+class BackupDamaged(Event):
+    """A stored backup was read again, and it is damaged, or it was replaced or deleted."""
+
+    SOURCE: ClassVar[str] = "rollbook.backups"
+    DETAIL_TYPE: ClassVar[str] = "backup damaged"
+
+    bucket: Bucket
+    key: Key
+    error: Reason
+
+
 class RestoreCompleted(Event):
     """A backup was restored, and the table was compared with it."""
 
@@ -154,6 +165,7 @@ CATALOGUE: tuple[type[Event], ...] = (
     StudentSaved,
     BackupCompleted,
     BackupFailed,
+    BackupDamaged,
     RestoreCompleted,
     DrillPassed,
     DrillFailed,

@@ -23,6 +23,7 @@ class BackupJob:
         consistent_reads: whether a scan uses strongly consistent reads.
         doubtful_change_percent, doubtful_change_items: a backup whose number of items differs from the usual by more
             than both is not called good.
+        expire_after_days: when S3 deletes the backup; 0 if that is not known.
     """
 
     table_name: str
@@ -37,6 +38,7 @@ class BackupJob:
     consistent_reads: bool = False
     doubtful_change_percent: float = 30.0
     doubtful_change_items: int = 10
+    expire_after_days: int = 0
 
 
 @dataclass(frozen=True)

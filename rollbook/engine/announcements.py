@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from rollbook.contract import moments
 from rollbook.engine.history import History, latest
+from rollbook.engine.recorded import PREFIX
 
 # Sending a mail takes a second or two. Lambda's first retry comes after a minute (Lambda Developer Guide, "How Lambda
 # handles errors and retries with asynchronous invocation"), and it must find the lease of a dead invocation expired.
@@ -40,6 +41,17 @@ def begin_incident(history: History, table_name: str, *, now: datetime) -> bool:
     """Return whether this failure of a table is the first one since its last backup."""
     values = {"failingSince": moments.to_text(now)}
     return history.update(latest(table_name), values, "attribute_not_exists(failingSince)", {}).granted
+
+
+def begin_damage(history: History, key: str, *, now: datetime) -> bool:
+    """Return whether the damage of a backup was not told yet."""
+    values = {"damageToldAt": moments.to_text(now)}
+    return history.update(PREFIX + key, values, "attribute_not_exists(damageToldAt)", {}).granted
+
+
+def release_damage(history: History, key: str) -> None:
+    """Record that the damage was not told, so that the next check tells it."""
+    history.update(PREFIX + key, {}, "attribute_exists(damageToldAt)", {}, remove="damageToldAt")
 
 
 def release_incident(history: History, table_name: str) -> None:

@@ -146,6 +146,7 @@ class Backup:
                 "tableName": self._job.table_name,
                 "source": request.source,
                 "runAt": moments.to_text(request.run_at),
+                "expireAfterDays": self._job.expire_after_days,
             },
             once={"key": self.key(request.name)},
             again=again,

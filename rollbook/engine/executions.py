@@ -35,6 +35,7 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         run_at: the time of the schedule for which a backup was made; the data is of `read_from` to `read_until`.
         is_consistent: whether a scan used strongly consistent reads.
         doubtful_change_percent, doubtful_change_items: the limits of an export that is running.
+        expire_after_days: when S3 deletes the backup; 0 if that is not known.
         doubt: why a completed backup is not called good; empty if it is.
         etag, version_id: of the backup's object in S3.
         reason: why this engine was chosen.
@@ -64,6 +65,7 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     doubt: str = ""
     doubtful_change_percent: float = 30.0
     doubtful_change_items: int = 10
+    expire_after_days: int = 0
     key: str = ""
     engine: str = ""
     reason: str = ""

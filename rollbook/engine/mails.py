@@ -48,6 +48,17 @@ send no mail until a backup is complete. What to do: docs/runbook.md, "No backup
 """
 
 
+def damaged(event: events.BackupDamaged) -> str:
+    """Return the body of the mail about a damaged backup."""
+    return f"""The backup s3://{event.bucket}/{event.key} is not what it was: {event.error}
+
+Check:     {event.correlation_id}
+
+Do not rely on this backup. Make a new one, and look for an older version of the object.
+What to do: docs/runbook.md, "A backup is damaged".
+"""
+
+
 def _doubt(done: Execution) -> str:
     if not done.doubt:
         return ""

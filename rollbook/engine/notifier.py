@@ -96,6 +96,17 @@ class Notifier:
             announcements.release_incident(self._history, event.table)
             raise
 
+    def damaged(self, event: events.BackupDamaged) -> None:
+        """Put the event of a damaged backup on the bus, and send a mail once for each backup."""
+        self.event(event)
+        if not announcements.begin_damage(self._history, event.key, now=self._clock()):
+            return
+        try:
+            self._mail(f"Backup Damaged: {event.key}", mails.damaged(event))
+        except BaseException:
+            announcements.release_damage(self._history, event.key)
+            raise
+
     def _remember(self, done: Execution, items: int) -> None:
         """Write the row of the table's newest backup. A backup in doubt does not replace the last good one."""
         began = done.read_from or done.started_at

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Self
 
 import msgspec
 
-from rollbook.contract import moments
 from rollbook.engine import executions
 from rollbook.engine.executions import COMPLETED, Execution, UnreadableRow
 from rollbook.engine.formats.lines import Corrupted, Verified
 from rollbook.engine.history import History
+
+# Of the id of the row by which a backup is found by its key.
+PREFIX = "backup#"
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -22,6 +24,7 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         sha256: of the document, or of the export's `manifest-files.json`.
         etag, version_id: of the object with the key; empty in rows of earlier releases.
         read_from: when its data was read, at the earliest.
+        expires_on: when S3 deletes it; None if that is not known.
     """
 
     key: str
@@ -33,6 +36,7 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     etag: str = ""
     version_id: str = ""
     read_from: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    expires_on: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
 
     @classmethod
     def of(cls, done: Execution) -> Self:
@@ -47,6 +51,7 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
             etag=done.etag,
             version_id=done.version_id,
             read_from=done.read_from or done.started_at,
+            expires_on=done.started_at + timedelta(days=done.expire_after_days) if done.expire_after_days else None,
         )
 
     def compare(self, found: Verified) -> None:
@@ -65,8 +70,6 @@ def record(history: History, done: Execution, now: datetime) -> None:
     """Write the row by which a backup is found by its key."""
     recorded = Recorded.of(done)
     values: dict[str, Any] = {name: value for name, value in msgspec.to_builtins(recorded).items() if value is not None}
-    if recorded.read_from:
-        values["readFrom"] = moments.to_text(recorded.read_from)
     history.remember(_row(done.key), values | {"expiresAt": history.expires_at(now)})
 
 
@@ -98,4 +101,4 @@ def _backup(row: dict[str, Any]) -> Execution | None:
 
 
 def _row(key: str) -> str:
-    return f"backup#{key}"
+    return PREFIX + key
