@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
 
 Definition = dict[str, Any]
 
@@ -65,6 +68,55 @@ def describe(dynamodb: Any, table_name: str) -> Described:
 def key_names(definition: Definition) -> list[str]:
     """Return the key attributes, the partition key first."""
     return [key["AttributeName"] for key in sorted(definition["keySchema"], key=lambda key: str(key["KeyType"]))]
+
+
+def key_types(definition: Definition) -> list[str]:
+    """Return the types of the key attributes (S, N or B), the partition key first."""
+    types = {each["AttributeName"]: each["AttributeType"] for each in definition["attributeDefinitions"]}
+    return [str(types[name]) for name in key_names(definition)]
+
+
+def without_global_indexes(definition: Definition) -> Definition:
+    """Return a definition without the global secondary indexes and the attributes that only they use."""
+    schemas = [definition["keySchema"], *(index["KeySchema"] for index in definition.get("localSecondaryIndexes", []))]
+    used = {key["AttributeName"] for schema in schemas for key in schema}
+    kept = [each for each in definition["attributeDefinitions"] if each["AttributeName"] in used]
+    return {name: value for name, value in definition.items() if name != "globalSecondaryIndexes"} | {
+        "attributeDefinitions": kept
+    }
+
+
+def managed_key(kms: Any) -> str:
+    """Return the ARN of the AWS managed key of DynamoDB; empty if the account has none or it cannot be read.
+
+    Arguments:
+        kms: a KMS client.
+    """
+    try:
+        return str(kms.describe_key(KeyId="alias/aws/dynamodb")["KeyMetadata"]["Arn"])
+    except (BotoCoreError, ClientError):
+        return ""
+
+
+def with_key(definition: Definition, kms_key: str, managed_key: Callable[[], str]) -> Definition:
+    """Return a definition with another encryption key.
+
+    Arguments:
+        kms_key: the ARN of a key, `aws-managed` or `aws-owned`; empty for the key of the definition. Then the id of the
+            AWS managed key is left out: DynamoDB takes only ids of other keys (API reference, "SSESpecification").
+        managed_key: returns the ARN of the AWS managed key; empty if it is unknown.
+    """
+    encryption = definition.get("encryption")
+    if kms_key == "aws-owned":
+        encryption = None
+    elif kms_key == "aws-managed":
+        encryption = {"SSEType": "KMS"}
+    elif kms_key:
+        encryption = {"SSEType": "KMS", "KMSMasterKeyArn": kms_key}
+    elif encryption and encryption.get("KMSMasterKeyArn") and encryption["KMSMasterKeyArn"] == managed_key():
+        encryption = {"SSEType": "KMS"}
+    kept = {name: value for name, value in definition.items() if name != "encryption"}
+    return kept | ({"encryption": encryption} if encryption else {})
 
 
 def parameters(definition: Definition, table_name: str, region: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ def create(
     table_name: str,
     *,
     scratch: bool,
+    created: Callable[[dict[str, Any]], None] = lambda _: None,
     waiting: Callable[[], None] = lambda: None,
 ) -> None:
     """Create a table from a definition and prepare it for writing; see `prepare`.
@@ -28,15 +29,19 @@ def create(
     Arguments:
         scratch: create a temporary table: on demand, encrypted with the AWS managed key, without stream,
             point-in-time recovery and tags (other programs may select tables by tags).
+        created: called with the description of the created table.
         waiting: called before each poll; an exception that it raises ends the wait.
 
     Raises:
         TableExists: a table of that name exists.
     """
     try:
-        dynamodb.create_table(**definitions.creation(definition, table_name, dynamodb.meta.region_name, scratch))
+        described = dynamodb.create_table(
+            **definitions.creation(definition, table_name, dynamodb.meta.region_name, scratch)
+        )
     except dynamodb.exceptions.ResourceInUseException:
         raise TableExists(f"the table {table_name} exists already; it was not changed") from None
+    created(described["TableDescription"])
     prepare(dynamodb, definition, table_name, scratch=scratch, waiting=waiting)
 
 
@@ -73,6 +78,29 @@ def finish(dynamodb: Any, definition: definitions.Definition, table_name: str) -
         dynamodb.update_table(TableName=table_name, DeletionProtectionEnabled=True)
 
 
+def add_indexes(
+    dynamodb: Any,
+    definition: definitions.Definition,
+    table_name: str,
+    waiting: Callable[[], None] = lambda: None,
+) -> None:
+    """Create the global secondary indexes that a table does not have yet, and wait for each.
+
+    UpdateTable creates one index at a time (API reference, "UpdateTable").
+    """
+    there = dynamodb.describe_table(TableName=table_name)["Table"].get("GlobalSecondaryIndexes", [])
+    named = {index["IndexName"] for index in there}
+    for index in definition.get("globalSecondaryIndexes", []):
+        if index["IndexName"] not in named:
+            used = {key["AttributeName"] for key in [*definition["keySchema"], *index["KeySchema"]]}
+            dynamodb.update_table(
+                TableName=table_name,
+                AttributeDefinitions=[e for e in definition["attributeDefinitions"] if e["AttributeName"] in used],
+                GlobalSecondaryIndexUpdates=[{"Create": index}],
+            )
+        _wait(lambda: _is_active(dynamodb, table_name), waiting)
+
+
 def delete(dynamodb: Any, table_name: str) -> None:
     """Delete a table and wait until it is gone. A missing table is not an error."""
     _wait(lambda: _is_deleting(dynamodb, table_name))
@@ -81,11 +109,16 @@ def delete(dynamodb: Any, table_name: str) -> None:
 
 def exists(dynamodb: Any, table_name: str) -> bool:
     """Return whether there is a table of that name."""
+    return found(dynamodb, table_name) is not None
+
+
+def found(dynamodb: Any, table_name: str) -> dict[str, Any] | None:
+    """Return what DescribeTable says of a table; None if there is no table of that name."""
     try:
-        dynamodb.describe_table(TableName=table_name)
+        table: dict[str, Any] = dynamodb.describe_table(TableName=table_name)["Table"]
     except dynamodb.exceptions.ResourceNotFoundException:
-        return False
-    return True
+        return None
+    return table
 
 
 def _wait(is_so: Callable[[], bool], waiting: Callable[[], None] = lambda: None) -> None:
@@ -96,7 +129,9 @@ def _wait(is_so: Callable[[], bool], waiting: Callable[[], None] = lambda: None)
 
 def _is_active(dynamodb: Any, table_name: str) -> bool:
     try:
-        return bool(dynamodb.describe_table(TableName=table_name)["Table"]["TableStatus"] == "ACTIVE")
+        table = dynamodb.describe_table(TableName=table_name)["Table"]
+        indexes = [index.get("IndexStatus", "ACTIVE") for index in table.get("GlobalSecondaryIndexes", [])]
+        return {table["TableStatus"], *indexes} == {"ACTIVE"}
     except dynamodb.exceptions.ResourceNotFoundException:
         # DescribeTable is eventually consistent: a new table may not be found yet (API reference, "DescribeTable").
         return False
