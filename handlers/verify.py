@@ -8,7 +8,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 
 from rollbook.contract.environment import Verify
-from rollbook.engine import compare, stored
+from rollbook.engine import compare, stored, verification
 from rollbook.engine.dynamodb import raw
 
 environment = Verify.read()
@@ -27,9 +27,10 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         )
     bucket = environment.s3_bucket_name
     if against is None:
-        verified = stored.verify(stored.open_backup(_s3, bucket, key))
+        verified, are_keys_checked = verification.verify(stored.open_backup(_s3, bucket, key))
         logger.info("Backup verified", key=key, items=verified.items)
-        return {"key": key, "isWhole": True, "items": verified.items, "sha256": verified.sha256}
+        answer = {"key": key, "isWhole": True, "items": verified.items, "sha256": verified.sha256}
+        return answer | {"areKeysChecked": are_keys_checked}
     answer = compare.summary(_aws.dynamodb, _s3, bucket, key, against)
     logger.info("Backups compared", key=key, against=against, is_equal=answer["isEqual"])
     return answer

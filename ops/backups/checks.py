@@ -17,7 +17,7 @@ from ops.commands import command
 from ops.exits import Exit
 from ops.failures import SomethingFound
 from ops.options import EnvOrLocal, Json
-from rollbook.engine import compare, stored
+from rollbook.engine import compare, stored, verification
 from rollbook.engine.comparison import Comparison
 from rollbook.engine.formats.document import Corrupted
 
@@ -43,13 +43,13 @@ def register(app: typer.Typer) -> None:
 
 
 def verify(key: Key, env: EnvOrLocal = "local", as_json: Json = False) -> None:
-    """Read a backup and check every item and the digests."""
+    """Read a backup and check every item, the digests, and that no key is there twice."""
     cloud = Cloud.of(env)
     with explained(cloud, key), console.progress() as bar:
         task = bar.add_task("Verifying", total=None)
         try:
             backup = stored.open_backup(cloud.client("s3"), cloud.settings.backups.bucket_name, key)
-            whole = stored.verify(backup, lambda: bar.advance(task))
+            whole, are_keys_checked = verification.verify(backup, lambda: bar.advance(task))
         except Corrupted as damage:
             if not as_json:
                 raise SomethingFound(f"{key} is damaged: {damage}") from None
@@ -57,9 +57,11 @@ def verify(key: Key, env: EnvOrLocal = "local", as_json: Json = False) -> None:
             raise typer.Exit(Exit.FINDINGS) from None
     if as_json:
         facts = {"items": whole.items, "bytes": whole.bytes, "sha256": whole.sha256}
-        console.say_json({"key": key, "isWhole": True, **facts})
+        console.say_json({"key": key, "isWhole": True, "areKeysChecked": are_keys_checked, **facts})
     else:
         console.done(f"{key} is whole: {whole.items:,} items, {whole.bytes:,} bytes")
+        if not are_keys_checked:
+            console.say("Unknown: whether it has a key twice, because it does not contain the table's definition.")
 
 
 def diff(

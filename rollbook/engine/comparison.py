@@ -182,7 +182,7 @@ def _compare_in_memory(first: Path, second: Path) -> Iterator[Difference]:
             _, digest, _ = _HEAD.unpack_from(record)
             key = record[_HEAD.size :]
             if key in seen:
-                raise Duplicate(f"the second set contains the key {key.decode()} twice")
+                raise Duplicate(f"the other side contains the key {key.decode()} twice")
             seen.add(key)
             if key not in left:
                 yield Difference("added", key.decode(), -1, digest)
@@ -202,7 +202,7 @@ def _load(path: Path) -> dict[bytes, tuple[bytes, int]]:
             _, digest, number = _HEAD.unpack_from(record)
             key = record[_HEAD.size :]
             if key in loaded:
-                raise Duplicate(f"the first set contains the key {key.decode()} twice")
+                raise Duplicate(f"it contains the key {key.decode()} twice")
             loaded[key] = (digest, number)
     return loaded
 

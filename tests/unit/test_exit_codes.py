@@ -259,21 +259,24 @@ def _(it: Commands) -> Result:
 @case("backups verify", Exit.GOOD)
 def _(it: Commands) -> Result:
     it.cloud()
-    it.set(checks.stored, open_backup=giving(None), verify=giving(SimpleNamespace(items=1, bytes=1, sha256="")))
+    it.set(checks.stored, open_backup=giving(None))
+    it.set(checks.verification, verify=giving((SimpleNamespace(items=1, bytes=1, sha256=""), True)))
     return run("backups", "verify", "KEY")
 
 
 @case("backups verify", Exit.FINDINGS)
 def _(it: Commands) -> Result:
     it.cloud()
-    it.set(checks.stored, open_backup=giving(None), verify=raising(Corrupted("cut short")))
+    it.set(checks.stored, open_backup=giving(None))
+    it.set(checks.verification, verify=raising(Corrupted("cut short")))
     return run("backups", "verify", "KEY")
 
 
 @case("backups verify", Exit.FINDINGS)
 def _(it: Commands) -> Result:
     it.cloud()
-    it.set(checks.stored, open_backup=giving(None), verify=raising(Corrupted("cut short")))
+    it.set(checks.stored, open_backup=giving(None))
+    it.set(checks.verification, verify=raising(Corrupted("cut short")))
     return run("backups", "verify", "KEY", "--json")
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 from datetime import timedelta
 
 import boto3
 import pytest
 
+from rollbook.engine import stored, verification
 from rollbook.engine.formats.document import Corrupted
 from rollbook.engine.restore_request import NotEqual, Request, RestoreRefused
+from tests.unit.aws import Context
 from tests.unit.engine import Clock, Mail, put, read, restorer, table
 from tests.unit.restores import backed_up, delete, new, once_at
 from tests.unit.test_restore import TABLES
@@ -148,3 +151,24 @@ def test_a_key_that_a_backup_has_twice_is_found_before_anything_is_written(aws: 
     with pytest.raises(Corrupted, match=r'the key \{"studentid":\{"S":"SV001"\}\} twice'):
         restorer(clock).run(new(key), holder="a")
     assert sorted(boto3.client("dynamodb").list_tables()["TableNames"]) == TABLES
+
+
+def test_verify_finds_a_key_that_a_backup_has_twice(
+    aws: None, mail: Mail, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = with_key_twice(mail, clock)
+    monkeypatch.setenv("S3_BUCKET_NAME", "student-backup")
+    function = importlib.reload(importlib.import_module("handlers.verify"))
+    with pytest.raises(Corrupted, match=r'contains the key \{"studentid":\{"S":"SV001"\}\} twice'):
+        function.handler({"key": key}, Context())
+
+
+def test_verify_says_when_the_keys_are_unknown(aws: None, mail: Mail, clock: Clock) -> None:
+    put(SV001={})
+    key = backed_up(mail, clock, ("dynamodb-export", "gzip"))
+    s3 = boto3.client("s3")
+    described = stored.open_backup(s3, "student-backup", key)
+    assert described.manifest is not None
+    foreign = stored.open_backup(s3, "student-backup", described.manifest)
+    assert [verification.verify(each)[1] for each in (described, foreign)] == [True, False]
+    assert verification.verify(described)[0].items == 1
