@@ -65,6 +65,8 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         "items": completed.items,
         "written": completed.written,
         "seconds": completed.seconds,
+        "savedMeanwhile": done.kept,
+        "notRestored": done.not_restored,
     }
 
 

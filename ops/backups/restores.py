@@ -155,7 +155,12 @@ def restore_(
         done = _run(writing, request)
     answer = {"key": key, "table": request.table_name, "seconds": done.seconds or 0.0}
     answer |= {"items": done.items or 0, "written": done.written}
-    answer |= {"differing": done.differing or 0, "extra": done.extra or 0, "savedMeanwhile": done.kept}
+    answer |= {
+        "differing": done.differing or 0,
+        "extra": done.extra or 0,
+        "savedMeanwhile": done.kept,
+        "notRestored": done.not_restored,
+    }
     if as_json:
         console.say_json(answer | ({"changes": _as_json(planned)} if planned else {}))
     else:
@@ -167,6 +172,8 @@ def restore_(
             console.say(
                 f"Not written: {answer['differing']:,} items differ, {answer['extra']:,} exist only in the table."
             )
+        if done.not_restored:
+            console.say(f"Not restored, set it up by hand: {', '.join(done.not_restored)}.")
         if done.kept:
             console.say(f"Saved during the restore and left: {done.kept:,} items: {', '.join(done.kept_keys)}")
 

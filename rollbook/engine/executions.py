@@ -39,6 +39,7 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         table_id: the id of the table that a restore created.
         kept: the number of items that were saved during a restore and therefore left.
         kept_keys: the keys of the first of them.
+        not_restored: what of the backup's table a restored table does not have.
         differing, extra: the number of items that differ from the backup after a restore, and of items that only the
             target has.
     """
@@ -73,6 +74,7 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     table_id: str = ""
     kept: int = 0
     kept_keys: list[str] = []
+    not_restored: list[str] = []
     written: int = 0
     differing: int | None = None
     extra: int | None = None

@@ -104,6 +104,7 @@ class Restore:
             )
         if request.engine == "import":
             self._check_import(request, backup)
+        self._check_encryption(request)
         names, types = self._keys(request, backup.table)
         try:
             selector = Selector(request.selection, names, types)
@@ -119,6 +120,14 @@ class Restore:
         if (backup.table or {}).get("localSecondaryIndexes"):
             raise RestoreRefused(
                 "ImportTable cannot create local secondary indexes, and they cannot be added later; use engine write"
+            )
+
+    def _check_encryption(self, request: Request) -> None:
+        region = self._resources.dynamodb.meta.region_name
+        is_arn = request.kms_key.startswith(f"arn:aws:kms:{region}:")
+        if request.kms_key and not is_arn and request.kms_key not in {"aws-managed", "aws-owned"}:
+            raise RestoreRefused(
+                f"the key is {request.kms_key}; it can be aws-managed, aws-owned, or the ARN of a key in {region}"
             )
 
     def _keys(self, request: Request, definition: definitions.Definition | None) -> tuple[list[str], list[str]]:

@@ -97,6 +97,10 @@ class RestoreTarget:
             scratch=self.request.scratch,
             waiting=self._renew_if_due,
         )
+        if self.request.engine == "import":
+            tables.complete_import(
+                self.resources.dynamodb, self.definition(), self.request.table_name, self._renew_if_due
+            )
 
     def finish(self) -> None:
         """Create the indexes that were left for later, and turn on time to live and deletion protection."""

@@ -116,6 +116,7 @@ class RestoreWork:
             "extra": outcome.added,
             "kept": len(sent.changed),
             "keptKeys": sent.changed[:NAMED],
+            "notRestored": (self.backup.table or {}).get("notRestored", []) if self.request.is_new else [],
         }
 
     def _counted(self, side: Iterator[bytes]) -> Iterator[bytes]:

@@ -63,7 +63,31 @@ def prepare(
     """
     _wait(lambda: _is_active(dynamodb, table_name), waiting)
     if definition.get("pointInTimeRecovery") and not scratch:
-        _wait(lambda: _is_recoverable(dynamodb, table_name), waiting)
+        _wait(lambda: _is_recoverable(dynamodb, table_name, definition.get("recoveryDays")), waiting)
+
+
+def complete_import(
+    dynamodb: Any,
+    definition: definitions.Definition,
+    table_name: str,
+    waiting: Callable[[], None] = lambda: None,
+) -> None:
+    """Add stream, table class and tags, which ImportTable cannot create. A second call changes nothing.
+
+    Source: DynamoDB API reference, "TableCreationParameters". Local indexes cannot be added to a table.
+    """
+    table = dynamodb.describe_table(TableName=table_name)["Table"]
+    stream, table_class = definition.get("stream") or {}, definition.get("tableClass")
+    changes: list[dict[str, Any]] = []
+    if stream.get("StreamEnabled") and not table.get("StreamSpecification", {}).get("StreamEnabled"):
+        changes.append({"StreamSpecification": stream})
+    if table_class and table_class != table.get("TableClassSummary", {}).get("TableClass", "STANDARD"):
+        changes.append({"TableClass": table_class})
+    for change in changes:
+        dynamodb.update_table(TableName=table_name, **change)
+        _wait(lambda: _is_active(dynamodb, table_name), waiting)
+    if tags := definition.get("tags"):
+        dynamodb.tag_resource(ResourceArn=table["TableArn"], Tags=tags)
 
 
 def finish(dynamodb: Any, definition: definitions.Definition, table_name: str) -> None:
@@ -137,10 +161,11 @@ def _is_active(dynamodb: Any, table_name: str) -> bool:
         return False
 
 
-def _is_recoverable(dynamodb: Any, table_name: str) -> bool:
+def _is_recoverable(dynamodb: Any, table_name: str, days: int | None) -> bool:
+    period = {"RecoveryPeriodInDays": days} if days else {}
     try:
         dynamodb.update_continuous_backups(
-            TableName=table_name, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
+            TableName=table_name, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True, **period}
         )
     except dynamodb.exceptions.ContinuousBackupsUnavailableException:
         # DynamoDB enables backups of a new table some time after it is active (API reference,
