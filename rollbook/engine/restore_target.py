@@ -64,7 +64,7 @@ class RestoreTarget:
             if next(scan.items(self.resources.dynamodb, name, is_consistent=True), None) is not None:
                 raise RestoreRefused(f"the table {name} is not known to be of this restore; {advice}")
         elif execution.table_id != found.get("TableId"):
-            raise RestoreRefused(f"the table {name} is not the one that this restore created; {advice}")
+            raise RestoreRefused(f"the table {name} is another than that of this restore; {advice}")
         stopped = execution.active_at
         if stopped and self.resources.clock() - stopped > RESUMABLE:
             raise RestoreRefused(

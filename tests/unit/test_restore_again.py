@@ -72,7 +72,7 @@ def test_a_restore_is_not_continued_in_another_table_of_the_same_name(aws: None,
     boto3.client("dynamodb").delete_table(TableName="restored")
     make("S")
     save(SV001="2")
-    with pytest.raises(RestoreRefused, match="the table restored is not the one that this restore created"):
+    with pytest.raises(RestoreRefused, match="the table restored is another than that of this restore"):
         restorer(clock).run(new(key_again), holder="c")
     assert list(table("restored")) == ["SV001"]
 

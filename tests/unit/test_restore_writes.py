@@ -14,6 +14,7 @@ from rollbook.engine.dynamodb.batch_write import NotWritten, Writer
 from rollbook.engine.restore_request import NotEqual
 from tests.unit.engine import Clock, Mail, executions, local, put, restorer, table
 from tests.unit.restores import backed_up, delete, into, new, once_at
+from tests.unit.test_export import put_changes
 
 REASON = "One or more parameter values were invalid: Type mismatch for Index Key name Expected: S Actual: N"
 
@@ -191,7 +192,7 @@ def test_an_item_that_is_changed_at_the_last_moment_is_not_overwritten(
 def test_an_attribute_that_is_added_at_the_last_moment_is_not_lost(
     aws: None, mail: Mail, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No condition can exclude an attribute whose name nobody knows."""
+    """No condition can exclude an attribute of an unknown name."""
     put(SV001={"n": {"N": "1"}})
     key = backed_up(mail, clock)
     put(SV001={"n": {"N": "2"}})
@@ -302,3 +303,25 @@ def test_a_differing_item_of_the_table_that_was_backed_up_is_newer(aws: None, ma
     put(SV002={"n": {"N": "2"}})
     plan = restorer(clock).plan(into(key))
     assert (plan.keys["newer"], plan.keys["replaced"], plan.writes) == (['{"studentid":{"S":"SV002"}}'], [], 0)
+
+
+@pytest.mark.parametrize("moment", ["before the writing", "at the last moment"])
+def test_an_incremental_restore_does_not_delete_what_was_changed_meanwhile(
+    aws: None, clock: Clock, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    put(SV001={"n": {"N": "1"}}, SV002={"n": {"N": "1"}})
+
+    def save() -> None:
+        put(SV002={"n": {"N": "5"}})
+
+    progress = once_at("Writing", save)
+    if moment == "at the last moment":
+        progress = once_at("never", save)
+        before_request(monkeypatch, "delete_item", save)
+    with pytest.raises(NotEqual, match=r'changed: \{"studentid":\{"S":"SV002"\}\}'):
+        restorer(clock, progress=progress).run(into(put_changes(), "differing"), holder="a")
+    assert {key: json.loads(item)["n"]["N"] for key, item in table("studentData").items()} == {
+        "SV001": "2",
+        "SV002": "5",
+        "SV003": "1",
+    }

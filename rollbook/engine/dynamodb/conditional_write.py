@@ -201,6 +201,11 @@ def _replacement(write: Write, before: _Item, after: _Item) -> dict[str, Any]:
 
 
 def _deletion(write: Write, before: _Item) -> dict[str, Any]:
+    """Return the DeleteItem of an item.
+
+    If only a new attribute is added between the read and this request, the item is deleted nevertheless: no condition
+    can exclude attributes of unknown names.
+    """
     key = _decode(write.key)
     terms, names, values = _unchanged(key, before, ())
     return {
