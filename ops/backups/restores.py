@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import time
@@ -10,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
@@ -18,6 +17,7 @@ from rich.progress import Progress as Bar
 from rich.progress import TaskID
 
 from ops import console
+from ops.backups import plans
 from ops.backups.reading import explained
 from ops.cloud import Cloud
 from ops.commands import command
@@ -38,7 +38,6 @@ from rollbook.engine.restore_request import (
     Mode,
     NotEqual,
     Options,
-    Plan,
     Progress,
     Request,
     RestoreRefused,
@@ -50,12 +49,6 @@ _EFFECTS = {
     "missing": "missing items are added, and no item is replaced",
     "differing": "items that differ are replaced, and missing items are added",
 }
-_KINDS = {
-    "added": "not in the table",
-    "newer": "differ, and the table's item is newer than the backup",
-    "replaced": "differ, and it is unknown which is newer",
-}
-_SHOWN = 20
 
 
 def register(app: typer.Typer) -> None:
@@ -142,12 +135,12 @@ def restore_(
         with restorer() as reading:
             planned = reading.plan(request)
         if not as_json:
-            _show_changes(planned)
+            plans.show_changes(planned)
     if planned and dry_run:
         if as_json:
-            console.say_json(_planned(planned, request))
+            console.say_json(plans.as_json(planned, request))
         else:
-            _show_plan(planned, mode)
+            plans.show(planned, mode)
         return
     if into and not confirm:
         _confirm(cloud, request)
@@ -162,7 +155,7 @@ def restore_(
         "notRestored": done.not_restored,
     }
     if as_json:
-        console.say_json(answer | ({"changes": _as_json(planned)} if planned else {}))
+        console.say_json(answer | ({"changes": plans.changes_as_json(planned)} if planned else {}))
     else:
         console.done(
             f"{request.table_name} has the {answer['items']:,} items of {key}, compared one by one; wrote "
@@ -262,39 +255,6 @@ def _keys(given: list[str] | None) -> tuple[str, ...]:
     return tuple(keys)
 
 
-def _show_changes(plan: Plan) -> None:
-    for change in plan.changes:
-        console.say(change.key)
-        console.say(f"  before  {change.before.decode() if change.before else 'no item'}")
-        console.say(f"  after   {change.after.decode() if change.after else 'no item'}")
-    if plan.changes and len(plan.changes) < plan.items:
-        console.say(f"and {plan.items - len(plan.changes):,} more items")
-
-
-def _show_plan(plan: Plan, mode: Mode) -> None:
-    for kind, keys in plan.keys.items():
-        if not keys:
-            continue
-        left = "; they are left without --overwrite" if kind != "added" and mode == "missing" else ""
-        console.say(f"{kind}: {_KINDS[kind]}{left}")
-        for key in keys[:_SHOWN]:
-            console.say(f"  {key}")
-        if len(keys) > _SHOWN:
-            console.say("  and more; --json names up to 1,000 of each kind")
-    console.say(f"It would write {plan.writes:,} of {plan.items:,} items. Nothing was changed.")
-
-
-def _as_json(plan: Plan) -> list[dict[str, Any]]:
-    return [
-        {
-            "key": json.loads(change.key),
-            "before": json.loads(change.before) if change.before else None,
-            "after": json.loads(change.after) if change.after else None,
-        }
-        for change in plan.changes
-    ]
-
-
 def _restorer(cloud: Cloud, steps: _Steps, parallel: int, write_units: float) -> Restore:
     backups = cloud.settings.backups
     dynamodb = cloud.items()
@@ -318,12 +278,3 @@ def _run(restorer: Restore, request: Request) -> Execution:
         console.note(f"{other}. Waiting {seconds:.0f} s for its lease to expire.")
         time.sleep(seconds)
         return restorer.run(request, holder=holder)
-
-
-def _planned(plan: Plan, request: Request) -> dict[str, Any]:
-    planned: dict[str, Any] = {"key": request.key, "table": request.table_name}
-    planned |= {"items": plan.items, "writes": plan.writes}
-    if plan.outcome:
-        planned |= {"added": plan.outcome.added, "removed": plan.outcome.removed, "changed": plan.outcome.changed}
-        planned |= {"keys": {kind: [json.loads(key) for key in keys] for kind, keys in plan.keys.items()}}
-    return planned | ({"changes": _as_json(plan)} if plan.changes else {})
