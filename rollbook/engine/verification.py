@@ -23,7 +23,7 @@ def verify(backup: StoredBackup, counted: Callable[[], None] = lambda: None) -> 
     Raises:
         Corrupted: the backup is damaged, or it has a key twice.
     """
-    if backup.table is None:
+    if backup.table is None or "keySchema" not in backup.table:
         return stored.verify(backup, counted), False
     names = definitions.key_names(backup.table)
     fingerprint = (incremental.fingerprint_of if backup.change_of else fingerprints.fingerprint_of)(names)
