@@ -147,10 +147,13 @@ class Flows:
                 dynamodb.delete_table(TableName=new)
 
     def _damage(self, table: str) -> None:
-        """Change a record, so that the restore has to read and replace it."""
+        """Change a record, so that the restore has to read and replace it.
+
+        The value is new each time: a flow that failed leaves the last one in the table, and in the next backup.
+        """
         dynamodb = self.cloud.client("dynamodb")
         record = dynamodb.scan(TableName=table, Limit=1)["Items"][0]
-        dynamodb.put_item(TableName=table, Item={"studentid": record["studentid"], "name": {"S": "changed"}})
+        dynamodb.put_item(TableName=table, Item={"studentid": record["studentid"], "name": {"S": str(uuid.uuid4())}})
 
     def drill(self) -> None:
         self._backup()
