@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,18 +11,26 @@ from aws_lambda_powertools import Logger
 from handlers.setup import deadline_of, now
 from rollbook.contract import events
 from rollbook.contract.environment import Restore as RestoreEnvironment
+from rollbook.engine.dynamodb.definitions import managed_key
 from rollbook.engine.dynamodb.raw import Aws
+from rollbook.engine.dynamodb.workers import NotWritten
 from rollbook.engine.history import History
 from rollbook.engine.resources import Resources
 from rollbook.engine.restore import Restore
-from rollbook.engine.restore_request import Mode, Request, RestoreRefused
+from rollbook.engine.restore_request import Change, Mode, Options, Request, RestoreRefused
+from rollbook.engine.selection import Selection
 from rollbook.messages.bus import Bus
 
+_FLAGS = ("overwrite", "onlyMissing", "onlyDiffering", "indexesAfter", "dryRun", "unknown")
+_KEYS = {"key", "to", "into", "confirm", "items", "except", *_FLAGS}
 environment = RestoreEnvironment.read()
 logger = Logger(service="backups")
 _aws = Aws()
 _history = History(_aws.dynamodb, environment.history_table_name, environment.history_days)
-_restore = Restore(Resources(_aws.dynamodb, _aws.client("s3"), environment.s3_bucket_name, _history, now))
+_restore = Restore(
+    Resources(_aws.dynamodb, _aws.client("s3"), environment.s3_bucket_name, _history, now),
+    Options(managed_key=lambda: managed_key(_aws.client("kms"))),
+)
 
 
 @logger.inject_lambda_context
@@ -31,8 +40,14 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     if event.get("dryRun"):
         plan = _restore.plan(request)
         logger.info("Restore planned", key=request.key, table=request.table_name, writes=plan.writes)
-        return {"key": request.key, "table": request.table_name, "items": plan.items, "writes": plan.writes}
-    done = _restore.run(request, holder=context.aws_request_id, deadline=deadline_of(context))
+        answer = {"key": request.key, "table": request.table_name, "items": plan.items, "writes": plan.writes}
+        return answer | {"keys": plan.keys, "changes": [_described(change) for change in plan.changes]}
+    try:
+        done = _restore.run(request, holder=context.aws_request_id, deadline=deadline_of(context))
+    except NotWritten as error:
+        for item in error.refused:
+            logger.error("Item not written", item_key=item.key, reason=item.reason)
+        raise
     completed = events.RestoreCompleted(
         correlation_id=request.id,
         table=request.table_name,
@@ -50,7 +65,17 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         "items": completed.items,
         "written": completed.written,
         "seconds": completed.seconds,
+        "savedMeanwhile": done.kept,
+        "notRestored": done.not_restored,
     }
+
+
+def _described(change: Change) -> dict[str, Any]:
+    """Return an item's key and the names of the attributes that change. Their values are personal data."""
+    before, after = (json.loads(item) if item else {} for item in (change.before, change.after))
+    changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    existence = {"existsBefore": change.before is not None, "existsAfter": change.after is not None}
+    return {"key": change.key, "changedAttributes": changed, **existence}
 
 
 def parse(event: Mapping[str, Any]) -> Request:
@@ -60,7 +85,7 @@ def parse(event: Mapping[str, Any]) -> Request:
         RestoreRefused: the backup or the target is missing, or an existing target is not confirmed.
     """
     key, new, existing = event.get("key"), event.get("to"), event.get("into")
-    unknown = set(event) - {"key", "to", "into", "confirm", "onlyMissing", "onlyDiffering", "dryRun", "unknown"}
+    unknown = set(event) - _KEYS
     if unknown:
         raise RestoreRefused(f"the event has unknown keys: {sorted(unknown)}")
     if not isinstance(key, str) or not key or bool(new) == bool(existing):
@@ -70,9 +95,31 @@ def parse(event: Mapping[str, Any]) -> Request:
         )
     if new and not str(new).startswith(environment.restored_prefix):
         raise RestoreRefused(f"the new table is {new}; its name must begin with {environment.restored_prefix}")
-    if event.get("onlyMissing") and event.get("onlyDiffering"):
-        raise RestoreRefused("send only one of onlyMissing and onlyDiffering")
+    for name in _FLAGS:
+        if not isinstance(event.get(name, False), bool):
+            raise RestoreRefused(f"{name} is {event[name]!r}; it must be true or false")
+    overwrites = event.get("overwrite") or event.get("onlyDiffering")
+    if event.get("onlyMissing") and overwrites:
+        raise RestoreRefused("onlyMissing excludes onlyDiffering and overwrite; send one")
+    if existing and event.get("indexesAfter"):
+        raise RestoreRefused("indexesAfter is for a new table")
     if existing and event.get("confirm") != existing and not event.get("dryRun"):
-        raise RestoreRefused(f'a restore into {existing} overwrites items; to confirm, send "confirm": "{existing}"')
-    mode: Mode = "missing" if event.get("onlyMissing") else "differing" if event.get("onlyDiffering") else "all"
-    return Request(key, str(new or existing), is_new=bool(new), mode=mode, allows_unknown=event.get("unknown") is True)
+        raise RestoreRefused(f'a restore into {existing} changes the table; to confirm, send "confirm": "{existing}"')
+    mode: Mode = "all" if new else "differing" if overwrites else "missing"
+    return Request(
+        key,
+        str(new or existing),
+        is_new=bool(new),
+        mode=mode,
+        selection=Selection(_texts(event, "items"), _texts(event, "except")),
+        indexes_after=bool(event.get("indexesAfter")),
+        allows_unknown=bool(event.get("unknown")),
+    )
+
+
+def _texts(event: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    found = event.get(name, [])
+    is_empty = name in event and not found
+    if not isinstance(found, list) or is_empty or not all(isinstance(text, str) and text for text in found):
+        raise RestoreRefused(f"{name} must be a list of one or more keys")
+    return tuple(found)

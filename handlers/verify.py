@@ -9,7 +9,7 @@ from aws_lambda_powertools import Logger
 
 from handlers.setup import now
 from rollbook.contract.environment import Verify
-from rollbook.engine import compare, stored
+from rollbook.engine import compare, stored, verification
 from rollbook.engine.dynamodb.raw import Aws
 from rollbook.engine.history import History
 from rollbook.engine.resources import Resources
@@ -34,7 +34,7 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         logger.info("Backups compared", key=key, against=against, is_equal=answer["isEqual"])
         return answer
     backup = _resources.open_backup(key)
-    whole = stored.verify(backup)
+    whole, are_keys_checked = verification.verify(backup)
     replaced = stored.replaced(_resources.s3, _resources.bucket, backup)
     known = backup.recorded is not None
     logger.info("Backup verified", key=key, items=whole.items, known=known, replaced=replaced)
@@ -43,6 +43,7 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         "isWhole": True,
         "isKnown": known,
         "replaced": replaced,
+        "areKeysChecked": are_keys_checked,
         "items": whole.items,
         "sha256": whole.sha256,
     }

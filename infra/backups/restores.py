@@ -70,6 +70,13 @@ class Restores(Construct):
         notifications.events.grant_put(restore)
         records.grant_restore(restore)
         records.grant_copies(restore, restores.restored_suffix, keeps=True)
+        # The id of the AWS managed key is not known here. The condition limits the wildcard to that key.
+        restore.allow(
+            "RecognizeManagedKey",
+            ["kms:DescribeKey"],
+            [f"arn:aws:kms:{settings.region}:{platform.account_id}:key/*"],
+            {"StringEquals": {"kms:RequestAlias": "alias/aws/dynamodb"}},
+        )
 
 
 class Drills(Construct):

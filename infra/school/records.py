@@ -57,9 +57,12 @@ class Records(Construct):
         function.allow("CompareRecords", ["dynamodb:DescribeTable", "dynamodb:Scan"], [self.table_arn])
 
     def grant_restore(self, function: Function) -> None:
-        """Allow a function to restore records into the table, but not to delete records or the table."""
-        actions = ["dynamodb:BatchWriteItem", "dynamodb:DescribeTable", "dynamodb:Scan"]
-        function.allow("RestoreRecords", actions, [self.table_arn])
+        """Allow a function to restore records into the table, but not to delete the table.
+
+        An incremental backup deletes records, too.
+        """
+        actions = ["DeleteItem", "DescribeTable", "GetItem", "PutItem", "Scan", "UpdateItem"]
+        function.allow("RestoreRecords", [f"dynamodb:{action}" for action in actions], [self.table_arn])
 
     def grant_copies(self, function: Function, suffix: str, *, keeps: bool) -> None:
         """Allow a function to create and fill tables whose names begin with the table's name and a suffix.
@@ -70,7 +73,14 @@ class Records(Construct):
         """
         actions = ["BatchWriteItem", "CreateTable", "DescribeTable", "Scan"]
         actions += (
-            ["DescribeTimeToLive", "TagResource", "UpdateContinuousBackups", "UpdateTable", "UpdateTimeToLive"]
+            [
+                "DescribeTimeToLive",
+                "PutItem",
+                "TagResource",
+                "UpdateContinuousBackups",
+                "UpdateTable",
+                "UpdateTimeToLive",
+            ]
             if keeps
             else ["DeleteTable"]
         )

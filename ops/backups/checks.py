@@ -17,7 +17,7 @@ from ops.commands import command
 from ops.exits import Exit
 from ops.failures import SomethingFound
 from ops.options import EnvOrLocal, Json
-from rollbook.engine import compare, stored
+from rollbook.engine import compare, stored, verification
 from rollbook.engine.comparison import Comparison
 from rollbook.engine.formats.lines import Corrupted
 
@@ -46,14 +46,14 @@ def register(app: typer.Typer) -> None:
 
 
 def verify(key: Key, env: EnvOrLocal = "local", as_json: Json = False) -> None:
-    """Read a backup and check every item and the digests."""
+    """Read a backup and check every item, the digests, and that no key is there twice."""
     cloud = Cloud.of(env)
     with explained(cloud, key), console.progress() as bar:
         task = bar.add_task("Verifying", total=None)
         try:
             resources = resources_of(cloud)
             backup = resources.open_backup(key)
-            whole = stored.verify(backup, lambda: bar.advance(task))
+            whole, are_keys_checked = verification.verify(backup, lambda: bar.advance(task))
         except Corrupted as damage:
             if not as_json:
                 raise SomethingFound(f"{key} is damaged: {damage}") from None
@@ -63,7 +63,8 @@ def verify(key: Key, env: EnvOrLocal = "local", as_json: Json = False) -> None:
     is_known = backup.recorded is not None
     if as_json:
         facts = {"items": whole.items, "bytes": whole.bytes, "sha256": whole.sha256}
-        console.say_json({"key": key, "isWhole": True, "isKnown": is_known, "replaced": replaced, **facts})
+        facts |= {"isKnown": is_known, "areKeysChecked": are_keys_checked, "replaced": replaced}
+        console.say_json({"key": key, "isWhole": True, **facts})
     elif is_known and not replaced:
         console.done(f"{key} is whole, as the history has it: {whole.items:,} items, {whole.bytes:,} bytes")
     elif is_known:
@@ -74,6 +75,8 @@ def verify(key: Key, env: EnvOrLocal = "local", as_json: Json = False) -> None:
             "know it, so whether a backup wrote it is unknown.",
             "yellow",
         )
+    if not as_json and not are_keys_checked:
+        console.say("Unknown: whether it has a key twice, because it does not contain the table's definition.")
     if replaced or not is_known:
         raise typer.Exit(Exit.FINDINGS)
 

@@ -44,7 +44,7 @@ def _row(row: dict[str, Any]) -> tables.Row:
     return tables.Row(
         (row["key"] or row["id"], row["status"], row["source"] or "-", row["engine"] or "-", *numbers),
         style="" if row["status"] == "completed" else "red",
-        notes=[note for note in (row["error"], row["doubt"], _as_of(row)) if note],
+        notes=[note for note in (row["error"], row.get("doubt"), _as_of(row)) if note],
     )
 
 

@@ -7,21 +7,26 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated
 
 import typer
+from botocore.exceptions import BotoCoreError, ClientError
 from rich.progress import Progress as Bar
 from rich.progress import TaskID
 
 from ops import console
+from ops.backups import plans
 from ops.backups.reading import explained, resources_of
 from ops.cloud import Cloud
 from ops.commands import command
 from ops.exits import Exit
-from ops.failures import OperatorError, Refused, SomethingFound
+from ops.failures import OperatorError, Refused, SomethingFound, explain
 from ops.options import EnvOrLocal, Json
 from rollbook.engine.dynamodb.batch_write import NotWritten
+from rollbook.engine.dynamodb.definitions import managed_key
 from rollbook.engine.dynamodb.rate_limiter import RateLimiter
+from rollbook.engine.dynamodb.workers import NAMED
 from rollbook.engine.executions import Execution
 from rollbook.engine.formats.lines import Corrupted
 from rollbook.engine.restore import Restore
@@ -30,15 +35,15 @@ from rollbook.engine.restore_request import (
     Mode,
     NotEqual,
     Options,
-    Plan,
     Progress,
     Request,
     RestoreRefused,
 )
+from rollbook.engine.selection import Selection
 
 _EFFECTS = {
-    "all": "every item of the backup replaces the item with its key",
-    "missing": "missing items are added",
+    "all": "all items are written",
+    "missing": "missing items are added, and no item is replaced",
     "differing": "items that differ are replaced, and missing items are added",
 }
 
@@ -61,8 +66,27 @@ def restore_(
     key: Annotated[str, typer.Argument(help="Key of the backup, from `list` or the mail.")],
     to: Annotated[str, typer.Option("--to", metavar="TABLE", help="Restore into a new table.")] = "",
     into: Annotated[str, typer.Option("--into", metavar="TABLE", help="Restore into an existing table.")] = "",
-    only_missing: Annotated[bool, typer.Option(help="Write only items whose keys the table does not have.")] = False,
-    only_differing: Annotated[bool, typer.Option(help="Write only items that are missing or differ.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="With --into: replace items that differ. Otherwise only add items.")
+    ] = False,
+    only_missing: Annotated[bool, typer.Option("--only-missing", help="The default of --into.")] = False,
+    only_differing: Annotated[bool, typer.Option("--only-differing", help="The same as --overwrite.")] = False,
+    item: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID|@FILE", help="Only this item. Repeatable; @FILE has one key a line."),
+    ] = None,
+    except_: Annotated[
+        list[str] | None, typer.Option("--except", metavar="ID|@FILE", help="Not this item. As --item.")
+    ] = None,
+    indexes_after: Annotated[
+        bool, typer.Option("--indexes-after", help="With --to: create global indexes after the items are written.")
+    ] = False,
+    kms_key: Annotated[
+        str, typer.Option(metavar="ARN|aws-managed|aws-owned", help="With --to: the new table's key.")
+    ] = "",
+    unknown: Annotated[
+        bool, typer.Option("--unknown", help="Restore a backup that the history does not know.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written; change nothing.")] = False,
     confirm: Annotated[str, typer.Option(metavar="TABLE", help="Repeat the table of --into; then do not ask.")] = "",
     engine: Annotated[str, typer.Option(help="write, or import: ImportTable of AWS into a new table.")] = "write",
@@ -77,30 +101,62 @@ def restore_(
     """
     if bool(to) == bool(into):
         raise OperatorError("name the target: --to for a new table, or --into for an existing one")
-    if only_missing and only_differing:
-        raise OperatorError("--only-missing and --only-differing exclude each other; give one")
+    if only_missing and (only_differing or overwrite):
+        raise OperatorError("--only-missing excludes --only-differing and --overwrite; give one")
+    if into and (indexes_after or kms_key):
+        raise OperatorError("--indexes-after and --kms-key are for a new table (--to)")
+    selection = Selection(_keys(item), _keys(except_))
     if engine not in {"write", "import"}:
         raise OperatorError(f"the engine is {engine!r}; it can be write or import")
     cloud = Cloud.of(env)
-    mode: Mode = "missing" if only_missing else "differing" if only_differing else "all"
-    request = Request(key, to or into, is_new=bool(to), mode=mode, engine="import" if engine == "import" else "write")
-    if into and not dry_run:
-        _confirm(into, confirm, mode)
-    with console.progress() as bar:
-        steps = _Steps(bar)
-        with explained(cloud, key), _outcomes(key, steps):
-            restorer = _restorer(cloud, steps, parallel, write_units)
-            if dry_run:
-                answer = _planned(restorer.plan(request), request)
-            else:
-                done = _run(restorer, request)
-                answer = {"key": key, "table": request.table_name, "seconds": done.seconds or 0.0}
-                answer |= {"items": done.items or 0, "written": done.written}
-                answer |= {"differing": done.differing or 0, "extra": done.extra or 0}
+    mode: Mode = "all" if to else "differing" if only_differing or overwrite else "missing"
+    request = Request(
+        key,
+        to or into,
+        is_new=bool(to),
+        mode=mode,
+        engine="import" if engine == "import" else "write",
+        selection=selection,
+        indexes_after=indexes_after,
+        kms_key=kms_key,
+        allows_unknown=unknown,
+    )
+    if into and not dry_run and confirm and confirm != into:
+        raise Refused(f"--confirm names {confirm}, and --into names {into}; nothing was changed")
+
+    @contextmanager
+    def restorer() -> Iterator[Restore]:
+        with console.progress() as bar:
+            steps = _Steps(bar)
+            with explained(cloud, key), _outcomes(key, steps):
+                yield _restorer(cloud, steps, parallel, write_units)
+
+    planned = None
+    if dry_run or selection:
+        with restorer() as reading:
+            planned = reading.plan(request)
+        if not as_json:
+            plans.show_changes(planned)
+    if planned and dry_run:
+        if as_json:
+            console.say_json(plans.as_json(planned, request))
+        else:
+            plans.show(planned, mode)
+        return
+    if into and not confirm:
+        _confirm(cloud, request)
+    with restorer() as writing:
+        done = _run(writing, request)
+    answer = {"key": key, "table": request.table_name, "seconds": done.seconds or 0.0}
+    answer |= {"items": done.items or 0, "written": done.written}
+    answer |= {
+        "differing": done.differing or 0,
+        "extra": done.extra or 0,
+        "savedMeanwhile": done.kept,
+        "notRestored": done.not_restored,
+    }
     if as_json:
-        console.say_json(answer)
-    elif dry_run:
-        console.say(f"It would write {answer['writes']:,} of {answer['items']:,} items. Nothing was changed.")
+        console.say_json(answer | ({"changes": plans.changes_as_json(planned)} if planned else {}))
     else:
         console.done(
             f"{request.table_name} has the {answer['items']:,} items of {key}, compared one by one; wrote "
@@ -110,6 +166,10 @@ def restore_(
             console.say(
                 f"Not written: {answer['differing']:,} items differ, {answer['extra']:,} exist only in the table."
             )
+        if done.not_restored:
+            console.say(f"Not restored, set it up by hand: {', '.join(done.not_restored)}.")
+        if done.kept:
+            console.say(f"Saved during the restore and left: {done.kept:,} items: {', '.join(done.kept_keys)}")
 
 
 class _Steps:
@@ -150,25 +210,59 @@ def _outcomes(key: str, steps: _Steps) -> Iterator[None]:
         raise
     except RestoreRefused as error:
         raise Refused(str(error)) from None
-    except (NotEqual, NotWritten) as error:
+    except NotWritten as error:
+        # The message names the first ones; the rest follows.
+        rest = "".join(f"\n  {item.key}: {item.reason}" for item in error.refused[NAMED:])
+        raise SomethingFound(f"{error}{rest and chr(10) + 'The others:'}{rest}") from None
+    except NotEqual as error:
         raise SomethingFound(str(error)) from None
     except AlreadyRunning as error:
         raise OperatorError(f"{error}; wait until it ends, and run this again") from None
 
 
-def _confirm(table: str, confirmed: str, mode: Mode) -> None:
-    if confirmed == table:
-        return
-    if confirmed:
-        raise Refused(f"--confirm names {confirmed}, and --into names {table}; nothing was changed")
-    question = f"Into {table}: {_EFFECTS[mode]}. Type the name of the table to continue"
-    if typer.prompt(question, default="", show_default=False, err=True) != table:
+def _confirm(cloud: Cloud, request: Request) -> None:
+    settings = cloud.settings
+    question = (
+        f"Environment {settings.name}, account {_account(cloud)}, Region {settings.region}.\n"
+        f"From s3://{settings.backups.bucket_name}/{request.key} into the table {request.table_name}: "
+        f"{_EFFECTS[request.mode]}.\nType the name of the table to continue"
+    )
+    if typer.prompt(question, default="", show_default=False, err=True) != request.table_name:
         raise Refused("not confirmed; nothing was changed")
+
+
+def _account(cloud: Cloud) -> str:
+    try:
+        return str(cloud.client("sts").get_caller_identity()["Account"])
+    except (BotoCoreError, ClientError) as error:
+        raise OperatorError(f"the account cannot be read: {explain(error)}") from None
+
+
+def _keys(given: list[str] | None) -> tuple[str, ...]:
+    """Return the keys of an option; `@file` is a file with one key a line."""
+    keys: list[str] = []
+    for text in given or []:
+        if not text.startswith("@"):
+            keys.append(text)
+            continue
+        try:
+            lines = Path(text[1:]).read_text("utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise OperatorError(f"the keys in {text[1:]} cannot be read: {error}") from None
+        named = [line.strip() for line in lines if line.strip()]
+        if not named:
+            raise OperatorError(f"{text[1:]} has no keys; write one a line")
+        keys += named
+    return tuple(keys)
 
 
 def _restorer(cloud: Cloud, steps: _Steps, parallel: int, write_units: float) -> Restore:
     progress = Progress(steps.begin, steps.advance)
-    return Restore(resources_of(cloud), Options(progress, parallel=parallel, limiter=RateLimiter(write_units or None)))
+    limiter = RateLimiter(write_units or None)
+    options = Options(
+        progress, parallel=parallel, limiter=limiter, managed_key=lambda: managed_key(cloud.client("kms"))
+    )
+    return Restore(resources_of(cloud), options)
 
 
 def _run(restorer: Restore, request: Request) -> Execution:
@@ -181,11 +275,3 @@ def _run(restorer: Restore, request: Request) -> Execution:
         console.note(f"{other}. Waiting {seconds:.0f} s for its lease to expire.")
         time.sleep(seconds)
         return restorer.run(request, holder=holder)
-
-
-def _planned(plan: Plan, request: Request) -> dict[str, Any]:
-    planned: dict[str, Any] = {"key": request.key, "table": request.table_name}
-    planned |= {"items": plan.items, "writes": plan.writes}
-    if plan.outcome:
-        planned |= {"added": plan.outcome.added, "removed": plan.outcome.removed, "changed": plan.outcome.changed}
-    return planned

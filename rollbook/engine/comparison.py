@@ -35,11 +35,13 @@ class Difference:
         kind: `added` (only in the second), `removed` (only in the first) or `changed`.
         key: the primary key as DynamoDB JSON.
         number: the item's place in the first, from 0; -1 if it is not there.
+        digest: of the item in the second; empty if it is not there.
     """
 
     kind: str
     key: str
     number: int
+    digest: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ class Comparison:
         with self._differences.open("wb") as file:
             for difference in _compare(self._folder / "first", other, 0):
                 found[difference.kind] += 1
-                head = f"{difference.kind} {difference.number} "
+                head = f"{difference.kind} {difference.number} {difference.digest.hex()} "
                 file.write(head.encode() + difference.key.encode() + b"\n")
         return Outcome(self._count, count, **found)
 
@@ -109,8 +111,16 @@ class Comparison:
         """Yield the differences of the last `compare`, in no particular order."""
         with self._differences.open("rb") as file:
             for line in file:
-                kind, number, key = line.decode().rstrip("\n").split(" ", 2)
-                yield Difference(kind, key, int(number))
+                kind, number, digest, key = line.decode().rstrip("\n").split(" ", 3)
+                yield Difference(kind, key, int(number), bytes.fromhex(digest))
+
+    def check_unique(self) -> None:
+        """Check that the first set has each key once.
+
+        Raises:
+            Duplicate: it contains a key twice.
+        """
+        _check_unique(self._folder / "first", 0)
 
 
 def _records(side: Iterable[Fingerprint]) -> Iterator[tuple[bytes, bytes]]:
@@ -140,12 +150,28 @@ def _compare(first: Path, second: Path, depth: int) -> Iterator[Difference]:
         if halves[0].exists() or (depth < _DEEPEST and max(path.stat().st_size for path in pair) > _LARGEST_FILE):
             for path, half in zip(pair, halves, strict=True):
                 if not half.exists():
-                    with path.open("rb") as file:
-                        _split(((record[_HEAD.size :], record) for record in _read(file)), half, depth + 1)
-                    path.unlink()
+                    _halve(path, half, depth)
             yield from _compare(halves[0], halves[1], depth + 1)
         else:
             yield from _compare_in_memory(*pair)
+
+
+def _check_unique(folder: Path, depth: int) -> None:
+    for number in range(_FILES):
+        path = folder / str(number)
+        half = path.with_name(f"{number}-split")
+        if not half.exists():
+            if depth == _DEEPEST or path.stat().st_size <= _LARGEST_FILE:
+                _load(path)
+                continue
+            _halve(path, half, depth)
+        _check_unique(half, depth + 1)
+
+
+def _halve(path: Path, half: Path, depth: int) -> None:
+    with path.open("rb") as file:
+        _split(((record[_HEAD.size :], record) for record in _read(file)), half, depth + 1)
+    path.unlink()
 
 
 def _compare_in_memory(first: Path, second: Path) -> Iterator[Difference]:
@@ -156,14 +182,14 @@ def _compare_in_memory(first: Path, second: Path) -> Iterator[Difference]:
             _, digest, _ = _HEAD.unpack_from(record)
             key = record[_HEAD.size :]
             if key in seen:
-                raise Duplicate(f"the second set contains the key {key.decode()} twice")
+                raise Duplicate(f"the other side contains the key {key.decode()} twice")
             seen.add(key)
             if key not in left:
-                yield Difference("added", key.decode(), -1)
+                yield Difference("added", key.decode(), -1, digest)
                 continue
             known, number = left.pop(key)
             if known != digest:
-                yield Difference("changed", key.decode(), number)
+                yield Difference("changed", key.decode(), number, digest)
     for key, (digest, number) in left.items():
         if digest != incremental.GONE:
             yield Difference("removed", key.decode(), number)
@@ -176,7 +202,7 @@ def _load(path: Path) -> dict[bytes, tuple[bytes, int]]:
             _, digest, number = _HEAD.unpack_from(record)
             key = record[_HEAD.size :]
             if key in loaded:
-                raise Duplicate(f"the first set contains the key {key.decode()} twice")
+                raise Duplicate(f"it contains the key {key.decode()} twice")
             loaded[key] = (digest, number)
     return loaded
 

@@ -43,6 +43,11 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         scan_rate: bytes per second.
         definition: the table's definition while an export is running.
         has_begun: whether a restore has begun to change its target.
+        active_at: when a restore last renewed its lease.
+        table_id: the id of the table that a restore created.
+        kept: the number of items that were saved during a restore and therefore left.
+        kept_keys: the keys of the first of them.
+        not_restored: what of the backup's table a restored table does not have.
         differing, extra: the number of items that differ from the backup after a restore, and of items that only the
             target has.
     """
@@ -85,6 +90,11 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     exported_until: _Moment | None = None
     definition: dict[str, Any] | None = None
     has_begun: bool = False
+    active_at: _Moment | None = None
+    table_id: str = ""
+    kept: int = 0
+    kept_keys: list[str] = []
+    not_restored: list[str] = []
     written: int = 0
     differing: int | None = None
     extra: int | None = None

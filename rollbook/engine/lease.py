@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 
+from rollbook.contract import moments
 from rollbook.engine.deadline import Clock
 from rollbook.engine.executions import Row
 from rollbook.engine.history import History
@@ -39,12 +40,18 @@ class LeaseRenewer:
         self.check = check
 
     def renew(self, values: Row) -> None:
-        """Extend the lease, and write values into the row.
+        """Extend the lease, and write values and the time into the row.
 
         Raises:
             LeaseLost: another invocation holds it now.
         """
-        self._history.extend(self._execution, holder=self._holder, until=self._clock() + self._lease, values=values)
+        now = self._clock()
+        self._history.extend(
+            self._execution,
+            holder=self._holder,
+            until=now + self._lease,
+            values=values | {"activeAt": moments.to_text(now)},
+        )
         self._renewed_at = time.monotonic()
 
     def renew_if_due(self, values: Row) -> None:

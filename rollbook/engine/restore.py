@@ -8,8 +8,11 @@ from rollbook.engine.dynamodb import definitions, tables
 from rollbook.engine.executions import Execution
 from rollbook.engine.lease import LeaseRenewer
 from rollbook.engine.resources import Resources
+from rollbook.engine.restore_plan import plan
 from rollbook.engine.restore_request import AlreadyRunning, Options, Plan, Request, RestoreRefused
-from rollbook.engine.restore_work import RestoreWork, writes
+from rollbook.engine.restore_work import RestoreWork
+from rollbook.engine.selection import NotSelectable, Selector
+from rollbook.engine.stored import StoredBackup
 
 
 class Restore:
@@ -27,13 +30,7 @@ class Restore:
             RestoreRefused: see `run`.
         """
         with Comparison() as comparison:
-            work = self._open(request, comparison)
-            total = work.read()
-            if request.is_new:
-                work.refuse_existing_table()
-                return Plan(total, None, total)
-            outcome = work.compare()
-        return Plan(total, outcome, writes(request.mode, outcome))
+            return plan(self._open(request, comparison))
 
     def run(self, request: Request, *, holder: str, deadline: Deadline | None = None) -> Execution:
         """Restore a backup and return the execution.
@@ -46,10 +43,10 @@ class Restore:
 
         Raises:
             Corrupted: the backup is damaged. Nothing was changed.
-            RestoreRefused: the new target exists already, the existing target is missing, or the key schemas differ.
-                Nothing was changed.
+            RestoreRefused: the new target exists already, the existing target is missing, the keys differ, or the
+                target of an interrupted restore may be in use since. Nothing was changed.
             AlreadyRunning: another invocation or process runs the same restore.
-            NotWritten: DynamoDB refused items. The message names them.
+            NotWritten: DynamoDB refused items. The error names them; all others are written.
             NotEqual: the table differs from the backup. The message names keys.
             OutOfTime: the invocation's time is over. The next invocation continues.
         """
@@ -64,7 +61,7 @@ class Restore:
             check()
             execution = self._claim(request, holder)
             try:
-                work.renewer = LeaseRenewer(
+                work.target.renewer = LeaseRenewer(
                     self._resources.history, request.id, holder, self._resources.clock, self._options.lease, check
                 )
                 result = work.run(execution)
@@ -107,25 +104,56 @@ class Restore:
             )
         if backup.change_of and request.mode == "missing":
             raise RestoreRefused(
-                f"{request.key} is incremental; it cannot be restored with the mode missing, which writes only a part "
-                "of its changes"
+                f"{request.key} is incremental; its changes replace and delete items. To apply them, use --overwrite "
+                '(in an event: "overwrite": true)'
             )
-        if request.engine == "import" and (backup.manifest is None or not request.is_new):
-            raise RestoreRefused("the engine import needs a new table (--to) and a backup in the export layout")
-        names = self._keys(request, backup.table)
-        return RestoreWork(request, backup, names, comparison, self._resources, self._options)
+        if request.engine == "import":
+            self._check_import(request, backup)
+        self._check_encryption(request)
+        names, types = self._keys(request, backup.table)
+        try:
+            selector = Selector(request.selection, names, types)
+        except NotSelectable as error:
+            raise RestoreRefused(str(error)) from None
+        return RestoreWork(request, backup, names, selector, comparison, self._resources, self._options)
 
-    def _keys(self, request: Request, definition: definitions.Definition | None) -> list[str]:
-        """Return the key attributes, which must be the same in the backup's table and in the target."""
-        if request.is_new and definition:
-            return definitions.key_names(definition)
-        if not tables.exists(self._resources.dynamodb, request.table_name):
-            raise RestoreRefused(f"there is no table {request.table_name}; to create it, name it with --to")
-        found = self._resources.dynamodb.describe_table(TableName=request.table_name)["Table"]["KeySchema"]
-        names = definitions.key_names({"keySchema": found})
-        if definition and names != definitions.key_names(definition):
+    def _check_import(self, request: Request, backup: StoredBackup) -> None:
+        if backup.manifest is None or not request.is_new:
+            raise RestoreRefused("the engine import needs a new table (--to) and a backup in the export layout")
+        if request.selection:
+            raise RestoreRefused("the engine import restores all items; to select some, use the engine write")
+        if (backup.table or {}).get("localSecondaryIndexes"):
             raise RestoreRefused(
-                f"the key attributes differ: {request.table_name} has {names}, the backup's table has "
-                f"{definitions.key_names(definition)}"
+                "ImportTable cannot create local secondary indexes, and they cannot be added later; use engine write"
             )
-        return names
+
+    def _check_encryption(self, request: Request) -> None:
+        region = self._resources.dynamodb.meta.region_name
+        is_arn = request.kms_key.startswith(f"arn:aws:kms:{region}:")
+        if request.kms_key and not is_arn and request.kms_key not in {"aws-managed", "aws-owned"}:
+            raise RestoreRefused(
+                f"the key is {request.kms_key}; it can be aws-managed, aws-owned, or the ARN of a key in {region}"
+            )
+
+    def _keys(self, request: Request, definition: definitions.Definition | None) -> tuple[list[str], list[str]]:
+        """Return the key attributes and their types, which must be the same in the backup's table and in the target."""
+        known = _key(definition) if definition else None
+        if request.is_new and known:
+            return known
+        found = tables.found(self._resources.dynamodb, request.table_name)
+        if found is None:
+            raise RestoreRefused(f"there is no table {request.table_name}; to create it, name it with --to")
+        there = _key({"keySchema": found["KeySchema"], "attributeDefinitions": found["AttributeDefinitions"]})
+        if known and there != known:
+            raise RestoreRefused(
+                f"the keys differ: {request.table_name} has {_named(there)}, the backup's table has {_named(known)}"
+            )
+        return there
+
+
+def _key(definition: definitions.Definition) -> tuple[list[str], list[str]]:
+    return definitions.key_names(definition), definitions.key_types(definition)
+
+
+def _named(key: tuple[list[str], list[str]]) -> str:
+    return ", ".join(f"{name} ({kind})" for name, kind in zip(*key, strict=True))

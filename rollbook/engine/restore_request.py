@@ -9,11 +9,16 @@ from typing import Literal
 
 from rollbook.engine.comparison import Outcome
 from rollbook.engine.dynamodb.rate_limiter import RateLimiter
+from rollbook.engine.selection import Selection
 
-# `all` writes every item; `missing` those whose key the table does not have; `differing` also those that differ.
+# `all` writes every item without a condition; `missing` those whose key the table does not have; `differing` also those
+# that differ. The last two write an item only if the table still has what was compared.
 Mode = Literal["all", "missing", "differing"]
 # A restore that has not renewed its lease for this time was killed, and another one may continue it.
 LEASE = timedelta(seconds=30)
+# A restore into a new table that stopped longer ago is not continued, because the table may be in use since. The token
+# of ImportTable ends after 8 hours, too (API reference, "ImportTable"), and Lambda's retries after 6.
+RESUMABLE = timedelta(hours=8)
 
 
 class RestoreRefused(ValueError):
@@ -48,6 +53,10 @@ class Request:
         scratch: whether the new table is temporary and will be deleted.
         allows_unknown: whether to restore a backup that the history does not know.
         engine: `write` uses BatchWriteItem; `import` uses AWS's ImportTable, which creates a new table.
+        selection: which items of the backup are restored.
+        indexes_after: whether the global secondary indexes of a new table are created after the items are written.
+            Then DynamoDB does not refuse an item because of an index's key; it leaves it out of the index.
+        kms_key: the new table's key: an ARN, `aws-managed` or `aws-owned`; empty for the key of the backup's table.
     """
 
     key: str
@@ -57,11 +66,23 @@ class Request:
     scratch: bool = False
     engine: Literal["write", "import"] = "write"
     allows_unknown: bool = False
+    selection: Selection = field(default_factory=Selection)
+    indexes_after: bool = False
+    kms_key: str = ""
 
     @property
     def id(self) -> str:
         """Return the execution's id. A repeated request has the same id."""
-        return f"restore#{self.table_name}#{self.key}"
+        return f"restore#{self.table_name}#{self.key}{self.selection.id}"
+
+
+@dataclass(frozen=True)
+class Change:
+    """One item before and after a restore, as DynamoDB JSON; None if there is none."""
+
+    key: str
+    before: bytes | None
+    after: bytes | None
 
 
 @dataclass(frozen=True)
@@ -72,11 +93,16 @@ class Plan:
         items: how many items the backup has.
         outcome: how the table differs from the backup; None if there is no such table.
         writes: how many items would be written.
+        keys: the first keys by kind: `added` (the table does not have them), `newer` (they differ, and the table's item
+            was written after the backup) and `replaced` (they differ, and it is unknown which is newer).
+        changes: the first selected items before and after; empty if all items are restored.
     """
 
     items: int
     outcome: Outcome | None
     writes: int
+    keys: dict[str, list[str]] = field(default_factory=dict)
+    changes: list[Change] = field(default_factory=list)
 
 
 @dataclass
@@ -96,9 +122,11 @@ class Options:
         parallel: the number of batches sent at the same time.
         limiter: limits the write units per second.
         lease: how long the lease lasts without renewal; then another process may continue the restore.
+        managed_key: returns the ARN of the AWS managed key of DynamoDB; empty if it is unknown.
     """
 
     progress: Progress = field(default_factory=Progress)
     parallel: int = 4
     limiter: RateLimiter = field(default_factory=RateLimiter)
     lease: timedelta = LEASE
+    managed_key: Callable[[], str] = field(default=lambda: "")

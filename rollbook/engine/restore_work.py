@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 from rollbook.engine import fingerprints
-from rollbook.engine.comparison import Comparison, Difference, Outcome
-from rollbook.engine.dynamodb import batch_write, definitions, raw, scan, tables
+from rollbook.engine.comparison import Comparison, Difference, Duplicate, Outcome
+from rollbook.engine.dynamodb import raw, scan
+from rollbook.engine.dynamodb.batch_write import Writer
+from rollbook.engine.dynamodb.conditional_write import ConditionalWriter, Write
+from rollbook.engine.dynamodb.workers import NAMED, Sent, not_written
 from rollbook.engine.executions import Execution, Row
 from rollbook.engine.formats import incremental
+from rollbook.engine.formats.lines import Corrupted
 from rollbook.engine.lease import LeaseRenewer
 from rollbook.engine.resources import Resources
 from rollbook.engine.restore_request import Mode, NotEqual, Options, Request, RestoreRefused
+from rollbook.engine.restore_target import RestoreTarget
+from rollbook.engine.selection import NotSelectable, Selector
 from rollbook.engine.stored import StoredBackup
-from rollbook.engine.stored_export import StoredExport
+from rollbook.engine.write_plan import WritePlan, writes
 
-_NAMED = 20
 # After this number of items, the progress is reported and the time is checked.
 _PROGRESS_ITEMS = 1000
-_POLL_SECONDS = 0.2
 
 
 @dataclass
@@ -32,104 +34,100 @@ class RestoreWork:
     Arguments:
         names: the key attributes.
         comparison: holds the backup's fingerprints after `read`.
-        renewer: renews the execution's lease; None for a plan.
     """
 
     request: Request
     backup: StoredBackup
     names: list[str]
+    selector: Selector
     comparison: Comparison
     resources: Resources
     options: Options
-    renewer: LeaseRenewer | None = None
     total: int = 0
+    target: RestoreTarget = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.target = RestoreTarget(self.request, self.backup, self.resources, self.options)
+        self._fingerprint = fingerprints.fingerprint_of(self.names)
+        self._backup_fingerprint = (
+            incremental.fingerprint_of(self.names) if self.backup.change_of else self._fingerprint
+        )
+
+    @property
+    def renewer(self) -> LeaseRenewer | None:
+        """The renewer of the execution's lease; None for a plan."""
+        return self.target.renewer
 
     def read(self) -> int:
-        """Verify the backup, store its fingerprints and return their number."""
+        """Verify the backup, store its fingerprints and return their number.
+
+        Raises:
+            Corrupted: the backup is damaged, or it has a key twice.
+            RestoreRefused: the backup does not have an item that was named.
+        """
         self.options.progress.step("Verifying the backup", 0)
-        fingerprint = (incremental.fingerprint_of if self.backup.change_of else fingerprints.fingerprint_of)(self.names)
-        self.total = self.comparison.read(map(fingerprint, self._counted(self.backup.items())))
+        self.total = self.comparison.read(map(self._backup_fingerprint, self._counted(self.items())))
+        try:
+            self.comparison.check_unique()
+            self.selector.check_found()
+        except Duplicate as error:
+            raise Corrupted(f"{self.request.key}: {error}") from None
+        except NotSelectable as error:
+            raise RestoreRefused(str(error)) from None
         return self.total
+
+    def items(self) -> Iterator[bytes]:
+        """Yield the selected items of the backup; of an incremental one, its lines."""
+        return self.selector.select(self.backup.items(), self.key_of)
+
+    def key_of(self, line: bytes) -> bytes:
+        """Return the primary key of an item of the backup, in the canonical form."""
+        return self._backup_fingerprint(line).key
 
     def compare(self) -> Outcome:
         """Compare the table's current items with the backup."""
         self.options.progress.step("Comparing", self.total)
         # An eventually consistent read may miss recent writes.
         found = scan.items(self.resources.dynamodb, self.request.table_name, is_consistent=True)
-        return self.comparison.compare(map(fingerprints.fingerprint_of(self.names), self._counted(found)))
+        chosen = self.selector.select(self._counted(found), lambda item: self._fingerprint(item).key)
+        return self.comparison.compare(map(self._fingerprint, chosen))
 
     def run(self, execution: Execution) -> Row:
         """Restore, compare and return the values for the history row."""
         # A try sets `has_begun` before it changes the target; completing the execution resets it.
-        is_resumed = execution.has_begun
-        if self.request.is_new and not is_resumed:
-            self.refuse_existing_table()
-        self._renew({"hasBegun": True})
-        if self.request.engine == "import" and not is_resumed:
-            self._import()
-            written = self.total
+        is_continued = self.target.is_continued(execution)
+        if self.renewer:
+            self.renewer.renew({"hasBegun": True} if is_continued else {"hasBegun": True, "tableId": ""})
+        if self.request.engine == "import" and not is_continued:
+            self.target.import_table()
+            sent = Sent(self.total)
         else:
             if self.request.is_new:
-                self.options.progress.step("Creating the table", 0)
-                self._create_table()
-            written = self._write(is_resumed=is_resumed)
+                self.target.create()
+            sent = self._write(is_continued=is_continued)
         outcome = self.compare()
-        self._expect_equal(outcome)
-        if self.request.is_new and not self.request.scratch:
-            tables.finish(self.resources.dynamodb, self._definition(), self.request.table_name)
+        self._judge(outcome, sent)
+        if self.request.is_new:
+            self.target.finish()
         return {
             "items": self.total,
-            "written": execution.written + written if is_resumed else written,
+            "written": execution.written + sent.written if is_continued else sent.written,
             "differing": outcome.changed,
             "extra": outcome.added,
+            "kept": len(sent.changed),
+            "keptKeys": sent.changed[:NAMED],
+            "notRestored": (self.backup.table or {}).get("notRestored", []) if self.request.is_new else [],
         }
-
-    def refuse_existing_table(self) -> None:
-        """Raise RestoreRefused if the new table exists already."""
-        if tables.exists(self.resources.dynamodb, self.request.table_name):
-            raise RestoreRefused(
-                f"the table {self.request.table_name} exists already; to write into it, name it with --into"
-            )
-
-    def _definition(self) -> definitions.Definition:
-        if self.backup.table is None:
-            raise RestoreRefused(f"{self.request.key} does not contain the table's definition")
-        return self.backup.table
-
-    def _create_table(self) -> None:
-        """Create the table, or continue where an earlier try stopped."""
-        is_there = tables.exists(self.resources.dynamodb, self.request.table_name)
-        (tables.prepare if is_there else tables.create)(
-            self.resources.dynamodb,
-            self._definition(),
-            self.request.table_name,
-            scratch=self.request.scratch,
-            waiting=self._renew_if_due,
-        )
-
-    def _renew(self, values: Row) -> None:
-        if self.renewer:
-            self.renewer.renew(values)
-
-    def _renew_if_due(self) -> None:
-        if self.renewer:
-            self.renewer.renew_if_due({})
 
     def _counted(self, side: Iterator[bytes]) -> Iterator[bytes]:
         for number, found in enumerate(side, start=1):
             yield found
             if number % _PROGRESS_ITEMS == 0:
                 self.options.progress.advance(_PROGRESS_ITEMS)
-                self._renew_if_due()
+                if self.renewer:
+                    self.renewer.renew_if_due({})
 
-    def _write(self, *, is_resumed: bool) -> int:
-        selected: bytearray | None = None
-        count = self.total
-        if is_resumed or self.request.mode != "all":
-            outcome = self.compare()
-            selected = _bitmap(self.total, self.request.mode, self.comparison.differences())
-            count = writes(self.request.mode, outcome)
-        self.options.progress.step("Writing", count)
+    def _write(self, *, is_continued: bool) -> Sent:
         reached = 0
 
         def progress(written: int) -> None:
@@ -139,84 +137,73 @@ class RestoreWork:
             if self.renewer:
                 self.renewer.renew_if_due({"written": written})
 
-        writer = batch_write.Writer(
+        check: Callable[[], None] = self.renewer.check if self.renewer else lambda: None
+        table, options = self.request.table_name, self.options
+        if self.request.mode == "all" and not is_continued:
+            options.progress.step("Writing", self.total)
+            writer = Writer(
+                self.resources.dynamodb,
+                table,
+                key_names=self.names,
+                parallel=options.parallel,
+                limiter=options.limiter,
+                check=check,
+                progress=progress,
+            )
+            request_of = _change_request if self.backup.change_of else raw.put
+            return writer.send(map(request_of, self.items()))
+        mode = self._mode_of_continuation() if is_continued else self.request.mode
+        outcome = self.compare()
+        options.progress.step("Writing", writes(mode, outcome))
+        conditional = ConditionalWriter(
             self.resources.dynamodb,
-            self.request.table_name,
-            key_names=self.names,
-            parallel=self.options.parallel,
-            limiter=self.options.limiter,
-            check=self.renewer.check if self.renewer else lambda: None,
+            table,
+            parallel=options.parallel,
+            limiter=options.limiter,
+            check=check,
             progress=progress,
         )
-        request_of = _change_request if self.backup.change_of else raw.put
-        return writer.write(
-            request_of(found)
-            for number, found in enumerate(self.backup.items())
-            if selected is None or selected[number >> 3] & 1 << (number & 7)
-        )
+        with WritePlan(mode, self.comparison.differences()) as plan:
+            return conditional.send(self._conditional(line, found) for line, found in plan.selected(self.items()))
 
-    def _import(self) -> None:
-        self.options.progress.step("Importing", 0)
-        if not isinstance(self.backup, StoredExport):
-            raise RestoreRefused("the engine import needs the export layout")
-        prefix, method = self.backup.data()
-        started = self.resources.dynamodb.import_table(
-            ClientToken=hashlib.sha256(self.request.id.encode()).hexdigest()[:36],
-            S3BucketSource={"S3Bucket": self.resources.bucket, "S3KeyPrefix": prefix},
-            InputFormat="DYNAMODB_JSON",
-            InputCompressionType=method.upper(),
-            TableCreationParameters=definitions.parameters(
-                self._definition(), self.request.table_name, self.resources.dynamodb.meta.region_name
-            ),
-        )["ImportTableDescription"]
-        while True:
-            found = self.resources.dynamodb.describe_import(ImportArn=started["ImportArn"])["ImportTableDescription"]
-            if found["ImportStatus"] not in {"IN_PROGRESS", "CANCELLING"}:
-                break
-            self._renew_if_due()
-            time.sleep(_POLL_SECONDS)
-        if found["ImportStatus"] != "COMPLETED":
-            raise RestoreRefused(
-                f"the import {started['ImportArn']} ended with the status {found['ImportStatus']}: "
-                f"{found.get('FailureCode')}: {found.get('FailureMessage')}; failed items: "
-                f"{found.get('ErrorCount', 0):,}"
-            )
-        # ImportTable cannot turn on point-in-time recovery (API reference, "TableCreationParameters").
-        self._create_table()
+    def _mode_of_continuation(self) -> Mode:
+        """A new table has no differing item, unless somebody saved it since. Such an item is not replaced."""
+        if self.request.is_new:
+            return "missing"
+        return "differing" if self.request.mode == "all" else self.request.mode
 
-    def _expect_equal(self, outcome: Outcome) -> None:
+    def _conditional(self, line: bytes, compared: bytes | None) -> Write:
+        item = bytes(incremental.read(line).new) or None if self.backup.change_of else line
+        return Write(self.key_of(line), item, compared)
+
+    def _judge(self, outcome: Outcome, sent: Sent) -> None:
+        """Raise the error that names refused items, or keys that differ after the restore."""
         # Others may write to an existing table, so extra items are allowed. With `missing`, so are differing items.
         allowed = set() if self.request.is_new else {"added"}
         allowed |= {"changed"} if self.request.mode == "missing" else set()
-        counts = {"added": outcome.added, "removed": outcome.removed, "changed": outcome.changed}
-        count = sum(number for kind, number in counts.items() if kind not in allowed)
+        refused = {item.key for item in sent.refused}
+        wrong = (
+            found for found in self.comparison.differences() if found.kind not in allowed and found.key not in refused
+        )
+        count, named = _named(wrong)
+        if sent.refused:
+            rest = f"{count:,} other keys differ:\n{named}" if count else "All other items are equal to the backup."
+            raise not_written(sent, self.request.table_name, f"\n{rest}")
         if not count:
             return
-        wrong = (found for found in self.comparison.differences() if found.kind not in allowed)
-        named = "\n".join(f"  {found.kind}: {found.key}" for found in itertools.islice(wrong, _NAMED))
-        more = f"\n  and {count - _NAMED:,} more" if count > _NAMED else ""
+        meanwhile = f"; {len(sent.changed):,} items were changed during the restore and left" if sent.changed else ""
         raise NotEqual(
             f"{self.request.table_name} is not equal to {self.request.key} after the restore: {count:,} keys differ; "
-            f"the backup has {outcome.first:,} items:\n{named}{more}"
+            f"the backup has {outcome.first:,} items{meanwhile}:\n{named}"
         )
+
+
+def _named(differences: Iterator[Difference]) -> tuple[int, str]:
+    """Return the number of differences, and the first ones as lines."""
+    lines = [f"  {found.kind}: {found.key}" for found in itertools.islice(differences, NAMED)]
+    more = sum(1 for _ in differences)
+    return len(lines) + more, "\n".join(lines) + (f"\n  and {more:,} more" if more else "")
 
 
 def _change_request(line: bytes) -> bytes:
     return incremental.read(line).request
-
-
-def _bitmap(total: int, mode: Mode, differences: Iterator[Difference]) -> bytearray:
-    """Return one bit for each item of the backup: 1 if the item must be written."""
-    selected = bytearray(total // 8 + 1)
-    kinds = {"removed"} if mode == "missing" else {"removed", "changed"}
-    for difference in differences:
-        if difference.kind in kinds:
-            selected[difference.number >> 3] |= 1 << (difference.number & 7)
-    return selected
-
-
-def writes(mode: Mode, outcome: Outcome) -> int:
-    """Return the number of items that a restore with this mode writes."""
-    if mode == "all":
-        return outcome.first
-    return outcome.removed if mode == "missing" else outcome.removed + outcome.changed

@@ -124,7 +124,7 @@ def current_object(s3: Any, bucket: str, key: str) -> Uploaded:
         botocore.exceptions.ClientError: there is none.
     """
     found = s3.head_object(Bucket=bucket, Key=key)
-    return Uploaded(int(found["ContentLength"]), "", found["ETag"].strip('"'), found.get("VersionId", ""))
+    return Uploaded(int(found["ContentLength"]), "", found["ETag"].strip('"'), upload.version_of(found))
 
 
 def replaced(s3: Any, bucket: str, backup: StoredBackup) -> str:

@@ -122,7 +122,7 @@ def test_the_functions_verify_and_restore_under_their_own_roles(local: Local, ma
     assert (is_done, answer.get("items")) == (True, made["items"]), answer
     refusals = {
         "its name must begin with studentData-restored-": {"key": key, "to": "elsewhere"},
-        "overwrites items": {"key": key, "into": "studentData"},
+        "changes the table": {"key": key, "into": "studentData"},
         "a new table": {"key": key},
     }
     for reason, event in refusals.items():

@@ -24,7 +24,7 @@ from rollbook.engine import history, restore, stored
 from rollbook.engine.dynamodb import definitions, exports, raw, scan
 from rollbook.engine.formats import document
 from rollbook.engine.resources import Resources
-from rollbook.engine.restore_request import Request
+from rollbook.engine.restore_request import NotEqual, Options, Progress, Request
 from rollbook.engine.stored_export import StoredExport
 from tests.conftest import Stacks
 from tests.unit.aws import REGION
@@ -356,3 +356,45 @@ def test_the_policies_of_the_backup_let_dynamodb_export_in_its_name(
     )
     done = ended(dynamodb, begun["ExportDescription"]["ExportArn"])
     assert done["ExportStatus"] == "COMPLETED", done.get("FailureMessage")
+
+
+def test_a_restore_replaces_only_what_it_compared(clients: dict[str, Any], name: str, bare_port: int) -> None:
+    """Every type equals itself in a condition, and an item that was saved meanwhile is left."""
+    of_all: dict[str, Any] = {
+        "n": {"N": "1.5"},
+        "b": {"B": b"\x00\xff"},
+        "null": {"NULL": True},
+        "l": {"L": [{"S": "x"}]},
+        "m": {"M": {"a.b": {"N": "1"}}},
+        "ss": {"SS": ["a", "b"]},
+        "ns": {"NS": ["1", "2"]},
+        "bs": {"BS": [b"\x01"]},
+    }
+    now = datetime.now(UTC)
+    dynamodb = raw.client(**aws.options(bare_port, REGION))
+    target = f"{name}-target"
+    schema = {
+        "BillingMode": "PAY_PER_REQUEST",
+        "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
+        "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
+    }
+    dynamodb.create_table(TableName=target, **schema)
+    items = [b'{"id":{"S":"SV%03d"},"x":{"N":"1"}}' % number for number in range(4)]
+    definition = definitions.describe(dynamodb, target).definition
+    chunks = document.Writer().chunks(definition, now, [scan.Page(items, 1.0)], lambda: now)
+    clients["s3"].put_object(Bucket=name, Key="backup.json", Body=b"".join(chunks))
+    for studentid in ("SV000", "SV001"):
+        put(clients, target, studentid, **of_all)
+
+    def meanwhile(step: str, _: int) -> None:
+        if step == "Writing":
+            put(clients, target, "SV001", x={"N": "5"})
+            put(clients, target, "SV002", x={"N": "5"})
+
+    resources = Resources(dynamodb, clients["s3"], name, history.History(dynamodb, name, days=1), lambda: now)
+    work = restore.Restore(resources, Options(Progress(step=meanwhile)))
+    with pytest.raises(NotEqual, match="2 items were changed during the restore"):
+        work.run(Request("backup.json", target, is_new=False, mode="differing"), holder="a")
+    found = {item["id"]["S"]: item for item in clients["dynamodb"].scan(TableName=target)["Items"]}
+    assert found["SV000"] == {"id": {"S": "SV000"}, "x": {"N": "1"}}
+    assert [found[key]["x"]["N"] for key in ("SV001", "SV002", "SV003")] == ["5", "5", "1"]

@@ -79,8 +79,8 @@ ACTIONS: dict[str, Callable[[Client], Any]] = {
     "delete a record": lambda client: client("dynamodb").delete_item(TableName=TABLE, Key={"studentid": {"S": "x"}}),
     "delete the table": lambda client: client("dynamodb").delete_table(TableName=TABLE),
     "describe the table": lambda client: client("dynamodb").describe_table(TableName=TABLE),
-    "put records back": lambda client: client("dynamodb").batch_write_item(
-        RequestItems={TABLE: [{"PutRequest": {"Item": {"studentid": {"S": "iam-test"}}}}]}
+    "put records back": lambda client: client("dynamodb").put_item(
+        TableName=TABLE, Item={"studentid": {"S": "iam-test"}}
     ),
     "make a copy": lambda client: make_table(client, f"{TABLE}-restored-iam-{uuid.uuid4()}"),
     "make a scratch table": lambda client: make_table(client, f"{TABLE}-drill-iam-{uuid.uuid4()}"),
@@ -153,6 +153,9 @@ ALLOWED = {
     "verify": {"scan the records", "describe the table", "read a backup", "list the backups"},
     "restore": {
         "put an event",
+        "get a record",
+        "save a record",
+        "delete a record",
         "scan the records",
         "describe the table",
         "put records back",

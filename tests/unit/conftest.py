@@ -12,11 +12,12 @@ from tests.conftest import Stacks
 from tests.unit.aws import create_bucket, create_bus, create_tables
 from tests.unit.engine import JOB, PLACES, Clock, Mail, backup_of
 from tests.unit.strict_s3 import strict_s3
+from tests.unit.table_ids import table_ids
 
 
 @pytest.fixture
 def aws(stacks: Stacks) -> Iterator[None]:
-    with mock_aws(), strict_s3():
+    with mock_aws(), strict_s3(), table_ids():
         create_tables(stacks)
         create_bucket(PLACES.s3_bucket_name)
         create_bus(PLACES.event_bus_name)

@@ -36,6 +36,10 @@ class Answer:
         return len(self.body) if self.length_of_head is None else self.length_of_head
 
 
+# What each item that is put has once in a request.
+_PUT = {"BatchWriteItem": b'{"PutRequest":', "PutItem": b'"ConditionExpression":"attribute_not_exists(#k)"'}
+
+
 class Gateway(QuietHandler):
     """One request: `operation` is DynamoDB's own name, or the method of the others, `PUT` for one."""
 
@@ -43,7 +47,7 @@ class Gateway(QuietHandler):
     disable_nagle_algorithm = True
     # Chooses what happens to a request, in the order in which they come.
     fault: ClassVar[Callable[[Gateway], None]]
-    # How many items all batches together have put.
+    # How many items all requests together have put.
     puts: ClassVar[int] = 0
     # moto's conditional writes are not one step, as AWS's are.
     _moto: ClassVar = threading.Lock()
@@ -85,7 +89,7 @@ class Gateway(QuietHandler):
 
     def forward(self) -> Answer:
         """Carry the request out."""
-        Gateway.puts += self._body.count(b'{"PutRequest":') if self.operation == "BatchWriteItem" else 0
+        Gateway.puts += self._body.count(_PUT.get(self.operation, b"none"))
         headers = HTTPHeaders()
         for name, value in self.headers.items():
             headers.add_header(name, value)

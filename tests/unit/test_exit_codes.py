@@ -291,7 +291,8 @@ def _verifies(it: Commands, *options: str, recorded: bool, damage: str = "", rep
     opened = SimpleNamespace(recorded=True if recorded else None)
     it.set(checks, resources_of=giving(SimpleNamespace(open_backup=giving(opened), s3=None, bucket="b")))
     whole = SimpleNamespace(items=1, bytes=1, sha256="")
-    it.set(checks.stored, verify=raising(Corrupted(damage)) if damage else giving(whole), replaced=giving(replaced))
+    it.set(checks.verification, verify=raising(Corrupted(damage)) if damage else giving((whole, True)))
+    it.set(checks.stored, replaced=giving(replaced))
     return run("backups", "verify", "KEY", *options)
 
 

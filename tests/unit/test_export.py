@@ -272,7 +272,7 @@ def test_changes_are_no_table_and_no_missing_items(aws: None, clock: Clock) -> N
     key = put_changes()
     with pytest.raises(RestoreRefused, match="does not contain the table's definition"):
         restorer(clock).run(Request(key, "restored", is_new=True, allows_unknown=True), holder="a")
-    with pytest.raises(RestoreRefused, match="with the mode missing"):
+    with pytest.raises(RestoreRefused, match="its changes replace and delete items"):
         restorer(clock).run(Request(key, "studentData", is_new=False, mode="missing", allows_unknown=True), holder="a")
 
 

@@ -29,6 +29,7 @@ from ops.preflight import record
 from ops.preflight.point import look
 from ops.smoke import steps
 from ops.smoke.steps import Outcome as StepOutcome
+from rollbook.engine.acceptance import NotInDoubt
 from rollbook.engine.comparison import Outcome
 from rollbook.engine.formats.lines import Corrupted
 from tests.unit.commands import COMMANDS, LOCAL, Commands, cloud, giving, raising, run
@@ -63,6 +64,13 @@ def backups_create(it: Commands) -> Result:
     return run("backups", "create")
 
 
+def backups_accept(it: Commands) -> Result:
+    it.cloud()
+    it.set(backups, resources_of=giving(None))
+    it.set(backups.acceptance, accept=raising(NotInDoubt(TEXT)))
+    return run("backups", "accept", "KEY")
+
+
 def backups_drill(it: Commands) -> Result:
     it.cloud()
     it.set(backups, make_drill=giving({"message": TEXT, "items": 1, "rtoSeconds": 1.0, "rpoSeconds": 1.0}))
@@ -71,7 +79,7 @@ def backups_drill(it: Commands) -> Result:
 
 def backups_verify(it: Commands) -> Result:
     it.cloud()
-    it.set(checks.stored, open_backup=raising(Corrupted(TEXT)))
+    it.set(checks, resources_of=giving(SimpleNamespace(open_backup=raising(Corrupted(TEXT)))))
     return run("backups", "verify", "KEY")
 
 
@@ -229,6 +237,7 @@ CASES: dict[str, Callable[[Commands], Result]] = {
     "backups list": backups_list,
     "backups show": backups_show,
     "backups create": backups_create,
+    "backups accept": backups_accept,
     "backups drill": backups_drill,
     "backups verify": backups_verify,
     "backups diff": backups_diff,

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import random
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -16,40 +13,19 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rollbook.engine import fingerprints
 from rollbook.engine.dynamodb import raw as wire
 from rollbook.engine.dynamodb.rate_limiter import RateLimiter
+from rollbook.engine.dynamodb.workers import REFUSALS, NotWritten, Refusal, Sent, Workers, not_written
 
+__all__ = ["NotWritten", "Writer", "batches"]
 # BatchWriteItem accepts 25 requests and 16 MB (API reference). Fewer bytes limit the memory of parallel batches.
 _BATCH_REQUESTS = 25
 _BATCH_BYTES = 2 * 1024 * 1024
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 5.0
-# The number of keys that fit into a message and a history row.
-_NAMED = 20
 _chance = random.SystemRandom()
 
 
-class NotWritten(RuntimeError):
-    """DynamoDB did not execute some requests. The message names them and says why.
-
-    Arguments:
-        count: the number of requests that were sent and not executed.
-    """
-
-    def __init__(self, message: str, count: int) -> None:
-        super().__init__(message)
-        self.count = count
-
-
-@dataclass(frozen=True)
-class _Failure:
-    """The refused requests of a batch, and the number of its requests that were written."""
-
-    requests: Sequence[bytes]
-    error: Exception
-    done: int = 0
-
-
 class Writer:
-    """Writes into one table.
+    """Writes into one table, regardless of the items that it has.
 
     Arguments:
         dynamodb: a client of `wire.client`.
@@ -74,61 +50,31 @@ class Writer:
         self._dynamodb = dynamodb
         self._table_name = table_name
         self._fingerprint = fingerprints.fingerprint_of(key_names)
-        self._parallel = parallel
         self._limiter = limiter or RateLimiter()
         self._check = check
-        self._progress = progress
-        self._lock = threading.Lock()
-        self._is_stopped = False
-        self._failures: list[_Failure] = []
-        self.written = 0
+        self._workers = Workers(parallel, check, progress)
 
     def write(self, requests: Iterable[bytes]) -> int:
         """Execute requests of `wire.put` and `wire.delete`, and return their number.
 
         Raises:
-            NotWritten: DynamoDB refused some requests. The other batches already sent are written; no more are sent.
+            NotWritten: DynamoDB refused some requests. All others are executed, if the error is about those alone.
             Exception: an error of the iterable `requests`. The batches already sent are written first.
         """
-        source = batches(requests)
-        self._is_stopped = False
-        self._failures = []
-        with ThreadPoolExecutor(self._parallel) as pool:
-            # Each worker fetches its own batches: passing them through a queue costs a third of the sending time.
-            workers = [pool.submit(self._work, source) for _ in range(self._parallel)]
-            try:
-                wait(workers)
-            finally:
-                self._is_stopped = True
-        error = next(filter(None, (worker.exception() for worker in workers)), None)
-        if self._failures:
-            raise self._not_written(self._failures) from error
-        if error:
-            raise error
-        return self.written
+        sent = self.send(requests)
+        if sent.refused:
+            raise not_written(sent, self._table_name)
+        return sent.written
 
-    def _work(self, source: Iterator[list[bytes]]) -> None:
-        try:
-            while batch := self._next(source):
-                result = self._send(batch)
-                with self._lock:
-                    if isinstance(result, _Failure):
-                        self._is_stopped = True
-                        self._failures.append(result)
-                    self.written += result.done if isinstance(result, _Failure) else result
-                    self._progress(self.written)
-        except BaseException:
-            self._is_stopped = True
-            raise
+    def send(self, requests: Iterable[bytes]) -> Sent:
+        """Execute requests as `write` does, and return the refused ones instead of raising an error.
 
-    def _next(self, source: Iterator[list[bytes]]) -> list[bytes] | None:
-        with self._lock:
-            if self._is_stopped:
-                return None
-            self._check()
-            return next(source, None)
+        Raises:
+            NotWritten: an error that concerns every request.
+        """
+        return self._workers.run(batches(requests), self._send, self._table_name)
 
-    def _send(self, batch: Sequence[bytes]) -> _Failure | int:
+    def _send(self, batch: Sequence[bytes]) -> Sent:
         left = list(batch)
         pause = _FIRST_PAUSE_SECONDS
         try:
@@ -143,12 +89,15 @@ class Writer:
                 time.sleep(pause * _chance.uniform(0.5, 1))
                 self._check()
         except ClientError as error:
-            if error.response["Error"]["Code"] == "ValidationException" and len(left) > 1:
-                return self._send_singly(left, len(batch) - len(left))
-            return _Failure(left, error, len(batch) - len(left))
+            done = len(batch) - len(left)
+            if error.response["Error"]["Code"] not in REFUSALS:
+                return self._failed(left, error, done)
+            if len(left) == 1:
+                return Sent(done, [Refusal(self._name(left[0]), error.response["Error"]["Message"])])
+            return self._send_halves(left, done)
         except (BotoCoreError, RuntimeError) as error:
-            return _Failure(left, error, len(batch) - len(left))
-        return len(batch)
+            return self._failed(left, error, len(batch) - len(left))
+        return Sent(len(batch))
 
     def _attempt(self, requests: Sequence[bytes]) -> list[bytes]:
         body = wire.batch(self._table_name, requests)
@@ -159,34 +108,23 @@ class Writer:
         self._limiter.spend(sum(capacity.units for capacity in answer.capacity))
         return [_bytes(request) for table in answer.unprocessed.values() for request in table]
 
-    def _send_singly(self, requests: Sequence[bytes], done: int) -> _Failure | int:
-        """Send the requests of a refused batch one by one, so that only the invalid ones fail."""
-        refused: list[_Failure] = []
-        for request in requests:
-            result = self._send([request])
-            if isinstance(result, _Failure):
-                refused.append(result)
-            else:
-                done += result
-        if refused:
-            return _Failure([request for failure in refused for request in failure.requests], refused[0].error, done)
-        return done
+    def _send_halves(self, requests: Sequence[bytes], done: int) -> Sent:
+        """Send a refused batch in halves. DynamoDB refuses a whole batch because of one item, and does not name it."""
+        total = Sent(done)
+        middle = len(requests) // 2
+        for half in (requests[:middle], requests[middle:]):
+            # After an error that concerns every item, the second half is not sent, but named.
+            total.add(self._failed(half, total.error, 0) if total.error else self._send(half))
+        return total
+
+    def _failed(self, requests: Sequence[bytes], error: Exception, done: int) -> Sent:
+        return Sent(done, failed=[Refusal(self._name(each), type(error).__name__) for each in requests], error=error)
 
     def _name(self, request: bytes) -> str:
         """Return the key of a request. Other attributes are personal data and must not appear in a log."""
         decoded = msgspec.json.decode(request, type=wire.Request)
         raw = decoded.put["Item"] if decoded.put else (decoded.delete or {})["Key"]
         return self._fingerprint(bytes(raw)).key.decode()
-
-    def _not_written(self, failures: Sequence[_Failure]) -> NotWritten:
-        left = [request for failure in failures for request in failure.requests]
-        named = "\n".join(f"  {self._name(request)}" for request in left[:_NAMED])
-        more = f"\n  and {len(left) - _NAMED:,} more" if len(left) > _NAMED else ""
-        return NotWritten(
-            f"{len(left):,} writes to {self._table_name} failed ({failures[0].error}); "
-            f"{self.written:,} succeeded. Not written:\n{named}{more}",
-            len(left),
-        )
 
 
 def batches(requests: Iterable[bytes]) -> Iterator[list[bytes]]:

@@ -1,5 +1,7 @@
 """A DynamoDB client whose items are bytes: it does not parse the items of Scan, nor build those of BatchWriteItem.
 
+PutItem, UpdateItem and DeleteItem take a whole request as bytes, too.
+
 botocore still signs, retries, checks the CRC and finds the endpoint. msgspec finds where each item begins and ends and
 does not convert it. So a backup and a restored table have each item exactly as DynamoDB wrote it: all ten types, every
 digit.
@@ -7,6 +9,7 @@ digit.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -57,6 +60,8 @@ _DECODERS = {
     "ScanOutput": msgspec.json.Decoder(Scanned).decode,
     "BatchWriteItemOutput": msgspec.json.Decoder(Written).decode,
 }
+# The parameter that may carry a whole request as bytes, instead of its own value.
+_WHOLE_BODIES = {"PutItem": "Item", "UpdateItem": "Key", "DeleteItem": "Key"}
 # botocore validates this placeholder. The bytes of the batch replace it before the request is signed.
 _PLACEHOLDER: list[dict[str, dict[str, dict[str, Any]]]] = [{"PutRequest": {"Item": {}}}]
 
@@ -112,6 +117,11 @@ def _with_batches(session: Any, options: dict[str, Any]) -> Any:
     )
     made.meta.events.register("before-parameter-build.dynamodb.BatchWriteItem", _set_aside)
     made.meta.events.register("before-call.dynamodb.BatchWriteItem", _put_in)
+    for operation, name in _WHOLE_BODIES.items():
+        made.meta.events.register(
+            f"before-parameter-build.dynamodb.{operation}", functools.partial(_set_body_aside, name=name)
+        )
+        made.meta.events.register(f"before-call.dynamodb.{operation}", _put_body_in)
     return made
 
 
@@ -142,3 +152,14 @@ def _set_aside(params: dict[str, Any], context: dict[str, Any], **_: Any) -> Non
 def _put_in(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
     capacity = b',"ReturnConsumedCapacity":"TOTAL"}'
     params["body"] = context["batch"] + capacity
+
+
+def _set_body_aside(params: dict[str, Any], context: dict[str, Any], *, name: str, **_: Any) -> None:
+    if isinstance(params.get(name), bytes):
+        context["body"] = params[name]
+        params[name] = {}
+
+
+def _put_body_in(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
+    if "body" in context:
+        params["body"] = context["body"]

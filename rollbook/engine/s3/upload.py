@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,7 +124,7 @@ class Upload:
                 raise
             raise ObjectExists(self._target["Bucket"], self.key) from None
         self._upload_id = ""
-        return Uploaded(self.bytes, self.crc32, str(done["ETag"]).strip('"'), str(done.get("VersionId", "")))
+        return Uploaded(self.bytes, self.crc32, str(done["ETag"]).strip('"'), version_of(done))
 
     def abort(self) -> None:
         """Delete the uploaded parts if the upload is not completed."""
@@ -132,6 +132,12 @@ class Upload:
         if self._upload_id:
             upload_id, self._upload_id = self._upload_id, ""
             self._s3.abort_multipart_upload(**self._target, UploadId=upload_id)
+
+
+def version_of(answer: Mapping[str, Any]) -> str:
+    """Return the version in an answer of S3, or an empty text if the bucket keeps none."""
+    version: str = answer.get("VersionId", "")
+    return "" if version == "null" else version
 
 
 def tag_all(s3: Any, tags: str) -> None:

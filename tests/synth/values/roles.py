@@ -66,8 +66,17 @@ def grants(s: Settings) -> dict[str, tuple[Grant, ...]]:
             bus,
             Grant(
                 "restore into the table",
-                ("dynamodb:BatchWriteItem", "dynamodb:DescribeTable", "dynamodb:Scan"),
+                tuple(
+                    f"dynamodb:{action}"
+                    for action in ("DeleteItem", "DescribeTable", "GetItem", "PutItem", "Scan", "UpdateItem")
+                ),
                 (n.records,),
+            ),
+            Grant(
+                "recognize the AWS managed key",
+                ("kms:DescribeKey",),
+                (n.arn("kms", "key/*"),),
+                {"kms:requestalias": "alias/aws/dynamodb"},
             ),
             Grant(
                 "restore into a new table",
@@ -78,6 +87,7 @@ def grants(s: Settings) -> dict[str, tuple[Grant, ...]]:
                         "CreateTable",
                         "DescribeTable",
                         "DescribeTimeToLive",
+                        "PutItem",
                         "Scan",
                         "TagResource",
                         "UpdateContinuousBackups",
