@@ -27,6 +27,20 @@ from infra.settings.fields import (
     check_window,
 )
 from rollbook.contract.jobs import BackupJob, Compression, Engine, ExportType, Format
+from rollbook.contract.retention import MOST_OTHER_TAGS, OWN_TAGS, Policy, RetainedTable
+
+# What was marked by mistake must outlast a holiday.
+FEWEST_NONCURRENT_DAYS = 14
+
+
+class Retention(Section):
+    """Which backups are kept. Everything else is marked, and S3 deletes it after `backups.noncurrent_expire_days`."""
+
+    keep_last: int = Field(ge=1, description="The newest backups; at least one.")
+    daily: int = Field(0, ge=0, description="Days of which the newest backup is kept; days without one do not count.")
+    weekly: int = Field(0, ge=0, description="Weeks of which the newest backup is kept; they begin on Monday.")
+    monthly: int = Field(0, ge=0, description="Months of which the newest backup is kept.")
+    yearly: int = Field(0, ge=0, description="Years of which the newest backup is kept.")
 
 
 class TableBackups(Section):
@@ -65,23 +79,42 @@ class TableBackups(Section):
     glacier_after_days: Annotated[int | None, NEVER] = Field(
         90, ge=1, description="Days until it moves to Glacier Flexible Retrieval; 0 for never."
     )
-    expire_after_days: int = Field(365, ge=1, description="Days until a backup is deleted.")
-    tags: Annotated[
-        dict[
-            Annotated[str, Field(max_length=128, pattern=r"^(?:[A-Za-z0-9 _.:/=+@-])+$")],
-            Annotated[str, Field(max_length=256, pattern=r"^[A-Za-z0-9 _.:/=+@-]*$")],
-        ],
-        Field(max_length=10),
+    expire_after_days: int = Field(
+        365, ge=1, description="Days until a backup is deleted; with a `retention`, only the copies in another Region."
+    )
+    retention: Retention | None = Field(
+        None, description="Which backups are kept, by number instead of age; leave out to delete them by age."
+    )
+    tags: dict[
+        Annotated[str, Field(max_length=128, pattern=r"^(?:[A-Za-z0-9 _.:/=+@-])+$")],
+        Annotated[str, Field(max_length=256, pattern=r"^[A-Za-z0-9 _.:/=+@-]*$")],
     ] = Field(
         default_factory=dict,
-        description="Tags of the objects that a scan writes (S3: up to 10); DynamoDB's own export takes none.",
+        description="Tags of the objects that a scan writes, up to 8; DynamoDB's own export takes none.",
     )
     replicate_to: Region | None = Field(
         None, description="Region to which S3 copies each backup within minutes; leave out for none."
     )
 
+    @field_validator("tags")
+    @classmethod
+    def _leave_room(cls, tags: dict[str, str]) -> dict[str, str]:
+        if len(tags) > MOST_OTHER_TAGS:
+            raise ValueError(
+                f"{len(tags)} tags are too many; S3 accepts 10 on an object, and two are reserved for the mark and the "
+                f"pin of the retention: write {MOST_OTHER_TAGS} or fewer"
+            )
+        if own := OWN_TAGS.intersection(tags):
+            raise ValueError(f"the tag {min(own)} is reserved for the retention; choose another name")
+        return tags
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if self.retention and not self.replicate_to and "expire_after_days" in self.model_fields_set:
+            raise ValueError(
+                "expire_after_days has no effect with retention, because the backups have no copies in another Region; "
+                "remove expire_after_days, or set replicate_to"
+            )
         if self.engine == "export" and self.format != "dynamodb-export":
             raise ValueError('engine = "export" writes AWS\'s layout; set format = "dynamodb-export", too')
         if self.export_type == "incremental" and self.engine != "export":
@@ -131,6 +164,13 @@ class TablePlan:
             read_units_per_second=options.read_units_per_second,
             object_tags=urlencode(sorted(options.tags.items())),
         )
+
+    @property
+    def retained(self) -> RetainedTable | None:
+        """Return the table for the function that marks backups; None if they are deleted by age."""
+        if self.options.retention is None:
+            return None
+        return RetainedTable(self.table_name, self.key_prefix, Policy(**self.options.retention.model_dump()))
 
 
 class FleetTable(TableBackups):
@@ -216,7 +256,19 @@ class Backups(TableBackups):
         "student-backup-schedule-dead-letters", description="Queue of the runs that the Scheduler could not start."
     )
     noncurrent_expire_days: int = Field(
-        30, ge=1, description="Days for which S3 keeps an overwritten or deleted version."
+        30,
+        ge=1,
+        description="Days for which S3 keeps an overwritten or deleted version; with a `retention` 14 or more, "
+        "because a mark can be undone for that long.",
+    )
+    retention_function_name: FunctionName = Field(
+        "MarkExpiredBackups", description="Function that marks the backups which a `retention` does not keep."
+    )
+    retention_dead_letter_queue_name: QueueName = Field(
+        "student-retention-dead-letters", description="Queue of the markings that failed three times."
+    )
+    retention_undelivered_queue_name: QueueName = Field(
+        "student-retention-undelivered", description="Queue of the events that EventBridge could not deliver to it."
     )
     move_small_backups: bool = Field(
         False,
@@ -233,6 +285,16 @@ class Backups(TableBackups):
     )
     replication_role_name: RoleName = Field("BackupReplicationRole", description="Role that S3 uses to copy.")
     tables: list[FleetTable] = Field(default_factory=list, description="Further tables of the account.")
+
+    @model_validator(mode="after")
+    def _undoable(self) -> Self:
+        is_retained = self.retention is not None or any(table.retention for table in self.tables)
+        if is_retained and self.noncurrent_expire_days < FEWEST_NONCURRENT_DAYS:
+            raise ValueError(
+                f"noncurrent_expire_days = {self.noncurrent_expire_days} is too short for a retention: a mark can be "
+                f"undone only for that time; write {FEWEST_NONCURRENT_DAYS} or more"
+            )
+        return self
 
     @model_validator(mode="after")
     def _fleet(self) -> Self:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from ops import console, tables
-from ops.backups import checks, overview, restores
+from ops.backups import checks, overview, restores, retention
 from ops.backups.function import invoke, make_drill
 from ops.backups.reading import explained
 from ops.cloud import Cloud
@@ -18,7 +18,7 @@ from ops.options import EnvOrLocal, Json
 from rollbook.contract.fields import to_texts
 from rollbook.engine import stored
 
-app = group("Backups: list, show, create, verify, diff, restore, drill.")
+app = group("Backups: list, show, create, verify, diff, restore, drill, prune, pin.")
 Key = Annotated[str, typer.Argument(help="Key of the backup, from `list` or the mail.")]
 
 
@@ -102,3 +102,4 @@ def drill(env: EnvOrLocal = "local", as_json: Json = False) -> None:
 
 checks.register(app)
 restores.register(app)
+retention.register(app)

@@ -11,6 +11,9 @@ MARK, PIN, YES = "rollbook-expired", "rollbook-pinned", "yes"
 OWN_TAGS = frozenset({MARK, PIN})
 # S3 accepts 10 tags on an object (S3 User Guide, "Categorizing your objects using tags"). Two are the mark and the pin.
 MOST_OTHER_TAGS = 8
+# The keys of a smoke test's uploads begin with the prefix of the backups and this word. They are no backups,
+# and have no mark. In tables with a retention they are deleted after some days.
+SMOKE, SMOKE_DAYS = "smoke-", 1
 # From the most to the least frequent.
 PERIODS = ("daily", "weekly", "monthly", "yearly")
 

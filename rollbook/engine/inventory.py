@@ -11,7 +11,7 @@ import msgspec
 from boto3.dynamodb.types import TypeDeserializer
 from botocore.exceptions import ClientError
 
-from rollbook.contract.retention import MARK, PIN, YES, RetainedTable
+from rollbook.contract.retention import MARK, PIN, SMOKE, YES, RetainedTable
 from rollbook.engine import executions, stored
 from rollbook.engine.executions import COMPLETED, Execution
 from rollbook.engine.formats.description import Description
@@ -21,8 +21,6 @@ from rollbook.engine.s3 import download, tags
 
 # In the key of each file of an export (DynamoDB Developer Guide, "DynamoDB table export output format").
 EXPORT_FOLDER = "/AWSDynamoDB/"
-# The objects of a smoke test have this word after the prefix. They are no backups.
-_SMOKE = "smoke-"
 _ABSENT = frozenset({"404", "NoSuchKey"})
 _deserialize = TypeDeserializer().deserialize
 
@@ -45,7 +43,7 @@ class Entry:
 
 @dataclass
 class _Stored:
-    """The objects of a backup, and when S3 got the one that names it."""
+    """The files of a backup. `modified` is the time of the object that has the backup's key."""
 
     modified: datetime
     files: list[str] = field(default_factory=list)
@@ -83,7 +81,7 @@ class Inventory:
                 key = found["Key"]
                 if EXPORT_FOLDER in key:
                     files.setdefault(key.split(EXPORT_FOLDER)[0], []).append(key)
-                elif not key.startswith(f"{prefix}{_SMOKE}"):
+                elif not key.startswith(f"{prefix}{SMOKE}"):
                     named[key] = _Stored(found["LastModified"])
         for key, one in named.items():
             one.files = files.get(key.removesuffix(".json"), [])
@@ -165,7 +163,7 @@ def _manifest(files: list[str]) -> str:
 
 
 def _in_order(key: str, manifest: str, files: list[str]) -> tuple[str, ...]:
-    """Return the manifest, then the other files, then the object that names the backup.
+    """Return the manifest, then the other files, then the object with the backup's key.
 
     The files of tries that failed are under the same prefix. They go with the backup.
     """

@@ -155,7 +155,7 @@ def _pinned(table: _Table) -> list[tuple[str, str]]:
 
 
 def _not_certain(table: _Table) -> list[tuple[str, str]]:
-    """Keep what nobody can be sure about, and what it may need.
+    """Keep what is not certain, and what it may need.
 
     A backup with the mark was certain once. S3 deletes the parts of a marked chain one by one, and the rest must not
     become uncertain by that.
@@ -181,7 +181,7 @@ def _since_the_last_good(table: _Table) -> list[tuple[str, str]]:
     for number, backup in enumerate(table.backups):
         if backup.is_full and backup.state == "verified":
             newer = [(each.key, f"newer than {backup.key}") for each in table.backups[:number]]
-            return [(backup.key, "last good full backup"), *newer]
+            return [(backup.key, "last good full"), *newer]
     return [(backup.key, "no full backup is verified") for backup in table.backups]
 
 

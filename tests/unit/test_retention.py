@@ -40,7 +40,7 @@ def test_the_periods_are_those_of_restic() -> None:
     found = kept([full(number) for number in range(60)], policy)
     days = {f"{(START + int(key[5:]) * DAY).astimezone(ZONE):%Y-%m-%d}": reasons for key, reasons in found.items()}
     assert days == {
-        "2025-02-18": ("last", "daily", "weekly", "monthly", "yearly", "last good full backup"),
+        "2025-02-18": ("last", "daily", "weekly", "monthly", "yearly", "last good full"),
         "2025-02-17": ("last", "daily"),
         "2025-02-16": ("daily", "weekly"),
         "2025-02-09": ("weekly",),
@@ -57,7 +57,7 @@ def test_the_oldest_is_kept_while_periods_are_left() -> None:
 
 def test_days_without_a_backup_do_not_count() -> None:
     found = kept([full(0), full(1), full(50)], Policy(keep_last=1, daily=2))
-    assert found == {"full-50": ("last", "daily", "last good full backup"), "full-1": ("daily",)}
+    assert found == {"full-50": ("last", "daily", "last good full"), "full-1": ("daily",)}
 
 
 def test_a_day_begins_in_the_time_zone_of_the_settings() -> None:
@@ -68,10 +68,10 @@ def test_a_day_begins_in_the_time_zone_of_the_settings() -> None:
     assert [each.backup.key for each in decided if each.is_kept] == ["after"]
 
 
-def test_the_last_good_full_backup_is_never_marked_whatever_comes_after_it() -> None:
+def test_the_last_good_full_backup_and_newer_ones_are_never_marked() -> None:
     later = [full(2, "damaged"), full(3, "unknown"), full(4, "completed"), increment(5, "full-4", "completed")]
     found = kept([full(0), full(1), *later])
-    assert "last good full backup" in found["full-1"]
+    assert "last good full" in found["full-1"]
     assert set(found) == {"full-1", "full-2", "full-3", "full-4", "inc-5"}
 
 
