@@ -14,15 +14,14 @@ from aws_lambda_powertools import Logger
 from dateutil import tz
 
 from handlers.setup import now
-from rollbook.contract.environment import Retention
-from rollbook.contract.retention import RetainedTable, from_text
+from rollbook.contract.retention import RetainedTable, Variables, from_text
 from rollbook.engine.dynamodb.raw import Aws
 from rollbook.engine.history import History
 from rollbook.engine.inventory import Inventory
 from rollbook.engine.marking import Marking
 from rollbook.engine.resources import Resources
 
-environment = Retention.read()
+environment = Variables.read()
 logger = Logger(service="backups")
 _aws = Aws()
 _tables = from_text(environment.retained_tables)

@@ -9,9 +9,8 @@ from infra.constructs.function import Function, FunctionSettings, Limits
 from infra.constructs.queue import DeadLetterQueue
 from infra.constructs.rule import Rule
 from infra.platform import Aws
-from rollbook.contract import environment
 from rollbook.contract.events import BackupCompleted
-from rollbook.contract.retention import to_text
+from rollbook.contract.retention import Variables, to_text
 
 
 class Retention(Construct):
@@ -28,7 +27,7 @@ class Retention(Construct):
             FunctionSettings(
                 name=backups.retention_function_name,
                 entry="handlers.retention.handler",
-                variables=environment.Retention(
+                variables=Variables(
                     s3_bucket_name=store.bucket_name,
                     history_table_name=store.history_table_name,
                     history_days=store.history_days,

@@ -10,11 +10,12 @@ from typing import Any, Self
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from infra.settings.backups import Backups, Drills, Restores, TablePlan, days_in_classes, spread
+from infra.settings.backups import Backups, TablePlan, days_in_classes, spread
 from infra.settings.events import Events, SignUps, Snapshots
 from infra.settings.fields import BucketName, Region, Section, TimeZone, check_window
 from infra.settings.github import GitHub
 from infra.settings.observability import ALARM_LIMIT, Alerts, Audit, Monitoring, Objectives, WeeklyReport
+from infra.settings.restores import Drills, Restores
 from infra.settings.school import Api, Functions, Mail, Records, Site
 from infra.settings.vault import Vault
 from rollbook.contract import retention, schedules

@@ -95,17 +95,6 @@ class Verify(Environment):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Retention(Environment):
-    """Variables of the function that marks backups. `RETAINED_TABLES` is the text of `retention.to_text`."""
-
-    s3_bucket_name: str
-    history_table_name: str
-    history_days: int
-    time_zone: str
-    retained_tables: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class Restore(Environment):
     """Variables of the restore function. The name of a new table begins with `RESTORED_PREFIX`."""
 

@@ -6,13 +6,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 
+from rollbook.contract.environment import Environment
+
 # The lifecycle of the bucket deletes only objects with the mark.
 MARK, PIN, YES = "rollbook-expired", "rollbook-pinned", "yes"
 OWN_TAGS = frozenset({MARK, PIN})
 # S3 accepts 10 tags on an object (S3 User Guide, "Categorizing your objects using tags"). Two are the mark and the pin.
 MOST_OTHER_TAGS = 8
 # The keys of a smoke test's uploads begin with the prefix of the backups and this word. They are no backups,
-# and have no mark. In tables with a retention they are deleted after some days.
+# and have no mark (rollbook/engine/smoke.py). In tables with a retention they are deleted after some days.
 SMOKE, SMOKE_DAYS = "smoke-", 1
 # From the most to the least frequent.
 PERIODS = ("daily", "weekly", "monthly", "yearly")
@@ -58,3 +60,14 @@ def from_text(text: str) -> dict[str, RetainedTable]:
         name: RetainedTable(name, prefix, Policy(**dict(zip(names, counts, strict=True))))
         for name, (prefix, *counts) in json.loads(text).items()
     }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variables(Environment):
+    """Variables of the function that marks backups. `RETAINED_TABLES` is the text of `to_text`."""
+
+    s3_bucket_name: str
+    history_table_name: str
+    history_days: int
+    time_zone: str
+    retained_tables: str

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
-from rollbook.contract.retention import SMOKE
 from rollbook.engine.dynamodb.scan import Page
 from rollbook.engine.formats import document
 from rollbook.engine.s3 import upload
@@ -33,7 +32,7 @@ def mark(text: Any) -> str:
 
 def key(key_prefix: str, marked: str) -> str:
     """Return the key of the upload. Its prefix puts it under the lifecycle rules of the backups."""
-    return f"{key_prefix}{SMOKE}{marked}.json"
+    return f"{key_prefix}smoke-{marked}.json"
 
 
 def put(s3: Any, *, bucket: str, key_prefix: str, marked: str, clock: Callable[[], datetime]) -> dict[str, Any]:

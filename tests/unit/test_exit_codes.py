@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 from typer.testing import Result
 
 from infra.settings import SettingsError
-from infra.settings.backups import Retention
+from infra.settings.retention import Retention
 from ops import adopt, cdktf, csv_import, demo, deploy, environment, plan, schedule, state, students, synth, terraform
 from ops import report as reports
 from ops.backups import checks, overview, restores, retention

@@ -9,7 +9,7 @@ from typing import Any
 import boto3
 import pytest
 
-from infra.settings.backups import Retention
+from infra.settings.retention import Retention
 from ops.cloud import Cloud
 from ops.exits import Exit
 from tests.unit.commands import LOCAL, cloud, run
