@@ -16,6 +16,7 @@ from infra.settings import ENVIRONMENTS, load
 from rollbook.contract.retention import MARK, PIN
 from rollbook.engine.s3 import tags
 from tests.conftest import Stacks, synthesize_settings
+from tests.lifecycle_rules import api_rules
 from tests.local.bare import Clients, a_bucket, a_user, allowed, ask, assumed, of_role, refused
 
 PREFIX = "students-backup-"
@@ -238,29 +239,3 @@ def test_what_is_marked_goes_at_midnight_and_its_version_after_the_days_to_undo(
     assert after(95) == ({other}, 1, 1)
     assert after(96) == ({other}, 1, 0)
     assert after(4000) == ({other}, 1, 0)
-
-
-def api_rules(rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return Terraform's rules in the form of S3's API."""
-    found = []
-    for rule in rules:
-        [of_filter] = rule["filter"]
-        made: dict[str, Any] = {"ID": rule["id"], "Status": rule["status"]}
-        if "and" in of_filter:
-            [both] = of_filter["and"]
-            of_tags = [{"Key": name, "Value": value} for name, value in both["tags"].items()]
-            made["Filter"] = {"And": {"Prefix": both["prefix"], "Tags": of_tags}}
-        else:
-            made["Filter"] = {"Prefix": of_filter["prefix"]}
-        names = {"days": "Days", "expired_object_delete_marker": "ExpiredObjectDeleteMarker"}
-        made["Expiration"] = {names[name]: value for name, value in rule["expiration"][0].items()}
-        for each in rule.get("noncurrent_version_expiration", []):
-            made["NoncurrentVersionExpiration"] = {"NoncurrentDays": each["noncurrent_days"]}
-        for each in rule.get("abort_incomplete_multipart_upload", []):
-            made["AbortIncompleteMultipartUpload"] = {"DaysAfterInitiation": each["days_after_initiation"]}
-        if rule["transition"]:
-            made["Transitions"] = [
-                {"Days": each["days"], "StorageClass": each["storage_class"]} for each in rule["transition"]
-            ]
-        found.append(made)
-    return found

@@ -63,7 +63,7 @@ def test_every_type_of_resource_is_altered_by_some_seed(documents: dict[str, dic
 
 
 def test_production_keeps_what_a_school_needs(documents: dict[str, dict[str, Any]]) -> None:
-    """In days, independent of the settings' defaults: backups without a mark for ever, monthly copies and logs a year."""
+    """In days, independent of the settings' defaults: backups until they are marked, copies and logs a year."""
     view = View(documents["production"], SETTINGS["production"])
     backups = view.by("aws_s3_bucket_lifecycle_configuration", "bucket")["rollbook-production-backups"]["rule"]
     key = "students-backup-20250101T0000.json"
