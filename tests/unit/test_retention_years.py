@@ -38,7 +38,7 @@ class World:
 
     Arguments:
         full_every: 1 for full backups alone; n for a full one and n - 1 increments.
-        whole: the full backups that are not damaged, whatever the history says.
+        whole: the full backups that are not damaged, also those without a row in the history.
     """
 
     rules: list[dict[str, Any]]
