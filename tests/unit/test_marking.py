@@ -241,3 +241,42 @@ def test_a_plan_says_what_a_run_does(aws: None, mail: Mail, clock: Clock) -> Non
     assert [tagged(key) for key in keys] == [{}] * 5
     assert "verifiedAt" not in row_of(keys[4])
     assert marking(clock).run(TABLE).marked == planned == keys[2::-1]
+
+
+def test_increments_are_marked_with_their_base_as_the_history_names_it(aws: None, mail: Mail, clock: Clock) -> None:
+    put(a={})
+    keys = days(5, mail, clock, format="dynamodb-export")
+    dynamodb = boto3.client("dynamodb")
+    for number, base, predecessor in ((1, keys[0], keys[0]), (2, "", keys[1])):
+        dynamodb.update_item(
+            TableName=PLACES.history_table_name,
+            Key={"id": row_of(keys[number])["id"]},
+            UpdateExpression="SET exportType = :type, baseKey = :base, predecessorKey = :predecessor",
+            ExpressionAttributeValues={
+                ":type": {"S": "incremental"},
+                ":base": {"S": base},
+                ":predecessor": {"S": predecessor},
+            },
+        )
+    chain = keys[:3]
+    kept = replace(TABLE, policy=Policy(keep_last=3))
+    assert marking(clock).run(kept).marked == []
+    reasons = {each.backup.key: each.reasons for each in marking(clock).plan(kept)}
+    assert [reasons[key] for key in chain] == [(f"in the chain of {keys[2]}",)] * 2 + [("last",)]
+    assert sorted(marking(clock).run(TABLE).marked) == chain
+
+
+def test_an_increment_without_a_row_keeps_everything_older(aws: None, mail: Mail, clock: Clock) -> None:
+    put(a={})
+    keys = days(4, mail, clock, format="dynamodb-export")
+    s3 = boto3.client("s3")
+    [manifest] = [
+        key
+        for key in objects()
+        if key.startswith(keys[1].removesuffix(".json")) and key.endswith("manifest-summary.json")
+    ]
+    s3.put_object(Bucket=BUCKET, Key=manifest, Body=b"{}")
+    boto3.client("dynamodb").delete_item(TableName=PLACES.history_table_name, Key={"id": row_of(keys[1])["id"]})
+    found = {each.backup.key: each.reasons for each in marking(clock).plan(TABLE)}
+    assert found[keys[0]] == (f"may be needed by {keys[1]}",)
+    assert "its base is unknown" in found[keys[1]]
