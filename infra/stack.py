@@ -13,6 +13,7 @@ from infra.backups.notifications import Notifications
 from infra.backups.replication import Replicas
 from infra.backups.restore_testing import RestoreTesting
 from infra.backups.restores import Drills, Restores
+from infra.backups.retention import Retention
 from infra.backups.store import BackupStore
 from infra.backups.vault import Vault
 from infra.constructs.function import Function
@@ -70,6 +71,8 @@ class RollbookStack(TerraformStack):
             Checks(self, "checks", platform=platform, notifications=notifications, group=group)
         if settings.drills.enabled:
             Drills(self, "drills", platform=platform, records=records, notifications=notifications, group=group)
+        if settings.retained_tables:
+            Retention(self, "retention", platform=platform, notifications=notifications)
         if settings.signups.enabled:
             SignUps(self, "signups", platform=platform, mail=mail, events=events, site=site.url)
         if destination := settings.snapshots.destination_region:

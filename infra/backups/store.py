@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
 from constructs import Construct
 
 from infra.constructs import policy
@@ -11,6 +15,7 @@ from infra.constructs.lifecycle import LifecycleRule, expire
 from infra.constructs.table import table
 from infra.settings import Settings
 from infra.settings.backups import TablePlan
+from rollbook.contract.retention import MARK, OWN_TAGS, PIN, SMOKE, SMOKE_DAYS, YES
 
 
 class BackupStore(Construct):
@@ -36,15 +41,25 @@ class BackupStore(Construct):
         self._tags = any(plan.options.tags for plan in settings.backed_up_tables)
         self._writers: list[str] = []
         self._readers: list[str] = []
+        self._markers: list[str] = []
         self.bucket_name = self._bucket.name
         self.bucket_arn = self._bucket.arn
         self.bucket_id = self._bucket.id
         self.history_table_name = self._history.name
-        # A row must not expire before its backup: without it, nobody knows whether the backup is good.
+        self.history_table_arn = self._history.arn
+        # A row must not expire before its backup: without it, nobody knows whether the backup is good. Of a table with
+        # a retention, the function that marks backups extends the rows of those that it keeps.
         kept = max(plan.options.expire_after_days for plan in settings.backed_up_tables)
         self.history_days = max(backups.history_days, kept + backups.noncurrent_expire_days)
         self.versioning = self._bucket.versioning
-        rules = [lifecycle_rule_of(plan, backups.noncurrent_expire_days) for plan in settings.backed_up_tables]
+        noncurrent = backups.noncurrent_expire_days
+        rules = [
+            rule
+            for plan in settings.backed_up_tables
+            for rule in (
+                marked_rules_of(plan, noncurrent) if plan.options.retention else [lifecycle_rule_of(plan, noncurrent)]
+            )
+        ]
         expire(self, "lifecycle", self._bucket, rules, moves_small=backups.move_small_backups)
 
     def grant_write(self, function: Function) -> None:
@@ -72,6 +87,28 @@ class BackupStore(Construct):
     def grant_proof(self, function: Function) -> None:
         """Allow a function to read what the history records of a backup. Old backups are found by reading all rows."""
         function.allow("ReadHistory", ["dynamodb:GetItem", "dynamodb:Scan"], [self._history.arn])
+
+    def grant_mark(self, function: Function) -> None:
+        """Allow a function to mark and pin backups. `complete` denies it to all other roles.
+
+        The function writes all tags of an object, so the tags of the backups are allowed, too. `ForAllValues` is also
+        true for a request without tags, which removes the last one (IAM User Guide, "Set operators for multivalued
+        context keys").
+        """
+        retained = [plan for plan in self._plans if plan.options.retention]
+        objects = [f"{self._bucket.arn}/{plan.key_prefix}*" for plan in retained]
+        names = sorted(OWN_TAGS.union(*(plan.options.tags for plan in retained)))
+        function.allow("ReadTags", ["s3:GetObjectTagging"], objects)
+        function.allow(
+            "MarkBackups",
+            ["s3:PutObjectTagging"],
+            objects,
+            {
+                "ForAllValues:StringEquals": {"s3:RequestObjectTagKeys": names},
+                "StringEqualsIfExists": {f"s3:RequestObjectTag/{name}": YES for name in sorted(OWN_TAGS)},
+            },
+        )
+        self._markers.append(function.role.arn)
 
     def grant_list(self, function: Function) -> None:
         """Allow a function to list the backups and to read the whole history."""
@@ -102,7 +139,72 @@ class BackupStore(Construct):
             principals="*",
             conditions={"ArnNotEquals": {"aws:PrincipalArn": self._writers}},
         )
-        self._bucket.restrict([only_the_backup])
+        self._bucket.restrict([only_the_backup, *(self._tagging() if self._markers else [])])
+
+    def _tagging(self) -> list[policy.Statement]:
+        """Deny changes of tags. An upload with tags is a PutObject and a PutObjectTagging with the same tags.
+
+        Sources: S3 User Guide, "Tagging and access control policies"; Service Authorization Reference, "Amazon S3".
+        """
+        objects = [f"{self._bucket.arn}/*"]
+        own: dict[str, Mapping[str, Any]] = {"ForAnyValue:StringEquals": {"s3:RequestObjectTagKeys": sorted(OWN_TAGS)}}
+        pinned: dict[str, Mapping[str, Any]] = {"StringEquals": {f"s3:ExistingObjectTag/{PIN}": YES}}
+        not_the_marker: dict[str, Mapping[str, Any]] = {"ArnNotEquals": {"aws:PrincipalArn": self._markers}}
+        uploaders = self._writers if self._tags else []
+        return [
+            policy.Statement(
+                "OnlyTheRetentionMarks",
+                ["s3:PutObject", "s3:PutObjectTagging"],
+                objects,
+                effect="Deny",
+                principals="*",
+                conditions=own | not_the_marker,
+            ),
+            # The request would remove the tags that it does not name.
+            policy.Statement(
+                "OnlyTheRetentionUnpins",
+                ["s3:PutObjectTagging"],
+                objects,
+                effect="Deny",
+                principals="*",
+                conditions=pinned | not_the_marker,
+            ),
+            policy.Statement(
+                "OnlyBackupsAndRetentionTag",
+                ["s3:PutObjectTagging"],
+                objects,
+                effect="Deny",
+                principals="*",
+                conditions={"ArnNotEquals": {"aws:PrincipalArn": [*self._markers, *uploaders]}},
+            ),
+            policy.Statement(
+                "NoOtherWayToTag",
+                [
+                    "s3:DeleteObjectTagging",
+                    "s3:DeleteObjectVersionTagging",
+                    "s3:PutObjectVersionTagging",
+                    "s3:ReplicateTags",
+                ],
+                objects,
+                effect="Deny",
+                principals="*",
+            ),
+        ]
+
+
+def marked_rules_of(plan: TablePlan, noncurrent_days: int) -> list[LifecycleRule]:
+    """Return the lifecycle rules of a table with a retention: what has no mark is kept.
+
+    S3 counts the days of an expiration from the object's creation. So a marked object becomes noncurrent at the next
+    midnight (UTC), and the mark can be undone for the noncurrent days.
+    """
+    rule = lifecycle_rule_of(plan, noncurrent_days)
+    smoke = f"{plan.key_prefix}{SMOKE}"
+    return [
+        replace(rule, expire_days=None, noncurrent_days=None),
+        LifecycleRule(f"marked-{plan.table_name}", plan.key_prefix, 1, noncurrent_days, tags={MARK: YES}),
+        LifecycleRule(f"smoke-{plan.table_name}", smoke, SMOKE_DAYS, SMOKE_DAYS),
+    ]
 
 
 def lifecycle_rule_of(plan: TablePlan, noncurrent_days: int) -> LifecycleRule:

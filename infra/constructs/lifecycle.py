@@ -12,6 +12,7 @@ from cdktf_cdktf_provider_aws.s3_bucket_lifecycle_configuration import (
     S3BucketLifecycleConfigurationRuleAbortIncompleteMultipartUpload,
     S3BucketLifecycleConfigurationRuleExpiration,
     S3BucketLifecycleConfigurationRuleFilter,
+    S3BucketLifecycleConfigurationRuleFilterAnd,
     S3BucketLifecycleConfigurationRuleNoncurrentVersionExpiration,
     S3BucketLifecycleConfigurationRuleTransition,
 )
@@ -32,15 +33,18 @@ class LifecycleRule:
 
     Arguments:
         id: of the rule.
+        expire_days: None to keep the objects. Delete markers without versions are removed in any case.
         classes: the day of the transition, by storage class.
-        noncurrent_days: how many days an overwritten or deleted version is kept.
+        noncurrent_days: how many days an overwritten or deleted version is kept; None to keep it.
+        tags: the rule applies only to objects with these tags.
     """
 
     id: str
     prefix: str
-    expire_days: int
-    noncurrent_days: int
+    expire_days: int | None
+    noncurrent_days: int | None
     classes: dict[str, int] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
 
 
 def expire(
@@ -72,17 +76,31 @@ def _rule(rule: LifecycleRule) -> S3BucketLifecycleConfigurationRule:
     return S3BucketLifecycleConfigurationRule(
         id=rule.id,
         status="Enabled",
-        filter=[S3BucketLifecycleConfigurationRuleFilter(prefix=rule.prefix)],
+        filter=[_filter(rule)],
         transition=[
             S3BucketLifecycleConfigurationRuleTransition(days=days, storage_class=storage_class)
             for storage_class, days in rule.classes.items()
         ],
-        expiration=[S3BucketLifecycleConfigurationRuleExpiration(days=rule.expire_days)],
-        noncurrent_version_expiration=[
-            S3BucketLifecycleConfigurationRuleNoncurrentVersionExpiration(noncurrent_days=rule.noncurrent_days)
+        expiration=[
+            S3BucketLifecycleConfigurationRuleExpiration(days=rule.expire_days)
+            if rule.expire_days is not None
+            else S3BucketLifecycleConfigurationRuleExpiration(expired_object_delete_marker=True)
         ],
-        # The parts of an incomplete upload cost as much as an object, and lists of objects do not show them.
-        abort_incomplete_multipart_upload=[
-            S3BucketLifecycleConfigurationRuleAbortIncompleteMultipartUpload(days_after_initiation=1)
-        ],
+        noncurrent_version_expiration=None
+        if rule.noncurrent_days is None
+        else [S3BucketLifecycleConfigurationRuleNoncurrentVersionExpiration(noncurrent_days=rule.noncurrent_days)],
+        # The parts of an incomplete upload cost as much as an object, and lists of objects do not show them. They have
+        # no tags, so S3 refuses to abort them in a rule with tags (aws-samples/sample-spec-driven-presentation-maker
+        # pull request 267).
+        abort_incomplete_multipart_upload=None
+        if rule.tags
+        else [S3BucketLifecycleConfigurationRuleAbortIncompleteMultipartUpload(days_after_initiation=1)],
+    )
+
+
+def _filter(rule: LifecycleRule) -> S3BucketLifecycleConfigurationRuleFilter:
+    if not rule.tags:
+        return S3BucketLifecycleConfigurationRuleFilter(prefix=rule.prefix)
+    return S3BucketLifecycleConfigurationRuleFilter(
+        and_=[S3BucketLifecycleConfigurationRuleFilterAnd(prefix=rule.prefix, tags=rule.tags)]
     )

@@ -1,4 +1,4 @@
-"""The settings of Rollbook's own backups: tables, restores and drills."""
+"""The settings of Rollbook's own backups."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ from infra.settings.fields import (
     ScheduleExpression,
     ScheduleName,
     Section,
-    Suffix,
     TableName,
     TimeZone,
     check_window,
 )
+from infra.settings.retention import FEWEST_NONCURRENT_DAYS, Retention
 from rollbook.contract.jobs import BackupJob, Compression, Engine, ExportType, Format
+from rollbook.contract.retention import MOST_OTHER_TAGS, OWN_TAGS, Policy, RetainedTable
 
 
 class TableBackups(Section):
@@ -76,23 +77,42 @@ class TableBackups(Section):
     glacier_after_days: Annotated[int | None, NEVER] = Field(
         90, ge=1, description="Days until it moves to Glacier Flexible Retrieval; 0 for never."
     )
-    expire_after_days: int = Field(365, ge=1, description="Days until a backup is deleted.")
-    tags: Annotated[
-        dict[
-            Annotated[str, Field(max_length=128, pattern=r"^(?:[A-Za-z0-9 _.:/=+@-])+$")],
-            Annotated[str, Field(max_length=256, pattern=r"^[A-Za-z0-9 _.:/=+@-]*$")],
-        ],
-        Field(max_length=10),
+    expire_after_days: int = Field(
+        365, ge=1, description="Days until a backup is deleted; with a `retention`, only the copies in another Region."
+    )
+    retention: Retention | None = Field(
+        None, description="Which backups are kept, by number instead of age; leave out to delete them by age."
+    )
+    tags: dict[
+        Annotated[str, Field(max_length=128, pattern=r"^(?:[A-Za-z0-9 _.:/=+@-])+$")],
+        Annotated[str, Field(max_length=256, pattern=r"^[A-Za-z0-9 _.:/=+@-]*$")],
     ] = Field(
         default_factory=dict,
-        description="Tags of the objects that a scan writes (S3: up to 10); DynamoDB's own export takes none.",
+        description="Tags of the objects that a scan writes, up to 8; DynamoDB's own export takes none.",
     )
     replicate_to: Region | None = Field(
         None, description="Region to which S3 copies each backup within minutes; leave out for none."
     )
 
+    @field_validator("tags")
+    @classmethod
+    def _leave_room(cls, tags: dict[str, str]) -> dict[str, str]:
+        if len(tags) > MOST_OTHER_TAGS:
+            raise ValueError(
+                f"{len(tags)} tags are too many; S3 accepts 10 on an object, and two are reserved for the mark and the "
+                f"pin of the retention: write {MOST_OTHER_TAGS} or fewer"
+            )
+        if own := OWN_TAGS.intersection(tags):
+            raise ValueError(f"the tag {min(own)} is reserved for the retention; choose another name")
+        return tags
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if self.retention and not self.replicate_to and "expire_after_days" in self.model_fields_set:
+            raise ValueError(
+                "expire_after_days has no effect with retention, because the backups have no copies in another Region; "
+                "remove expire_after_days, or set replicate_to"
+            )
         if self.engine == "export" and self.format != "dynamodb-export":
             raise ValueError('engine = "export" writes AWS\'s layout; set format = "dynamodb-export", too')
         if self.export_type == "incremental" and self.engine != "export":
@@ -146,6 +166,13 @@ class TablePlan:
             doubtful_change_items=options.doubtful_change_items,
             expire_after_days=options.expire_after_days,
         )
+
+    @property
+    def retained(self) -> RetainedTable | None:
+        """Return the table for the function that marks backups; None if they are deleted by age."""
+        if self.options.retention is None:
+            return None
+        return RetainedTable(self.table_name, self.key_prefix, Policy(**self.options.retention.model_dump()))
 
 
 class FleetTable(TableBackups):
@@ -231,7 +258,19 @@ class Backups(TableBackups):
         "student-backup-schedule-dead-letters", description="Queue of the runs that the Scheduler could not start."
     )
     noncurrent_expire_days: int = Field(
-        30, ge=1, description="Days for which S3 keeps an overwritten or deleted version."
+        30,
+        ge=1,
+        description="Days for which S3 keeps an overwritten or deleted version; with a `retention` 14 or more, "
+        "because a mark can be undone for that long.",
+    )
+    retention_function_name: FunctionName = Field(
+        "MarkExpiredBackups", description="Function that marks the backups which a `retention` does not keep."
+    )
+    retention_dead_letter_queue_name: QueueName = Field(
+        "student-retention-dead-letters", description="Queue of the markings that failed three times."
+    )
+    retention_undelivered_queue_name: QueueName = Field(
+        "student-retention-undelivered", description="Queue of the events that EventBridge could not deliver to it."
     )
     move_small_backups: bool = Field(
         False,
@@ -250,6 +289,16 @@ class Backups(TableBackups):
     tables: list[FleetTable] = Field(default_factory=list, description="Further tables of the account.")
 
     @model_validator(mode="after")
+    def _undoable(self) -> Self:
+        is_retained = self.retention is not None or any(table.retention for table in self.tables)
+        if is_retained and self.noncurrent_expire_days < FEWEST_NONCURRENT_DAYS:
+            raise ValueError(
+                f"noncurrent_expire_days = {self.noncurrent_expire_days} is too short for a retention: a mark can be "
+                f"undone only for that time; write {FEWEST_NONCURRENT_DAYS} or more"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _fleet(self) -> Self:
         check_window(self.schedule_expression, self.schedule_time_zone, self.flexible_window_minutes)
         prefixes = [self.key_prefix, *(table.key_prefix or f"{table.table_name}/" for table in self.tables)]
@@ -259,92 +308,6 @@ class Backups(TableBackups):
                     f"the key prefix {other!r} begins with {one!r} of another table, so the lifecycle rules of both "
                     "would apply to its backups; set key_prefix"
                 )
-        return self
-
-
-class Restores(Section):
-    """The functions that verify and restore backups."""
-
-    verify_function_name: FunctionName = Field(
-        "VerifyStudentBackup", description="Function that verifies and compares."
-    )
-    restore_function_name: FunctionName = Field("RestoreStudentData", description="Function that restores.")
-    restored_suffix: Suffix = Field(
-        "restored", description="The function can create only tables named `<table>-<suffix>-<anything>`."
-    )
-    memory_mb: int = Field(512, ge=128, le=10240, description="Memory of each, MB (Lambda: 128 to 10,240).")
-    ephemeral_storage_mb: int = Field(
-        512,
-        ge=512,
-        le=10240,
-        description="Temporary storage for comparisons, MB: about 70 bytes for each item and side.",
-    )
-    timeout_seconds: int = Field(900, ge=1, le=900, description="Time limit, seconds (Lambda: up to 900).")
-
-
-class Checks(Section):
-    """The function that reads every stored backup again: after it was made, and then once within a number of days."""
-
-    enabled: bool = Field(True, description="Read stored backups again.")
-    function_name: FunctionName = Field("CheckStudentBackups", description="Function that reads the backups.")
-    within_days: int = Field(
-        30, ge=1, le=365, description="Days within which each backup is read. Backups in Glacier are not read."
-    )
-    schedule_name: ScheduleName = Field("DailyBackupCheck", description="Schedule, in the backup's schedule group.")
-    schedule_role_name: RoleName = Field(
-        "DailyBackupCheckRole", description="Execution role of the schedule; may invoke the check only."
-    )
-    schedule_expression: ScheduleExpression = Field("cron(0 4 * * ? *)", description="cron(…), rate(…) or at(…).")
-    schedule_time_zone: TimeZone = Field("UTC", description="IANA zone in which the expression is read.")
-    memory_mb: int = Field(256, ge=128, le=10240, description="Memory, MB (Lambda: 128 to 10,240).")
-    timeout_seconds: int = Field(900, ge=1, le=900, description="Time limit, seconds (Lambda: up to 900).")
-    dead_letter_queue_name: QueueName = Field(
-        "student-check-dead-letters", description="Queue of the checks that failed three times."
-    )
-    schedule_dead_letter_queue_name: QueueName = Field(
-        "student-check-schedule-dead-letters", description="Queue of the checks that the Scheduler could not start."
-    )
-    undelivered_queue_name: QueueName = Field(
-        "student-check-undelivered", description="Queue of the events that EventBridge could not deliver."
-    )
-
-
-class Drills(Section):
-    """The weekly drill, which restores the newest backup into a scratch table and compares it."""
-
-    enabled: bool = Field(True, description="Run drills.")
-    function_name: FunctionName = Field("DrillStudentBackup", description="Function that makes the drill.")
-    scratch_suffix: Suffix = Field("drill", description="Scratch tables are `<table>-<suffix>-<time>`.")
-    schedule_name: ScheduleName = Field("WeeklyRestoreDrill", description="Schedule, in the backup's schedule group.")
-    schedule_role_name: RoleName = Field(
-        "WeeklyRestoreDrillRole", description="Execution role of the schedule; may invoke the drill only."
-    )
-    schedule_expression: ScheduleExpression = Field("cron(0 3 ? * SUN *)", description="cron(…), rate(…) or at(…).")
-    schedule_time_zone: TimeZone = Field("UTC", description="IANA zone in which the expression is read.")
-    flexible_window_minutes: int = Field(
-        15,
-        ge=0,
-        le=1440,
-        description="Minutes within which a drill may start; 0 for exactly on time (Scheduler: 1 to 1,440).",
-    )
-    memory_mb: int = Field(512, ge=128, le=10240, description="Memory, MB (Lambda: 128 to 10,240).")
-    ephemeral_storage_mb: int = Field(
-        512,
-        ge=512,
-        le=10240,
-        description="Temporary storage for the comparison, MB: about 70 bytes for each item and side.",
-    )
-    timeout_seconds: int = Field(900, ge=1, le=900, description="Time limit, seconds (Lambda: up to 900).")
-    dead_letter_queue_name: QueueName = Field(
-        "student-drill-dead-letters", description="Queue of the drills that failed three times."
-    )
-    schedule_dead_letter_queue_name: QueueName = Field(
-        "student-drill-schedule-dead-letters", description="Queue of the drills that the Scheduler could not start."
-    )
-
-    @model_validator(mode="after")
-    def _window_fits(self) -> Self:
-        check_window(self.schedule_expression, self.schedule_time_zone, self.flexible_window_minutes)
         return self
 
 

@@ -1,1 +1,1 @@
-"""`rollbook backups`: list, show, create, verify, compare and restore backups, and run a drill."""
+"""`rollbook backups`: list, show, create, verify, compare, restore and prune backups, and run a drill."""

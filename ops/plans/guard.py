@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from infra.constructs.policy import WITHOUT_RESOURCE
 from ops.plans.changes import Action, Change, Plan
 from ops.plans.words import KEEPS
+from rollbook.contract.retention import MARK, YES
 
 # Retentions by type and attribute: a shorter one is refused. None means unlimited.
 _RETENTIONS = {
@@ -207,6 +209,7 @@ def _unlocks(change: Change) -> Iterator[str]:
 
 
 def _shortens(change: Change) -> Iterator[str]:
+    yield from _unmarks(change)
     if change.kind == "aws_s3_bucket_lifecycle_configuration" and change.action is Action.ADD:
         # A bucket that the same plan creates has no name yet.
         if bucket := change.after.get("bucket"):
@@ -219,9 +222,36 @@ def _shortens(change: Change) -> Iterator[str]:
         known = (change.kind, attribute.path) in _RETENTIONS
         if not known and not attribute.path.endswith(_RETAINING_LEAVES):
             continue
+        if _is_of_marked(change, attribute.path):
+            continue
         before, after = _days(attribute.before), _days(attribute.after)
         if after < before:
             yield f"{attribute.path}: {attribute.before or 'unlimited'} → {attribute.after}"
+
+
+def _unmarks(change: Change) -> Iterator[str]:
+    """Yield the rules that delete only marked objects before the change, and others after it."""
+    if change.kind != "aws_s3_bucket_lifecycle_configuration":
+        return
+    before = {rule.get("id") for rule in change.before.get("rule") or [] if _needs_mark(rule)}
+    for rule in change.after.get("rule") or []:
+        if rule.get("id") in before and not _needs_mark(rule):
+            yield f"the rule {rule['id']} deletes objects without the mark, too"
+
+
+def _is_of_marked(change: Change, path: str) -> bool:
+    """Return whether an attribute belongs to a lifecycle rule that deletes only marked objects."""
+    found = re.match(r"rule\[(\d+)\]", path)
+    rules = change.after.get("rule") or []
+    return found is not None and int(found[1]) < len(rules) and _needs_mark(rules[int(found[1])])
+
+
+def _needs_mark(rule: Mapping[str, Any]) -> bool:
+    return any(
+        (both.get("tags") or {}).get(MARK) == YES
+        for of_filter in rule.get("filter") or []
+        for both in of_filter.get("and") or []
+    )
 
 
 def _expirations(lifecycle: Mapping[str, Any]) -> Iterator[tuple[str, str, int]]:
@@ -230,6 +260,8 @@ def _expirations(lifecycle: Mapping[str, Any]) -> Iterator[tuple[str, str, int]]
         ("older versions", "noncurrent_version_expiration", "noncurrent_days"),
     )
     for rule in lifecycle.get("rule") or []:
+        if _needs_mark(rule):
+            continue
         for what, part, leaf in parts:
             for block in rule.get(part) or []:
                 if block.get(leaf):

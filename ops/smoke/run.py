@@ -20,6 +20,7 @@ from ops.failures import explain
 from ops.local import aws
 from ops.smoke import alarms
 from ops.smoke.failure import StepFailed
+from rollbook.contract.retention import SMOKE_DAYS
 from rollbook.engine import stored
 
 _POLL_SECONDS = 1.0
@@ -233,7 +234,7 @@ class Smoke:
             try:
                 cloud.client("s3").delete_object(Bucket=settings.backups.bucket_name, Key=self.uploaded)
             except (BotoCoreError, ClientError) as error:
-                days = settings.backups.expire_after_days
+                days = SMOKE_DAYS if settings.backups.retention else settings.backups.expire_after_days
                 where = f"s3://{settings.backups.bucket_name}/{self.uploaded}"
                 self.left.append(f"the upload {where}, which expires in {days} days: {explain(error)}")
 

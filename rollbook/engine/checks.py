@@ -117,6 +117,11 @@ class Checks:
                 raise
             outcome.gone.append(key)
             return self._remember(key, {"goneAt": moments.to_text(now)})
+        if backup_of := row.get("execution"):
+            found = (
+                {"damagedAt": moments.to_text(now)} if fault else {"verifiedAt": moments.to_text(now), "damagedAt": ""}
+            )
+            resources.history.update(str(backup_of), found, "attribute_exists(id)", {})
         if fault:
             outcome.damaged[key] = fault
             return self._remember(key, {"checkedAt": moments.to_text(now), "damage": fault[:2000]})

@@ -12,7 +12,7 @@ import pytest
 from infra.constructs.policy import WITHOUT_RESOURCE
 from infra.emulator.platform import MISSING
 from infra.settings import load_all
-from rollbook.contract import environment
+from rollbook.contract import environment, retention
 from tests.conftest import Stacks
 
 ENVIRONMENTS = [settings.name for settings in load_all()]
@@ -27,6 +27,7 @@ CLASSES = {"getStudentData": environment.GetStudents, "insertStudentData": envir
     "CopyDatabaseSnapshot": environment.CopySnapshot,
     "ValidateRestoredTable": environment.Validate,
     "SendBackupReport": environment.Report,
+    "MarkExpiredBackups": retention.Variables,
 }
 pytestmark = pytest.mark.parametrize("env", ENVIRONMENTS)
 
@@ -260,7 +261,11 @@ def test_only_the_local_stack_knows_of_the_emulator(stacks: Stacks, env: str) ->
 
 def test_every_function_is_in_an_environment_that_is_whole(stacks: Stacks, env: str) -> None:
     functions = {function["function_name"] for function in stacks.resources(env, "aws_lambda_function").values()}
-    missing = {"CopyDatabaseSnapshot", "ValidateRestoredTable"} if env == "workshop" else set()
+    missing = {
+        "production": set[str](),
+        "local": {"MarkExpiredBackups"},
+        "workshop": {"CopyDatabaseSnapshot", "ValidateRestoredTable", "MarkExpiredBackups"},
+    }[env]
     assert functions == CLASSES.keys() - missing
 
 

@@ -63,7 +63,7 @@ def test_every_type_of_resource_is_altered_by_some_seed(documents: dict[str, dic
 
 
 def test_production_keeps_what_a_school_needs(documents: dict[str, dict[str, Any]]) -> None:
-    """In days, independent of the settings' defaults: two years of backups, a year of monthly copies and of logs."""
+    """In days, independent of the settings' defaults: backups until they are marked, copies and logs a year."""
     view = View(documents["production"], SETTINGS["production"])
     backups = view.by("aws_s3_bucket_lifecycle_configuration", "bucket")["rollbook-production-backups"]["rule"]
     key = "students-backup-20250101T0000.json"
@@ -73,9 +73,12 @@ def test_production_keeps_what_a_school_needs(documents: dict[str, dict[str, Any
         "STANDARD_IA",
         "GLACIER",
         "GLACIER",
-        "deleted",
+        "GLACIER",
     ]
-    assert [place_of(backups, key, age, current=False) for age in (89, 90)] == ["STANDARD", "deleted"]
+    marked = {"rollbook-expired": "yes"}
+    assert [place_of(backups, key, age, tags=marked) for age in (0, 1)] == ["STANDARD", "deleted"]
+    versions = [place_of(backups, key, age, current=False, tags=marked) for age in (89, 90)]
+    assert versions == ["STANDARD", "deleted"]
     [plan] = view.all("aws_backup_plan").values()
     assert [rule["lifecycle"]["delete_after"] for rule in plan["rule"]] == [35, 365]
     assert plan["rule"][0]["copy_action"][0]["lifecycle"]["delete_after"] == 35

@@ -22,6 +22,7 @@ _TRAILER_BYTES = 200
 _upload_part = S3Response.upload_part
 _post = S3Response._key_response_post
 _put = S3Response._key_response_put
+_tagging = S3Response._tagging_from_xml
 
 
 @contextmanager
@@ -31,7 +32,13 @@ def strict_s3() -> Iterator[None]:
         patch.setattr(S3Response, "upload_part", _part)
         patch.setattr(S3Response, "_key_response_post", _create_or_complete)
         patch.setattr(S3Response, "_key_response_put", _object)
+        patch.setattr(S3Response, "_tagging_from_xml", _tags)
         yield
+
+
+def _tags(response: Any) -> dict[str, str]:
+    """The tags of a request, which may be none at all: S3 then removes the tags of the object."""
+    return _tagging(response) if b"<Tag>" in bytes(response.body) else {}
 
 
 def _headers(response: Any) -> Mapping[str, str]:

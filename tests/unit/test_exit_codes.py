@@ -15,14 +15,15 @@ from botocore.exceptions import ClientError
 from typer.testing import Result
 
 from infra.settings import SettingsError
+from infra.settings.retention import Retention
 from ops import adopt, cdktf, csv_import, demo, deploy, environment, plan, schedule, state, students, synth, terraform
 from ops import report as reports
-from ops.backups import checks, overview, restores
+from ops.backups import checks, overview, restores, retention
 from ops.backups import command as backups
 from ops.events import bus_log, dead_letters
 from ops.events import command as events
 from ops.exits import Exit
-from ops.failures import OperatorError
+from ops.failures import OperatorError, Refused
 from ops.local import command as local
 from ops.local import emulator, stack
 from ops.plans import review
@@ -279,6 +280,71 @@ def _(it: Commands) -> Result:
 @case("backups drill", Exit.FAILED)
 def _(it: Commands) -> Result:
     return _drills(it, {"errorType": "Sandbox.Timedout", "errorMessage": "timed out"}, FunctionError="Unhandled")
+
+
+def _with_retention(it: Commands, answer: dict[str, Any], *arguments: str, **more: str) -> Result:
+    class Lambda:
+        def invoke(self, **_: Any) -> dict[str, Any]:
+            payload = SimpleNamespace(read=giving(json.dumps(answer)))
+            return {"Payload": payload, **more}
+
+    made = it.cloud(**{"lambda": Lambda(), "sts": SimpleNamespace(get_caller_identity=giving({"Account": "1"}))})
+    policy = Retention(keep_last=1)
+    made.settings = LOCAL.model_copy(
+        update={"backups": LOCAL.backups.model_copy(update={"retention": policy, "tables": []})}
+    )
+    it.set(retention, _plan=giving([]))
+    return run("backups", *arguments)
+
+
+@case("backups prune", Exit.GOOD)
+def _(it: Commands) -> Result:
+    return _with_retention(it, {"table": "t", "marked": [], "unmarked": [], "kept": 1}, "prune", "--yes")
+
+
+@case("backups prune", Exit.GOOD)
+def _(it: Commands) -> Result:
+    return _with_retention(it, {}, "prune", "--dry-run")
+
+
+@case("backups prune", Exit.FINDINGS)
+def _(it: Commands) -> Result:
+    failed = {"errorType": "NotMarked", "errorMessage": "damaged"}
+    return _with_retention(it, failed, "prune", "--yes", FunctionError="Unhandled")
+
+
+@case("backups prune", Exit.REFUSED)
+def _(it: Commands) -> Result:
+    it.set(retention, confirm=raising(Refused("not confirmed")))
+    return _with_retention(it, {}, "prune")
+
+
+@case("backups prune", Exit.FAILED)
+def _(it: Commands) -> Result:
+    failed = {"errorType": "Sandbox.Timedout", "errorMessage": "timed out"}
+    return _with_retention(it, failed, "prune", "--yes", FunctionError="Unhandled")
+
+
+@case("backups pin", Exit.FAILED)
+def _(it: Commands) -> Result:
+    failed = {"errorType": "NoSuchBackup", "errorMessage": "no backup"}
+    return _with_retention(it, failed, "pin", "KEY", FunctionError="Unhandled")
+
+
+@case("backups unpin", Exit.FAILED)
+def _(it: Commands) -> Result:
+    it.cloud()
+    return run("backups", "unpin", "KEY")
+
+
+@case("backups pin", Exit.GOOD)
+def _(it: Commands) -> Result:
+    return _with_retention(it, {"isPinned": True, "unmarked": ["other"]}, "pin", "KEY")
+
+
+@case("backups unpin", Exit.GOOD)
+def _(it: Commands) -> Result:
+    return _with_retention(it, {"isPinned": False, "unmarked": []}, "unpin", "KEY")
 
 
 @case("backups verify", Exit.GOOD)

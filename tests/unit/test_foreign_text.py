@@ -265,6 +265,9 @@ CASES: dict[str, Callable[[Commands], Result]] = {
 }
 # Their foreign text reaches the output by the functions that the cases above test.
 _SAME_OUTPUT = {
+    "backups prune": "backups list",
+    "backups pin": "backups accept",
+    "backups unpin": "backups accept",
     "drift": "plan",
     "report": "preflight",
     "local up": "local status",

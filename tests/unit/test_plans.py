@@ -20,6 +20,7 @@ from ops.exits import Exit
 from ops.plans import guard, summary
 from ops.plans.changes import Action, Plan, PlanError, drift_of, parse
 from ops.plans.words import zip_changes
+from rollbook.contract.retention import MARK
 
 FOLDER = Path(__file__).parent / "plans"
 RECORDED = ("add", "change", "code-change", "destroy", "huge", "iam-change", "no-change", "replace", "schedule-change")
@@ -182,6 +183,32 @@ def test_each_rule_stops_its_plan_until_an_exception_allows_it(rule: str) -> Non
 )
 def test_a_harmless_plan_has_no_findings(plan: Plan) -> None:
     assert guard.check(plan, [], TODAY) == []
+
+
+def lifecycle(tags: dict[str, str] | None, days: int | None = 1, id_: str = "marked") -> dict[str, Any]:
+    """A lifecycle rule as a plan has it."""
+    of_filter = {"and": [{"prefix": "b-", "tags": tags}], "prefix": None} if tags else {"and": [], "prefix": "b-"}
+    return {"id": id_, "filter": [of_filter], "expiration": [{"days": days}]}
+
+
+MARKED = lifecycle({MARK: "yes"})
+UNMARKED = lifecycle(None, None, "backups")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "found"),
+    [
+        ([UNMARKED], [UNMARKED, MARKED], []),
+        ([lifecycle(None, 730, "backups")], [UNMARKED, MARKED], []),
+        ([UNMARKED, MARKED], [UNMARKED, lifecycle(None)], ["the rule marked deletes objects without the mark, too"]),
+        ([UNMARKED], [lifecycle(None, 9, "backups")], ["rule[0].expiration[0].days: unlimited → 9"]),
+    ],
+)
+def test_a_lifecycle_may_delete_only_what_is_marked(
+    before: list[dict[str, Any]], after: list[dict[str, Any]], found: list[str]
+) -> None:
+    plan = changed("store", "aws_s3_bucket_lifecycle_configuration", rule=(before, after))
+    assert [each.what for each in guard.check(plan, [], TODAY)] == found
 
 
 def test_removing_a_deny_statement_is_a_finding() -> None:

@@ -28,6 +28,7 @@ ENTRIES = [
     "handlers.audit.alert.handler",
     "handlers.snapshots.copy.handler",
     "handlers.weekly_report.handler",
+    "handlers.retention.handler",
     *BACKUPS,
 ]
 
@@ -38,6 +39,7 @@ MOST_BYTES = {
     "handlers.drill.handler": 4_179_268,
     "handlers.finish_export.handler": 4_129_355,
     "handlers.restore.handler": 4_167_337,
+    "handlers.retention.handler": 4_135_931,
     "handlers.snapshots.copy.handler": 1_187_059,
     "handlers.students.get.handler": 1_768_441,
     "handlers.students.insert.handler": 1_784_426,
@@ -160,6 +162,7 @@ def test_a_handler_imports_from_its_zip_alone(entry: str, tmp_path: Path) -> Non
     classes = [found for found in vars(environment).values() if is_dataclass(found)]
     variables = {field.name.upper(): "1" for each in classes for field in fields(each)}
     variables |= ENVIRONMENT.variables()
+    variables |= {"RETAINED_TABLES": "{}", "HISTORY_DAYS": "1"}
     variables |= {"TIME_ZONE": "UTC", "AWS_DEFAULT_REGION": "us-east-1", "DESTINATION_REGION": "us-east-1"}
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", program], env=variables, capture_output=True, text=True, check=False

@@ -114,6 +114,16 @@ def cases(s: Settings) -> dict[str, tuple[list[Event], list[Event]]]:
                 recorded("user signed up", s, **signed_up | {"detail_type": "user_login"}),
             ],
         )
+    if retained := [plan.table_name for plan in s.backed_up_tables if plan.options.retention]:
+        done = "backup completed"
+        found[f"{s.events.bus_name}-backup-completed"] = (
+            [recorded(done, s, detail__table=table) for table in retained],
+            [
+                recorded(done, s, detail__table="other"),
+                recorded(done, s, detail_type="backup failed"),
+                recorded(done, s, source="rollbook.drills"),
+            ],
+        )
     if s.snapshots.destination_region:
         found[s.snapshots.rule_name] = (
             [recorded(name, s, detail__EventID=f"RDS-EVENT-{n}") for name, ids in _FINISHED.items() for n in ids],
@@ -151,7 +161,7 @@ def every_rule_matches_what_it_should_and_nothing_else(view: View) -> Iterator[s
     s = view.settings
     rules, wanted = view.by("aws_cloudwatch_event_rule", "name"), cases(s)
     yield from differs("the rules", sorted(rules), sorted(wanted))
-    of_the_bus = {f"{s.events.bus_name}-log", f"{s.events.bus_name}-user-signup"}
+    of_the_bus = {f"{s.events.bus_name}-{what}" for what in ("log", "user-signup", "backup-completed")}
     for name, (right, wrong) in wanted.items():
         rule = rules[name]
         for events, should in ((right, True), (wrong, False)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -236,6 +237,26 @@ def functions(settings: Settings) -> dict[str, Function]:
                 told=n.topic,
             )
         )
+    if retained := {plan.table_name: plan for plan in s.backed_up_tables if plan.options.retention}:
+        policies = {name: plan.options.retention.model_dump() for name, plan in retained.items()}
+        order = ("keep_last", "daily", "weekly", "monthly", "yearly")
+        texts = {
+            name: [retained[name].key_prefix, *(policy[count] for count in order)] for name, policy in policies.items()
+        }
+        found.append(
+            Function(
+                b.retention_function_name,
+                f"{b.retention_function_name}Role",
+                "handlers.retention.handler",
+                way_back.memory_mb,
+                way_back.timeout_seconds,
+                b.retention_dead_letter_queue_name,
+                bucket
+                | history
+                | {"TIME_ZONE": s.time_zone, "RETAINED_TABLES": json.dumps(texts, separators=(",", ":"))},
+                disk=way_back.ephemeral_storage_mb,
+            )
+        )
     testing = s.vault.restore_testing
     if testing.enabled:
         found.append(
@@ -260,6 +281,8 @@ def expected_at_backups(s: Settings) -> set[str]:
         s.restores.restore_function_name,
         s.drills.function_name,
     ]
+    if any(plan.options.retention for plan in s.backed_up_tables):
+        functions_.append(s.backups.retention_function_name)
     if s.vault.restore_testing.enabled:
         functions_.append(s.vault.restore_testing.function_name)
     replication = [s.backups.replication_role_name] if any(p.options.replicate_to for p in s.backed_up_tables) else []
@@ -270,6 +293,9 @@ def undelivered(s: Settings) -> dict[str, tuple[str, str]]:
     """Return the rules that call a function: each rule's function and the queue of what could not be delivered."""
     found = {s.audit.trail_name: (s.audit.function_name, s.audit.undelivered_queue_name)}
     found[f"{s.events.bus_name}-user-signup"] = (s.signups.function_name, s.signups.undelivered_queue_name)
+    if any(plan.options.retention for plan in s.backed_up_tables):
+        b = s.backups
+        found[f"{s.events.bus_name}-backup-completed"] = (b.retention_function_name, b.retention_undelivered_queue_name)
     if s.snapshots.destination_region:
         found[s.snapshots.rule_name] = (s.snapshots.function_name, s.snapshots.undelivered_queue_name)
     testing = s.vault.restore_testing

@@ -148,6 +148,12 @@ def wrong(policies: tuple[str, ...], wanted: tuple[Grant, ...], universe: tuple[
                         yield f"allowed, and not needed: {request}"
 
 
+def allows(policies: tuple[str, ...], request: Request) -> bool:
+    """Return whether the policies of a role allow a request."""
+    parsed = [iam_evaluator.parse_policy_document(json.loads(policy)) for policy in policies]
+    return bool(iam_evaluator.evaluate(_context(request), parsed).decision == "Allow")
+
+
 @lru_cache(maxsize=512)
 def wrong_of_role(policies: tuple[str, ...], wanted: tuple[Grant, ...], universe: tuple[Grant, ...]) -> tuple[str, ...]:
     """Return what is wrong with a role's policies; remembered, as most alterations leave most roles as they are."""

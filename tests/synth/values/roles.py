@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from infra.settings import Settings
 from tests.synth.values.names import Names, functions, scheduled
-from tests.synth.values.requests import OTHER_ACCOUNT, Grant, Request, of_roles, trusts, wrong_of_role
+from tests.synth.values.requests import OTHER_ACCOUNT, Grant, Request, allows, of_roles, trusts, wrong_of_role
 from tests.synth.values.view import ACCOUNT, View, check, differs
 
 _LAMBDA, _SCHEDULER = "lambda.amazonaws.com", "scheduler.amazonaws.com"
@@ -122,6 +122,16 @@ def grants(s: Settings) -> dict[str, tuple[Grant, ...]]:
     }
     if destination := s.snapshots.destination_region:
         of_functions[s.snapshots.function_name] = (alert, *_snapshots(s, n, destination))
+    retained = [plan for plan in s.backed_up_tables if plan.options.retention]
+    if retained:
+        objects = tuple(f"{n.store}/{plan.key_prefix}*" for plan in retained)
+        of_functions[b.retention_function_name] = (
+            list_backups,
+            read_backups,
+            history,
+            Grant("read the whole history", ("dynamodb:Scan",), (n.history,)),
+            Grant("mark backups", ("s3:GetObjectTagging", "s3:PutObjectTagging"), objects),
+        )
     if s.vault.restore_testing.enabled:
         of_functions[s.vault.restore_testing.function_name] = (
             list_backups,
@@ -205,6 +215,29 @@ def each_role_may_do_what_it_needs_and_nothing_else(view: View) -> Iterator[str]
     for role in held.keys() & wanted.keys():
         for fault in wrong_of_role(held[role], wanted[role], universe):
             yield f"{role}: {fault}"
+
+
+@check
+def the_retention_sets_no_other_tag(view: View) -> Iterator[str]:
+    s, n = view.settings, Names(view.settings)
+    retained = [plan for plan in s.backed_up_tables if plan.options.retention]
+    held = of_roles(view).get(f"{s.backups.retention_function_name}Role", ())
+    yield from differs("whether there is a retention", bool(held), bool(retained))
+    carried = sorted({name for plan in retained for name in plan.options.tags})
+    for plan in retained:
+        for tags, should in (
+            ({"rollbook-expired": "yes"}, True),
+            ({"rollbook-pinned": "yes"}, True),
+            *(({name: "any"}, True) for name in carried),
+            ({"rollbook-expired": "no"}, False),
+            ({"rollbook-pinned": "no"}, False),
+            ({"other": "yes"}, False),
+        ):
+            [(name, value)] = tags.items()
+            context = (("s3:requestobjecttagkeys", name), (f"s3:requestobjecttag/{name}", value))
+            request = Request("s3:PutObjectTagging", f"{n.store}/{plan.key_prefix}example", context=context)
+            if allows(held, request) is not should:
+                yield f"{'refused' if should else 'allowed'}: {request}"
 
 
 @check

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -33,7 +34,9 @@ def buckets(s: Settings) -> dict[str, str]:
 _COPY_EVENTS = ("FailedReplication", "MissedThreshold", "NotTracked", "ReplicatedAfterThreshold")
 
 
-def place_of(rules: list[dict[str, Any]], key: str, age: int, current: bool = True) -> str:
+def place_of(
+    rules: list[dict[str, Any]], key: str, age: int, current: bool = True, tags: Mapping[str, str] | None = None
+) -> str:
     """Return the storage class of an object of an age in days, or `deleted`.
 
     Source: S3 User Guide, "Lifecycle configuration elements": an action is due once so many days have passed.
@@ -44,15 +47,17 @@ def place_of(rules: list[dict[str, Any]], key: str, age: int, current: bool = Tr
     """
     place = "STANDARD"
     for rule in rules:
-        [prefix] = rule["filter"]
-        if rule["status"] != "Enabled" or not key.startswith(prefix["prefix"]):
+        [of_filter] = rule["filter"]
+        [wanted] = of_filter.get("and", [of_filter])
+        has_tags = wanted.get("tags", {}).items() <= (tags or {}).items()
+        if rule["status"] != "Enabled" or not key.startswith(wanted["prefix"]) or not has_tags:
             continue
         if current:
             for step in sorted(rule["transition"], key=lambda each: each["days"]):
                 place = step["storage_class"] if age >= step["days"] else place
-            if any(age >= each["days"] for each in rule["expiration"]):
+            if any(age >= each.get("days", math.inf) for each in rule["expiration"]):
                 return "deleted"
-        elif any(age >= each["noncurrent_days"] for each in rule["noncurrent_version_expiration"]):
+        elif any(age >= each["noncurrent_days"] for each in rule.get("noncurrent_version_expiration", [])):
             return "deleted"
     return place
 
@@ -185,12 +190,15 @@ def objects_are_where_they_should_be_on_each_day(view: View) -> Iterator[str]:
     for bucket, lifecycle in found.items():
         yield from differs(f"the Region of {bucket}'s lifecycle", view.region(lifecycle), buckets(s).get(bucket))
         count = len([prefix for of, prefix in wanted if of == bucket])
+        if bucket == s.backups.bucket_name:
+            count += 2 * len(_retained(s))  # for the mark, and for smoke tests
         yield from differs(f"the number of {bucket}'s rules", len(lifecycle["rule"]), count)
         smallest = "varies_by_storage_class" if _moves_small(s, bucket) else "all_storage_classes_128K"
         yield from differs(f"{bucket}'s smallest", lifecycle["transition_default_minimum_object_size"], smallest)
         for rule in lifecycle["rule"]:
-            days = [each["days_after_initiation"] for each in rule["abort_incomplete_multipart_upload"]]
-            yield from differs(f"{bucket}, {rule['id']}: uploads are aborted after", days, [_ABORT_DAYS])
+            days = [each["days_after_initiation"] for each in rule.get("abort_incomplete_multipart_upload", [])]
+            should = [] if "and" in rule["filter"][0] else [_ABORT_DAYS]  # S3 refuses it with tags
+            yield from differs(f"{bucket}, {rule['id']}: uploads are aborted after", days, should)
     for (bucket, prefix), (steps, noncurrent) in wanted.items():
         rules = found[bucket]["rule"]
         places = [("STANDARD", 0), *steps]
@@ -200,12 +208,73 @@ def objects_are_where_they_should_be_on_each_day(view: View) -> Iterator[str]:
                 if age >= 0:
                     is_at = place_of(rules, f"{prefix}example", age)
                     yield from differs(f"{bucket}/{prefix} on day {age}", is_at, should)
-        for age, should in ((noncurrent - 1, "STANDARD"), (noncurrent, "deleted")):
+        is_retained = bucket == s.backups.bucket_name and prefix in _retained(s)
+        for age, should in ((noncurrent - 1, "STANDARD"), (noncurrent, "STANDARD" if is_retained else "deleted")):
             is_at = place_of(rules, f"{prefix}example", age, current=False)
             yield from differs(f"an old version in {bucket}/{prefix} on day {age}", is_at, should)
         if prefix:
             is_at = place_of(rules, "~other/example", 40_000)
             yield from differs(f"another key of {bucket}", is_at, "STANDARD")
+
+
+@check
+def only_marked_backups_are_deleted(view: View) -> Iterator[str]:
+    s = view.settings
+    rules = _of_bucket(view, "aws_s3_bucket_lifecycle_configuration")[s.backups.bucket_name]["rule"]
+    days = s.backups.noncurrent_expire_days
+    for prefix in _retained(s):
+        for tags, should in (
+            ({}, {"kept"}),
+            ({"rollbook-expired": "no"}, {"kept"}),
+            ({"rollbook-pinned": "yes"}, {"kept"}),
+            ({"rollbook-expired": "yes", "a": "b"}, {"deleted"}),
+        ):
+            places = {
+                place_of(rules, f"{prefix}20250708T0700.json", 40_000, current, tags) for current in (True, False)
+            }
+            found = {"deleted" if place == "deleted" else "kept" for place in places}
+            yield from differs(f"what becomes of {prefix} with {tags}", found, should)
+        marked = {"rollbook-expired": "yes"}
+        for age, current, gone in ((0, True, False), (1, True, True), (days - 1, False, False), (days, False, True)):
+            place = place_of(rules, f"{prefix}example", age, current, marked)
+            yield from differs(f"a marked object of {prefix} is deleted on day {age}", place == "deleted", gone)
+        for current in (True, False):
+            is_at = place_of(rules, f"{prefix}smoke-example.json", 1, current)
+            yield from differs(f"a smoke test's upload to {prefix} on day 1", is_at, "deleted")
+        markers = [each.get("expired_object_delete_marker") for rule in rules for each in rule["expiration"]]
+        yield from differs("whether lone delete markers are removed", True in markers, True)
+
+
+@check
+def only_the_retention_marks_and_pins(view: View) -> Iterator[str]:
+    s, n = view.settings, Names(view.settings)
+    if not _retained(s):
+        return
+    policy = _of_bucket(view, "aws_s3_bucket_policy")[s.backups.bucket_name]["policy"]
+    retention, backup = f"{s.backups.retention_function_name}Role", s.backups.role_name
+    uploads_tags = any(plan.options.tags for plan in s.backed_up_tables)
+    for role in (retention, backup, f"{s.restores.restore_function_name}Role", "Administrator"):
+        for tag in ("rollbook-expired", "rollbook-pinned"):
+            of_tag = (("s3:requestobjecttagkeys", tag),)
+            is_pinned = (("s3:existingobjecttag/rollbook-pinned", "yes"),)
+            for action, context, may in (
+                ("s3:PutObjectTagging", of_tag, role == retention),
+                ("s3:PutObject", of_tag, False),
+                ("s3:PutObjectTagging", is_pinned, role == retention),
+                ("s3:PutObjectTagging", (), role == retention or (role == backup and uploads_tags)),
+                ("s3:DeleteObjectTagging", (), False),
+                ("s3:DeleteObjectVersionTagging", (), False),
+                ("s3:PutObjectVersionTagging", (), False),
+                ("s3:ReplicateTags", (), False),
+                ("s3:GetObjectTagging", (), True),
+            ):
+                request = Request(action, f"{n.store}/example", n.role(role), context)
+                if (answer(policy, request) == "Deny") is may:
+                    yield f"{'refused' if may else 'not refused'}: {request}"
+
+
+def _retained(s: Settings) -> list[str]:
+    return [plan.key_prefix for plan in s.backed_up_tables if plan.options.retention]
 
 
 def _moves_small(s: Settings, bucket: str) -> bool:
@@ -232,7 +301,8 @@ def _kept(s: Settings) -> dict[tuple[str, str], tuple[list[tuple[str, int]], int
             )
             if day is not None
         ]
-        found[(b.bucket_name, plan.key_prefix)] = (steps, b.noncurrent_expire_days)
+        in_time = [step for step in steps if not (how.retention and step[0] == "deleted")]
+        found[(b.bucket_name, plan.key_prefix)] = (in_time, b.noncurrent_expire_days)
         if how.replicate_to:
             found[(s.replica_bucket_name(how.replicate_to), plan.key_prefix)] = (steps, b.noncurrent_expire_days)
     if s.audit.enabled:

@@ -1,0 +1,105 @@
+"""The settings of restores and drills."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from infra.settings.fields import (
+    FunctionName,
+    QueueName,
+    RoleName,
+    ScheduleExpression,
+    ScheduleName,
+    Section,
+    Suffix,
+    TimeZone,
+    check_window,
+)
+
+
+class Restores(Section):
+    """The functions that verify and restore backups."""
+
+    verify_function_name: FunctionName = Field(
+        "VerifyStudentBackup", description="Function that verifies and compares."
+    )
+    restore_function_name: FunctionName = Field("RestoreStudentData", description="Function that restores.")
+    restored_suffix: Suffix = Field(
+        "restored", description="The function can create only tables named `<table>-<suffix>-<anything>`."
+    )
+    memory_mb: int = Field(512, ge=128, le=10240, description="Memory of each, MB (Lambda: 128 to 10,240).")
+    ephemeral_storage_mb: int = Field(
+        512,
+        ge=512,
+        le=10240,
+        description="Temporary storage for comparisons, MB: about 70 bytes for each item and side.",
+    )
+    timeout_seconds: int = Field(900, ge=1, le=900, description="Time limit, seconds (Lambda: up to 900).")
+
+
+class Checks(Section):
+    """The function that reads every stored backup again: after it was made, and then once within a number of days."""
+
+    enabled: bool = Field(True, description="Read stored backups again.")
+    function_name: FunctionName = Field("CheckStudentBackups", description="Function that reads the backups.")
+    within_days: int = Field(
+        30, ge=1, le=365, description="Days within which each backup is read. Backups in Glacier are not read."
+    )
+    schedule_name: ScheduleName = Field("DailyBackupCheck", description="Schedule, in the backup's schedule group.")
+    schedule_role_name: RoleName = Field(
+        "DailyBackupCheckRole", description="Execution role of the schedule; may invoke the check only."
+    )
+    schedule_expression: ScheduleExpression = Field("cron(0 4 * * ? *)", description="cron(…), rate(…) or at(…).")
+    schedule_time_zone: TimeZone = Field("UTC", description="IANA zone in which the expression is read.")
+    memory_mb: int = Field(256, ge=128, le=10240, description="Memory, MB (Lambda: 128 to 10,240).")
+    timeout_seconds: int = Field(900, ge=1, le=900, description="Time limit, seconds (Lambda: up to 900).")
+    dead_letter_queue_name: QueueName = Field(
+        "student-check-dead-letters", description="Queue of the checks that failed three times."
+    )
+    schedule_dead_letter_queue_name: QueueName = Field(
+        "student-check-schedule-dead-letters", description="Queue of the checks that the Scheduler could not start."
+    )
+    undelivered_queue_name: QueueName = Field(
+        "student-check-undelivered", description="Queue of the events that EventBridge could not deliver."
+    )
+
+
+class Drills(Section):
+    """The weekly drill, which restores the newest backup into a scratch table and compares it."""
+
+    enabled: bool = Field(True, description="Run drills.")
+    function_name: FunctionName = Field("DrillStudentBackup", description="Function that makes the drill.")
+    scratch_suffix: Suffix = Field("drill", description="Scratch tables are `<table>-<suffix>-<time>`.")
+    schedule_name: ScheduleName = Field("WeeklyRestoreDrill", description="Schedule, in the backup's schedule group.")
+    schedule_role_name: RoleName = Field(
+        "WeeklyRestoreDrillRole", description="Execution role of the schedule; may invoke the drill only."
+    )
+    schedule_expression: ScheduleExpression = Field("cron(0 3 ? * SUN *)", description="cron(…), rate(…) or at(…).")
+    schedule_time_zone: TimeZone = Field("UTC", description="IANA zone in which the expression is read.")
+    flexible_window_minutes: int = Field(
+        15,
+        ge=0,
+        le=1440,
+        description="Minutes within which a drill may start; 0 for exactly on time (Scheduler: 1 to 1,440).",
+    )
+    memory_mb: int = Field(512, ge=128, le=10240, description="Memory, MB (Lambda: 128 to 10,240).")
+    ephemeral_storage_mb: int = Field(
+        512,
+        ge=512,
+        le=10240,
+        description="Temporary storage for the comparison, MB: about 70 bytes for each item and side.",
+    )
+    timeout_seconds: int = Field(900, ge=1, le=900, description="Time limit, seconds (Lambda: up to 900).")
+    dead_letter_queue_name: QueueName = Field(
+        "student-drill-dead-letters", description="Queue of the drills that failed three times."
+    )
+    schedule_dead_letter_queue_name: QueueName = Field(
+        "student-drill-schedule-dead-letters", description="Queue of the drills that the Scheduler could not start."
+    )
+
+    @model_validator(mode="after")
+    def _window_fits(self) -> Self:
+        check_window(self.schedule_expression, self.schedule_time_zone, self.flexible_window_minutes)
+        return self
