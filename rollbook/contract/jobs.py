@@ -19,6 +19,7 @@ class BackupJob:
         key_prefix: the beginning of every backup's key.
         segments: how many parts of the table a scan reads in parallel.
         read_units_per_second: limit of a scan; None for no limit.
+        full_every_days: age at which a chain of incremental exports begins again with a full one.
         object_tags: tags of the objects as a query string, `key=value&…`.
     """
 
@@ -30,6 +31,7 @@ class BackupJob:
     export_type: ExportType
     segments: int
     read_units_per_second: float | None = None
+    full_every_days: int = 7
     object_tags: str = ""
 
 

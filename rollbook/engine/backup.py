@@ -148,7 +148,7 @@ class Backup:
             else:
                 result |= {"engine": engine, "reason": reason}
                 return self._complete(request, holder, started, result)
-        values = self._export.start(request.id, holder, request.name, described, started)
+        values = self._export.start(request.id, request.name, described, started)
         values["reason"] = "; ".join(filter(None, (reason, values["reason"])))
         return self._resources.history.mark_exporting(request.id, holder=holder, values=values)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from rollbook.engine import stored
+from rollbook.contract import moments
+from rollbook.engine import chain, exporting, stored
 from rollbook.engine.deadline import Deadline
-from rollbook.engine.executions import COMPLETED, RUNNING, Execution
+from rollbook.engine.executions import COMPLETED, RUNNING, Execution, Row
 from rollbook.engine.formats import description
 from rollbook.engine.history import exported_by
 from rollbook.engine.notifier import Notifier
@@ -60,17 +61,44 @@ def _complete(
 ) -> Execution:
     if execution.definition is None:
         raise RuntimeError(f"{execution.id} lacks the definition of its table; {manifest} cannot become a backup")
-    listing, items = export.listing_sha256(), export.summary.item_count
+    listing, items, summary = export.listing_sha256(), export.summary.item_count, export.summary
+    # AWS's own times, because the next increment must begin where this export ended.
+    begin = _time(summary.export_from_time) if export.change_of else None
+    end = chain.as_of(export)
     described = description.Description(
-        description.FORMAT, execution.definition, execution.started_at, manifest, items, listing, now
+        description.FORMAT,
+        execution.definition,
+        execution.started_at,
+        manifest,
+        items,
+        listing,
+        now,
+        summary.table_id,
+        begin,
+        end,
+        execution.base_key,
+        execution.predecessor_key,
     )
     stored.put_description(resources.s3, resources.bucket, execution.key, described, replace_equal=True)
-    values = {
+    if execution.base_key and end:
+        newest: Row = {"key": execution.key, "tableId": summary.table_id, "until": moments.to_text(end)}
+        resources.history.remember(chain.newest_of(execution.table_name), newest, started_at=execution.started_at)
+    values: Row = {
         "items": items,
         "bytes": export.stored_bytes(),
         "sha256": listing,
         "crc32": export.crc32(),
         "manifest": manifest,
+        "tableId": summary.table_id,
+        "exportType": "incremental" if export.change_of else "full",
         "seconds": f"{(now - execution.started_at).total_seconds():.1f}",
     }
-    return resources.history.complete(execution.id, holder=holder, now=resources.clock(), values=values)
+    values |= {"exportedFrom": moments.to_text(begin)} if begin else {}
+    values |= {"exportedUntil": moments.to_text(end)} if end else {}
+    done = resources.history.complete(execution.id, holder=holder, now=resources.clock(), values=values)
+    exporting.discard(resources.history, execution.id)
+    return done
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

@@ -54,6 +54,11 @@ class History:
         self._table_name = table_name
         self._days = days
 
+    @property
+    def place(self) -> tuple[Any, str]:
+        """Return the DynamoDB client and the name of the table."""
+        return self._dynamodb, self._table_name
+
     def claim(
         self, execution_id: str, *, holder: str, now: datetime, until: datetime, values: Row, again: bool = False
     ) -> Claim:

@@ -33,7 +33,7 @@ class StoredExport:
         self._s3 = s3
         self._bucket = bucket
         self.manifest: str | None = manifest
-        self._description = description
+        self.description = description
         self.key = key
         self.table = description.table if description else None
         self.started_at = description.started_at if description else None
@@ -87,8 +87,8 @@ class StoredExport:
         key = self.summary.manifest_files_s3_key
         listing = self._checked(key)
         sha256 = hashlib.sha256(listing).hexdigest()
-        if self._description and sha256 != self._description.sha256:
-            raise Corrupted(f"{key}: its SHA-256 is {sha256}, but {self.key} says {self._description.sha256}")
+        if self.description and sha256 != self.description.sha256:
+            raise Corrupted(f"{key}: its SHA-256 is {sha256}, but {self.key} says {self.description.sha256}")
         try:
             return msgspec.json.Decoder(export_layout.File).decode_lines(listing), sha256
         except msgspec.DecodeError as error:
