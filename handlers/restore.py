@@ -1,4 +1,7 @@
-"""`RestoreStudentData`: `{"key": …, "to": …}` restores a backup into a new table, `"into"` into an existing one."""
+"""`RestoreStudentData`: `{"key": …, "to": …}` restores a backup into a new table, `"into"` into an existing one.
+
+`"chain": true` restores an incremental export with its base and all increments between them.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +63,7 @@ def parse(event: Mapping[str, Any]) -> Request:
         RestoreRefused: the backup or the target is missing, or an existing target is not confirmed.
     """
     key, new, existing = event.get("key"), event.get("to"), event.get("into")
-    unknown = set(event) - {"key", "to", "into", "confirm", "onlyMissing", "onlyDiffering", "dryRun"}
+    unknown = set(event) - {"key", "to", "into", "confirm", "onlyMissing", "onlyDiffering", "dryRun", "chain"}
     if unknown:
         raise RestoreRefused(f"the event has unknown keys: {sorted(unknown)}")
     if not isinstance(key, str) or not key or bool(new) == bool(existing):
@@ -75,4 +78,4 @@ def parse(event: Mapping[str, Any]) -> Request:
     if existing and event.get("confirm") != existing and not event.get("dryRun"):
         raise RestoreRefused(f'a restore into {existing} overwrites items; to confirm, send "confirm": "{existing}"')
     mode: Mode = "missing" if event.get("onlyMissing") else "differing" if event.get("onlyDiffering") else "all"
-    return Request(key, str(new or existing), is_new=bool(new), mode=mode)
+    return Request(key, str(new or existing), is_new=bool(new), mode=mode, chain=bool(event.get("chain")))

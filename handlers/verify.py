@@ -27,9 +27,11 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         )
     bucket = environment.s3_bucket_name
     if against is None:
-        verified = stored.verify(stored.open_backup(_s3, bucket, key))
+        backup = stored.open_backup(_s3, bucket, key)
+        verified = stored.verify(backup)
         logger.info("Backup verified", key=key, items=verified.items)
-        return {"key": key, "isWhole": True, "items": verified.items, "sha256": verified.sha256}
+        period = {"changesFrom": backup.change_of[0], "changesUntil": backup.change_of[1]} if backup.change_of else {}
+        return {"key": key, "isWhole": True, "items": verified.items, "sha256": verified.sha256, **period}
     answer = compare.summary(_aws.dynamodb, _s3, bucket, key, against)
     logger.info("Backups compared", key=key, against=against, is_equal=answer["isEqual"])
     return answer

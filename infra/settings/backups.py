@@ -1,4 +1,4 @@
-"""The settings of Rollbook's own backups: tables, restores and drills."""
+"""The settings of Rollbook's own backups: tables and restores."""
 
 from __future__ import annotations
 
@@ -47,8 +47,14 @@ class TableBackups(Section):
     )
     export_type: ExportType = Field(
         "full",
-        description="Kind of export. `incremental`: the changes since the last export; full, if that was less than 15 "
-        "minutes or more than 24 hours ago (DynamoDB's limits).",
+        description="Kind of export. `incremental`: the changes since the last export, 15 minutes to 24 hours "
+        "(DynamoDB's limits); full, if they cannot continue the last export.",
+    )
+    full_every_days: int = Field(
+        7,
+        ge=1,
+        description="Age of the last full export at which the next incremental one is full. At most half of the days "
+        "until backups expire or move to Glacier, so that the base of a chain outlives its increments.",
     )
     segments: int = Field(
         2,
@@ -86,6 +92,13 @@ class TableBackups(Section):
             raise ValueError('engine = "export" writes AWS\'s layout; set format = "dynamodb-export", too')
         if self.export_type == "incremental" and self.engine != "export":
             raise ValueError('export_type = "incremental" needs engine = "export"; set both')
+        ends = {"expire_after_days": self.expire_after_days, "glacier_after_days": self.glacier_after_days}
+        name, days = min(((name, days) for name, days in ends.items() if days is not None), key=lambda end: end[1])
+        if self.export_type == "incremental" and 2 * self.full_every_days > days:
+            raise ValueError(
+                f"full_every_days = {self.full_every_days} must be at most half of {name} = {days}, because an "
+                "increment needs its full export"
+            )
         if self.compression == "zstd" and self.format == "json":
             raise ValueError(
                 'compression = "zstd" needs format = "dynamodb-export"; a JSON document allows gzip or none'
@@ -95,9 +108,9 @@ class TableBackups(Section):
             for name in ("infrequent_access_after_days", "glacier_after_days", "expire_after_days")
             if (days := getattr(self, name)) is not None
         ]
-        for (name, days), (later, more) in itertools.pairwise(steps):
-            if more <= days:
-                raise ValueError(f"{later} = {more} must be more than {name} = {days}")
+        for (earlier, day), (later, more) in itertools.pairwise(steps):
+            if more <= day:
+                raise ValueError(f"{later} = {more} must be more than {earlier} = {day}")
         cold = (self.infrequent_access_after_days, self.glacier_after_days)
         if None not in cold and (self.glacier_after_days or 0) < (self.infrequent_access_after_days or 0) + 30:
             raise ValueError("glacier_after_days must exceed infrequent_access_after_days by 30 or more (S3's minimum)")
@@ -127,6 +140,7 @@ class TablePlan:
             format=options.format,
             compression=options.compression,
             export_type=options.export_type,
+            full_every_days=options.full_every_days,
             segments=options.segments,
             read_units_per_second=options.read_units_per_second,
             object_tags=urlencode(sorted(options.tags.items())),
@@ -151,6 +165,21 @@ class FleetTable(TableBackups):
         pattern=KEY_ARN,
         description="Customer-managed KMS key that encrypts the table. The function gets permission to read with it. "
         "Leave out if the key is AWS's.",
+    )
+    drill_schedule_name: ScheduleName | None = Field(
+        None, description="Schedule of the table's drill; by default `Drill-<table>`."
+    )
+    drill_schedule_expression: ScheduleExpression | None = Field(
+        None, description="cron(…), rate(…) or at(…) of the table's drill; by default the expression of [drills]."
+    )
+    rpo_hours: float | None = Field(
+        None,
+        gt=0,
+        description="Maximum loss, in hours of changes (RPO). By default that of [objectives], or the longest time "
+        "between two backups if that is longer.",
+    )
+    rto_minutes: float | None = Field(
+        None, gt=0, description="Maximum time of a restore, in minutes (RTO); by default that of [objectives]."
     )
 
     @model_validator(mode="after")
@@ -185,6 +214,9 @@ class Backups(TableBackups):
     finish_function_name: FunctionName = Field(
         "FinishStudentExport", description="Function that completes an export; its manifest invokes it."
     )
+    export_limit_hours: float = Field(
+        6, gt=0, le=168, description="Hours after which an export that is still running is reported as silent."
+    )
     history_table_name: TableName = Field("backup-executions", description="Table with one row per execution.")
     history_days: int = Field(400, ge=1, le=3650, description="Days until a row of the history expires.")
     key_prefix: str = Field(
@@ -208,7 +240,8 @@ class Backups(TableBackups):
     )
     retry_attempts: int = Field(5, ge=0, le=185, description="Retries of the Scheduler (0 to 185).")
     retry_hours: float = Field(2, ge=1 / 60, le=24, description="Hours for which it retries (60 seconds to 24 hours).")
-    # The name of the exports' queue is this name and `-exports`, and a queue's name has at most 80 characters.
+    # The names of the exports' queues are this name with `-exports` and `-watch`, and a queue's name has at most 80
+    # characters.
     dead_letter_queue_name: Annotated[QueueName, MaxLen(72)] = Field(
         "student-backup-dead-letters", description="Queue of the runs that failed three times."
     )
@@ -265,45 +298,6 @@ class Restores(Section):
         description="Temporary storage for comparisons, MB: about 70 bytes for each item and side.",
     )
     timeout_seconds: int = Field(900, ge=1, le=900, description="Time limit, seconds (Lambda: up to 900).")
-
-
-class Drills(Section):
-    """The weekly drill, which restores the newest backup into a scratch table and compares it."""
-
-    enabled: bool = Field(True, description="Run drills.")
-    function_name: FunctionName = Field("DrillStudentBackup", description="Function that makes the drill.")
-    scratch_suffix: Suffix = Field("drill", description="Scratch tables are `<table>-<suffix>-<time>`.")
-    schedule_name: ScheduleName = Field("WeeklyRestoreDrill", description="Schedule, in the backup's schedule group.")
-    schedule_role_name: RoleName = Field(
-        "WeeklyRestoreDrillRole", description="Execution role of the schedule; may invoke the drill only."
-    )
-    schedule_expression: ScheduleExpression = Field("cron(0 3 ? * SUN *)", description="cron(…), rate(…) or at(…).")
-    schedule_time_zone: TimeZone = Field("UTC", description="IANA zone in which the expression is read.")
-    flexible_window_minutes: int = Field(
-        15,
-        ge=0,
-        le=1440,
-        description="Minutes within which a drill may start; 0 for exactly on time (Scheduler: 1 to 1,440).",
-    )
-    memory_mb: int = Field(512, ge=128, le=10240, description="Memory, MB (Lambda: 128 to 10,240).")
-    ephemeral_storage_mb: int = Field(
-        512,
-        ge=512,
-        le=10240,
-        description="Temporary storage for the comparison, MB: about 70 bytes for each item and side.",
-    )
-    timeout_seconds: int = Field(900, ge=1, le=900, description="Time limit, seconds (Lambda: up to 900).")
-    dead_letter_queue_name: QueueName = Field(
-        "student-drill-dead-letters", description="Queue of the drills that failed three times."
-    )
-    schedule_dead_letter_queue_name: QueueName = Field(
-        "student-drill-schedule-dead-letters", description="Queue of the drills that the Scheduler could not start."
-    )
-
-    @model_validator(mode="after")
-    def _window_fits(self) -> Self:
-        check_window(self.schedule_expression, self.schedule_time_zone, self.flexible_window_minutes)
-        return self
 
 
 def days_in_classes(infrequent: int | None, glacier: int | None, expire: int) -> dict[str, int]:

@@ -57,7 +57,13 @@ def verify(key: Key, env: EnvOrLocal = "local", as_json: Json = False) -> None:
             raise typer.Exit(Exit.FINDINGS) from None
     if as_json:
         facts = {"items": whole.items, "bytes": whole.bytes, "sha256": whole.sha256}
-        console.say_json({"key": key, "isWhole": True, **facts})
+        period = {"changesFrom": backup.change_of[0], "changesUntil": backup.change_of[1]} if backup.change_of else {}
+        console.say_json({"key": key, "isWhole": True, **facts, **period})
+    elif backup.change_of:
+        console.done(
+            f"{key} is whole: {whole.items:,} changed keys from {backup.change_of[0]} to {backup.change_of[1]}, "
+            f"{whole.bytes:,} bytes; restore it with --chain"
+        )
     else:
         console.done(f"{key} is whole: {whole.items:,} items, {whole.bytes:,} bytes")
 

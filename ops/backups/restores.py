@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.progress import Progress as Bar
@@ -66,6 +66,9 @@ def restore_(
     into: Annotated[str, typer.Option("--into", metavar="TABLE", help="Restore into an existing table.")] = "",
     only_missing: Annotated[bool, typer.Option(help="Write only items whose keys the table does not have.")] = False,
     only_differing: Annotated[bool, typer.Option(help="Write only items that are missing or differ.")] = False,
+    chain: Annotated[
+        bool, typer.Option("--chain", help="Restore an incremental export with its base and all increments between.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written; change nothing.")] = False,
     confirm: Annotated[str, typer.Option(metavar="TABLE", help="Repeat the table of --into; then do not ask.")] = "",
     engine: Annotated[str, typer.Option(help="write, or import: ImportTable of AWS into a new table.")] = "write",
@@ -86,7 +89,8 @@ def restore_(
         raise OperatorError(f"the engine is {engine!r}; it can be write or import")
     cloud = Cloud.of(env)
     mode: Mode = "missing" if only_missing else "differing" if only_differing else "all"
-    request = Request(key, to or into, is_new=bool(to), mode=mode, engine="import" if engine == "import" else "write")
+    by: Literal["write", "import"] = "import" if engine == "import" else "write"
+    request = Request(key, to or into, is_new=bool(to), mode=mode, engine=by, chain=chain)
     if into and not dry_run:
         _confirm(into, confirm, mode)
     with console.progress() as bar:

@@ -35,6 +35,22 @@ class BackupJob:
     object_tags: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class DrillJob:
+    """The drill of one table. The values are variables of the drill function and part of a schedule's message.
+
+    Arguments:
+        scratch_prefix: the beginning of the name of a scratch table.
+        rpo_hours: the greatest allowed age of the newest backup's data.
+        rto_minutes: the greatest allowed duration of its restore.
+    """
+
+    table_name: str
+    scratch_prefix: str
+    rpo_hours: float
+    rto_minutes: float
+
+
 @dataclass(frozen=True)
 class ReportedTable:
     """The settings of a backed-up table that a report compares with the facts.

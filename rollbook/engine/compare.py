@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from rollbook.engine import fingerprints, stored
+from rollbook.engine import chain, fingerprints
 from rollbook.engine.comparison import Comparison, Outcome
 from rollbook.engine.dynamodb import definitions, scan
 from rollbook.engine.fingerprints import Fingerprint
@@ -16,7 +16,7 @@ _NAMED = 100
 
 
 class NotComparable(ValueError):
-    """The two have different key attributes, or one of them is not a full backup."""
+    """The two have different key attributes."""
 
 
 def is_backup(name: str) -> bool:
@@ -45,7 +45,7 @@ def compare(
     """
 
     def side(name: str) -> Iterator[Fingerprint]:
-        read = stored.open_backup(s3, bucket, name).items() if is_backup(name) else scan.items(dynamodb, name)
+        read = chain.open_chain(s3, bucket, name).items() if is_backup(name) else scan.items(dynamodb, name)
         return map(fingerprints.fingerprint_of(names), counted(read))
 
     comparison.read(side(first))
@@ -56,7 +56,8 @@ def keys(dynamodb: Any, s3: Any, bucket: str, first: str, second: str) -> list[s
     """Return the key attributes of both.
 
     Raises:
-        NotComparable: the key attributes differ, or a backup is incremental.
+        NotComparable: the key attributes differ.
+        ChainBroken: an increment cannot be read because its chain is not whole.
     """
     found = [_keys(dynamodb, s3, bucket, name) for name in (first, second)]
     known = [names for names in found if names is not None]
@@ -71,9 +72,7 @@ def _keys(dynamodb: Any, s3: Any, bucket: str, name: str) -> list[str] | None:
     if not is_backup(name):
         described = dynamodb.describe_table(TableName=name)["Table"]
         return definitions.key_names({"keySchema": described["KeySchema"]})
-    backup = stored.open_backup(s3, bucket, name)
-    if backup.change_of:
-        raise NotComparable(f"{name} has only the changes from {backup.change_of[0]} to {backup.change_of[1]}")
+    backup = chain.open_chain(s3, bucket, name)
     return definitions.key_names(backup.table) if backup.table else None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rollbook.engine import stored
+from rollbook.engine import applied, chain, stored
 from rollbook.engine.comparison import Comparison
 from rollbook.engine.deadline import Deadline
 from rollbook.engine.dynamodb import definitions, tables
@@ -69,6 +69,7 @@ class Restore:
                     self._resources.history, request.id, holder, self._resources.clock, self._options.lease, check
                 )
                 result = work.run(execution)
+                applied.remember(self._resources.history, self._resources.dynamodb, request, work.backup, result)
                 ended = self._resources.clock()
                 result["seconds"] = f"{(ended - execution.started_at).total_seconds():.1f}"
                 return self._resources.history.complete(
@@ -91,21 +92,23 @@ class Restore:
         return claim.execution
 
     def _open(self, request: Request, comparison: Comparison) -> RestoreWork:
-        backup = stored.open_backup(self._resources.s3, self._resources.bucket, request.key)
+        open_ = chain.open_chain if request.chain else stored.open_backup
+        backup = open_(self._resources.s3, self._resources.bucket, request.key)
         if request.is_new and backup.table is None:
             raise RestoreRefused(
                 f"{request.key} does not contain the table's definition; create the table and name it with --into"
             )
         if backup.change_of and request.is_new:
             raise RestoreRefused(
-                f"{request.key} has only the changes from {backup.change_of[0]} to {backup.change_of[1]}; first "
-                "restore the full export before it, then restore this one into the same table with --into"
+                f"{request.key} has only the changes from {backup.change_of[0]} to {backup.change_of[1]}; restore it "
+                "with its base and all increments between them: --chain"
             )
         if backup.change_of and request.mode == "missing":
             raise RestoreRefused(
                 f"{request.key} is incremental; it cannot be restored with the mode missing, which writes only a part "
                 "of its changes"
             )
+        applied.check(self._resources.history, self._resources.dynamodb, request, backup)
         if request.engine == "import" and (backup.manifest is None or not request.is_new):
             raise RestoreRefused("the engine import needs a new table (--to) and a backup in the export layout")
         names = self._keys(request, backup.table)

@@ -47,6 +47,7 @@ class Request:
         mode: which items are written.
         scratch: whether the new table is temporary and will be deleted.
         engine: `write` uses BatchWriteItem; `import` uses AWS's ImportTable, which creates a new table.
+        chain: whether to restore the base and all increments up to an incremental export.
     """
 
     key: str
@@ -55,11 +56,12 @@ class Request:
     mode: Mode = "all"
     scratch: bool = False
     engine: Literal["write", "import"] = "write"
+    chain: bool = False
 
     @property
     def id(self) -> str:
         """Return the execution's id. A repeated request has the same id."""
-        return f"restore#{self.table_name}#{self.key}"
+        return f"restore#{self.table_name}#{self.key}{'#chain' if self.chain else ''}"
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,9 @@ from rollbook.engine import backup, chain, finish_export, stored
 from rollbook.engine.executions import Execution
 from rollbook.engine.notifier import Notifier
 from rollbook.engine.resources import Resources
+from tests.tiers import slow_beyond
 from tests.unit.engine import JOB, MINUTE, PLACES, Clock, Mail, resources, soon
-from tests.unit.exports import BUCKET, Exporting
+from tests.unit.exports import BUCKET, Exporting, Reading
 
 DAY = timedelta(days=1)
 INCREMENTS = replace(JOB, engine="export", format="dynamodb-export", export_type="incremental", full_every_days=7)
@@ -254,9 +255,11 @@ def days(school: School, seed: int, count: int) -> Iterator[tuple[int, Execution
         yield day, school.back_up()
 
 
-def test_for_400_days_each_day_has_a_whole_chain_with_a_young_base(school: School) -> None:
+@pytest.mark.parametrize("count", slow_beyond(1, [40, 400]))
+def test_each_day_has_a_whole_chain_with_a_young_base(school: School, count: int) -> None:
+    school.used = replace(school.used, s3=Reading(school.used.s3))
     bases: list[str] = []
-    for day, row in days(school, seed=1, count=40):
+    for day, row in days(school, seed=1, count=count):
         links = chain.find(school.used.s3, BUCKET, row.key)
         base = chain.as_of(links[0])
         assert base is not None
@@ -269,4 +272,4 @@ def test_for_400_days_each_day_has_a_whole_chain_with_a_young_base(school: Schoo
         assert found == wanted, f"day {day}"
         if row.export_type == "full":
             bases.append(row.key)
-    assert 40 // 8 <= len(bases) <= 40 // 7 + 1
+    assert count // 8 <= len(bases) <= count // 7 + 1
