@@ -28,7 +28,12 @@ def check(history: History, dynamodb: Any, request: Request, backup: StoredBacku
     row = history.recall(_of(request.table_name)) or {}
     is_same_table = bool(row) and row["tableId"] == _table_id(dynamodb, request.table_name)
     until = str(row["until"]) if is_same_table else ""
-    if until and datetime.fromisoformat(begin) <= datetime.fromisoformat(until) <= datetime.fromisoformat(end):
+    if (
+        until
+        and begin
+        and end
+        and datetime.fromisoformat(begin) <= datetime.fromisoformat(until) <= datetime.fromisoformat(end)
+    ):
         return
     state = f"it is restored to {until}" if until else "the history has no restore of this table"
     raise RestoreRefused(

@@ -73,6 +73,7 @@ class Exporting:
         clock: the tests' clock.
 
     Attributes:
+        table_id, other_ids: the ids of the exported table, and of others by name. Tables of moto have none.
         refused_until: ends of a period after this time are refused; None refuses none.
     """
 
@@ -83,6 +84,7 @@ class Exporting:
         self.exports: dict[str, dict[str, Any]] = {}
         self.recovery_since = clock.now - timedelta(days=1)
         self.table_id = "11111111-1111-1111-1111-111111111111"
+        self.other_ids: dict[str, str] = {}
         self.refused_until: datetime | None = None
 
     def __getattr__(self, name: str) -> Any:
@@ -103,8 +105,8 @@ class Exporting:
 
     def describe_table(self, **request: Any) -> dict[str, Any]:
         found: dict[str, Any] = local().dynamodb.describe_table(**request)
-        if request["TableName"] == "studentData":
-            found["Table"]["TableId"] = self.table_id
+        known = {"studentData": self.table_id} | self.other_ids
+        found["Table"]["TableId"] = known.get(request["TableName"], "")
         return found
 
     def describe_continuous_backups(self, **_: Any) -> dict[str, Any]:

@@ -14,12 +14,13 @@ import pytest
 
 from rollbook.contract import moments
 from rollbook.contract.jobs import BackupJob
-from rollbook.engine import backup, chain, finish_export, stored
+from rollbook.engine import backup, chain, compare, finish_export, restore, stored
 from rollbook.engine.executions import Execution
 from rollbook.engine.notifier import Notifier
 from rollbook.engine.resources import Resources
+from rollbook.engine.restore_request import Request, RestoreRefused
 from tests.tiers import slow_beyond
-from tests.unit.engine import JOB, MINUTE, PLACES, Clock, Mail, resources, soon
+from tests.unit.engine import JOB, MINUTE, PLACES, Clock, Mail, resources, soon, table
 from tests.unit.exports import BUCKET, Exporting, Reading
 
 DAY = timedelta(days=1)
@@ -273,3 +274,70 @@ def test_each_day_has_a_whole_chain_with_a_young_base(school: School, count: int
         if row.export_type == "full":
             bases.append(row.key)
     assert count // 8 <= len(bases) <= count // 7 + 1
+
+
+def a_base_and_two_links(school: School) -> tuple[Execution, Execution, Execution]:
+    school.exporting.write("SV001", n={"N": "1"})
+    school.exporting.write("SV002", n={"N": "1"})
+    school.clock.now += MINUTE
+    base = school.back_up()
+    school.exporting.write("SV001", n={"N": "2"})
+    school.clock.now += DAY
+    first = school.back_up()
+    school.exporting.delete("SV002")
+    school.exporting.write("SV003", n={"N": "3"})
+    school.clock.now += DAY
+    return base, first, school.back_up()
+
+
+def restored(school: School, key: str, table_name: str, *, is_new: bool, chain: bool = False) -> Execution:
+    request = Request(key, table_name, is_new=is_new, chain=chain)
+    return restore.Restore(school.used).run(request, holder="a")
+
+
+def numbers(table_name: str) -> dict[str, str]:
+    return {key: json.loads(item)["n"]["N"] for key, item in table(table_name).items()}
+
+
+def test_a_chain_is_restored_into_a_new_table_and_compared(school: School) -> None:
+    _, _, last = a_base_and_two_links(school)
+    row = restored(school, last.key, "restored", is_new=True, chain=True)
+    assert (row.status, row.items) == ("completed", 2)
+    assert numbers("restored") == {"SV001": "2", "SV003": "3"}
+
+
+def test_a_link_is_refused_unless_the_target_ends_where_it_begins(school: School) -> None:
+    base, first, second = a_base_and_two_links(school)
+    with pytest.raises(RestoreRefused, match="--chain"):
+        restored(school, second.key, "restored", is_new=True)
+    restored(school, base.key, "restored", is_new=True)
+    with pytest.raises(RestoreRefused, match="restored is not at their beginning: it is restored to"):
+        restored(school, second.key, "restored", is_new=False)
+    assert numbers("restored") == {"SV001": "1", "SV002": "1"}
+    restored(school, first.key, "restored", is_new=False)
+    restored(school, second.key, "restored", is_new=False)
+    assert numbers("restored") == {"SV001": "2", "SV003": "3"}
+    with pytest.raises(RestoreRefused, match="it is restored to"):
+        restored(school, first.key, "restored", is_new=False)
+
+
+def test_a_link_is_refused_into_another_table_of_the_same_name(school: School) -> None:
+    base, first, _ = a_base_and_two_links(school)
+    restored(school, base.key, "restored", is_new=True)
+    school.exporting.other_ids["restored"] = "33333333-3333-3333-3333-333333333333"
+    with pytest.raises(RestoreRefused, match="the history has no restore of this table"):
+        restored(school, first.key, "restored", is_new=False)
+
+
+def test_a_broken_chain_is_not_restored_and_names_what_is_missing(school: School) -> None:
+    _, first, last = a_base_and_two_links(school)
+    school.used.s3.delete_object(Bucket=BUCKET, Key=first.key)
+    with pytest.raises(chain.ChainBroken, match=f"{first.key} is missing"):
+        restored(school, last.key, "restored", is_new=True, chain=True)
+
+
+def test_an_increment_is_compared_as_the_state_at_its_end(school: School) -> None:
+    base, _, last = a_base_and_two_links(school)
+    used = school.used
+    answer = compare.summary(used.dynamodb, used.s3, BUCKET, base.key, last.key)
+    assert (answer["added"], answer["removed"], answer["changed"]) == (1, 1, 1)

@@ -187,9 +187,15 @@ def put_changes() -> str:
     )
 
 
+def restored_to_the_beginning() -> None:
+    """Remember that the table has the state with which the changes begin. moto's tables have no id."""
+    kept().remember("applied#studentData", {"tableId": "", "until": "2025-07-07T00:00:00.000Z"})
+
+
 @pytest.mark.parametrize("mode", ["all", "differing"])
 def test_changes_are_applied_to_the_table_that_they_are_of(aws: None, clock: Clock, mode: Mode) -> None:
     put(SV000={"n": {"N": "0"}}, SV001={"n": {"N": "1"}}, SV002={"n": {"N": "1"}})
+    restored_to_the_beginning()
     request = Request(put_changes(), "studentData", is_new=False, mode=mode)
     plan = restorer(clock).plan(request)
     assert (plan.items, plan.writes) == (4, 4 if mode == "all" else 3)
@@ -217,7 +223,10 @@ def test_a_damaged_change_is_named_and_nothing_is_written(aws: None, clock: Cloc
         "arn:aws:dynamodb:ap-southeast-1:1:table/studentData/export/1",
         {"one": [CHANGES[0], {"Keys": {"studentid": {"S": "SV009"}}, "NewImage": {"studentid": {"X": "SV009"}}}]},
         exportType="INCREMENTAL_EXPORT",
+        exportFromTime="2025-07-07T00:00:00.000Z",
+        exportToTime="2025-07-08T00:00:00.000Z",
     )
+    restored_to_the_beginning()
     with pytest.raises(Corrupted, match=r"item 2 .* does not have exactly one DynamoDB type"):
         restorer(clock).run(Request(broken, "studentData", is_new=False), holder="a")
     assert table("studentData") == {}
