@@ -28,13 +28,10 @@ def check(history: History, dynamodb: Any, request: Request, backup: StoredBacku
     row = history.recall(_of(request.table_name)) or {}
     is_same_table = bool(row) and row["tableId"] == _table_id(dynamodb, request.table_name)
     until = str(row["until"]) if is_same_table else ""
-    if (
-        until
-        and begin
-        and end
-        and datetime.fromisoformat(begin) <= datetime.fromisoformat(until) <= datetime.fromisoformat(end)
-    ):
-        return
+    if until and begin and end:
+        first, reached, last = map(datetime.fromisoformat, (begin, until, end))
+        if first <= reached <= last:
+            return
     state = f"it is restored to {until}" if until else "the history has no restore of this table"
     raise RestoreRefused(
         f"{request.key} has only the changes from {begin} to {end}, and {request.table_name} is not at their "
