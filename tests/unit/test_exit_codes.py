@@ -259,7 +259,11 @@ def _(it: Commands) -> Result:
 @case("backups verify", Exit.GOOD)
 def _(it: Commands) -> Result:
     it.cloud()
-    it.set(checks.stored, open_backup=giving(None), verify=giving(SimpleNamespace(items=1, bytes=1, sha256="")))
+    it.set(
+        checks.stored,
+        open_backup=giving(SimpleNamespace(change_of=None)),
+        verify=giving(SimpleNamespace(items=1, bytes=1, sha256="")),
+    )
     return run("backups", "verify", "KEY")
 
 
