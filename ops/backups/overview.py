@@ -59,6 +59,11 @@ def _row(item: dict[str, Any], default_table: str) -> dict[str, Any]:
         execution = executions.read({name: _deserialize(value) for name, value in item.items()}, default_table)
     except executions.UnreadableRow as error:
         raise OperatorError(str(error)) from None
+    return described(execution)
+
+
+def described(execution: executions.Execution) -> dict[str, Any]:
+    """Return the row of an execution."""
     return {
         "id": execution.id,
         "kind": execution.kind,

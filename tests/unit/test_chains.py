@@ -12,6 +12,7 @@ from typing import Any
 import boto3
 import pytest
 
+from ops.backups import overview
 from rollbook.contract import moments
 from rollbook.contract.jobs import BackupJob
 from rollbook.engine import backup, chain, compare, finish_export, restore, stored
@@ -341,3 +342,12 @@ def test_an_increment_is_compared_as_the_state_at_its_end(school: School) -> Non
     used = school.used
     answer = compare.summary(used.dynamodb, used.s3, BUCKET, base.key, last.key)
     assert (answer["added"], answer["removed"], answer["changed"]) == (1, 1, 1)
+
+
+def test_the_list_says_type_period_and_base(school: School) -> None:
+    base, first, _ = a_base_and_two_links(school)
+    rows = {row.key: overview.described(row) for row in (base, first)}
+    assert (rows[base.key]["type"], rows[base.key]["base"], rows[base.key]["from"]) == ("full", base.key, "")
+    assert rows[first.key]["type"] == "incremental"
+    assert (rows[first.key]["base"], rows[first.key]["predecessor"]) == (base.key, base.key)
+    assert overview.period(rows[first.key]) == f"{rows[first.key]['from']} to {rows[first.key]['until']}"
