@@ -26,6 +26,10 @@ class ExportAbandoned(RuntimeError):
     """The invocation that started an export died, and no other invocation continued it."""
 
 
+class NotLookedAt(RuntimeError):
+    """Exports could not be looked at. The message names each execution and why."""
+
+
 @dataclass(frozen=True)
 class ExportWatch:
     """Looks at the exports of all tables.
@@ -44,18 +48,19 @@ class ExportWatch:
         A fault of one export does not keep the others from being looked at.
 
         Raises:
-            ExceptionGroup: exports could not be looked at. The next run tries again.
+            NotLookedAt: exports could not be looked at. The next run tries again.
         """
         found: dict[str, str] = {}
-        faults: list[Exception] = []
+        faults: list[str] = []
+        cause: Exception | None = None
         for execution_id in exporting.ids(self.resources.history):
             try:
                 found[execution_id] = self._look(execution_id, holder, deadline)
             except Exception as fault:  # the other exports must be looked at, too
-                fault.add_note(f"while looking at the export of {execution_id}")
-                faults.append(fault)
+                faults.append(f"{execution_id}: {type(fault).__name__}: {fault}")
+                cause = fault
         if faults:
-            raise ExceptionGroup("exports could not be looked at", faults)
+            raise NotLookedAt(f"exports could not be looked at: {'; '.join(faults)}") from cause
         return found
 
     def _look(self, execution_id: str, holder: str, deadline: Deadline) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from rollbook.engine import backup, exporting
 from rollbook.engine.executions import Execution
-from rollbook.engine.export_watch import ExportWatch
+from rollbook.engine.export_watch import ExportWatch, NotLookedAt
 from tests.unit.engine import MINUTE, Clock, Mail, soon
 from tests.unit.test_chains import INCREMENTS, School
 
@@ -120,7 +120,7 @@ def test_a_fault_of_one_export_does_not_hide_the_others(school: School, monkeypa
     second = school.begin()
     school.exporting.fail(second.export_arn)
     del school.exporting.exports[first.export_arn]
-    with pytest.raises(ExceptionGroup):
+    with pytest.raises(NotLookedAt, match=f"{first.id}: KeyError"):
         look(school)
     assert execution(school, second).status == "failed"
     assert exporting.ids(school.used.history) == [first.id]
