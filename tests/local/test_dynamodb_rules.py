@@ -169,6 +169,25 @@ def test_an_export_fails_if_the_buckets_policy_denies_the_caller(
     assert ended(dynamodb, begun["ExportDescription"]["ExportArn"])["FailureCode"] == "S3AccessDenied"
 
 
+def test_an_export_is_described_by_who_may_describe_it(clients: dict[str, Any], bare_port: int, name: str) -> None:
+    arn = started(clients["dynamodb"], name)
+    dynamodb = role(clients, bare_port, name, [])
+
+    def allow(resource: str) -> None:
+        statement = {"Effect": "Allow", "Action": "dynamodb:DescribeExport", "Resource": resource}
+        policy = json.dumps({"Statement": [statement]})
+        for existing in clients["iam"].list_role_policies(RoleName=name)["PolicyNames"]:
+            clients["iam"].delete_role_policy(RoleName=name, PolicyName=existing)
+        clients["iam"].put_role_policy(RoleName=name, PolicyName="describe", PolicyDocument=policy)
+
+    table = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table"
+    allow(f"{table}/another/export/*")
+    with pytest.raises(ClientError, match="AccessDenied"):
+        dynamodb.describe_export(ExportArn=arn)
+    allow(f"{table}/{name}/export/*")
+    assert dynamodb.describe_export(ExportArn=arn)["ExportDescription"]["ExportArn"] == arn
+
+
 def test_an_export_needs_point_in_time_recovery(clients: dict[str, Any], name: str) -> None:
     recover(clients, name, enabled=False)
     with pytest.raises(ClientError, match="PointInTimeRecoveryUnavailableException"):
