@@ -1,34 +1,51 @@
-"""`DrillStudentBackup`: invoked by its weekly schedule, or by hand with `{}`."""
+"""`DrillStudentBackup`: invoked by the schedule of each table, or by hand with `{}` for the records."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from aws_lambda_powertools import Logger
 
 from handlers.setup import Setup, deadline_of
 from rollbook.contract.environment import Drill as DrillEnvironment
+from rollbook.contract.fields import from_texts, to_texts
+from rollbook.contract.jobs import DrillJob
 from rollbook.contract.schedule_event import scheduled_time
 from rollbook.engine.drill import Drill
 
 environment = DrillEnvironment.read()
 logger = Logger(service="backups")
 _setup = Setup.of(environment.notifications)
-_drill = Drill(
-    environment.table_name,
-    environment.scratch_prefix,
-    _setup.resources(_setup.aws.client("s3")),
-    _setup.notifier,
-)
+_resources = _setup.resources(_setup.aws.client("s3"))
+_JOB_FIELDS = {field.name for field in fields(DrillJob)}
+
+
+def job_of(event: Mapping[str, Any]) -> DrillJob:
+    """Return the requested drill: the environment's job, with the fields of the event's `table` replaced.
+
+    Raises:
+        ValueError: the event's `table` has an unknown field or a wrong value.
+    """
+    of_table = event.get("table", {})
+    if set(of_table) - _JOB_FIELDS or not all(isinstance(value, str) for value in of_table.values()):
+        raise ValueError(
+            f"the fields of the event's table must be texts and among {sorted(_JOB_FIELDS)}; it is {dict(of_table)}"
+        )
+    return from_texts(DrillJob, to_texts(environment.job) | of_table)
 
 
 @logger.inject_lambda_context
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     """Run one drill. A failed drill raises, so that the alarm on errors fires."""
-    identity = f"{scheduled_time(event):%Y-%m-%dT%H:%M:%SZ}" if event else context.aws_request_id
-    execution_id = f"drill#{environment.table_name}#{identity}"
-    done = _drill.run(execution_id, holder=context.aws_request_id, deadline=deadline_of(context))
+    job = job_of(event)
+    is_scheduled = bool(set(event) - {"table"})
+    identity = f"{scheduled_time(event):%Y-%m-%dT%H:%M:%SZ}" if is_scheduled else context.aws_request_id
+    execution_id = f"drill#{job.table_name}#{identity}"
+    done = Drill(job, _resources, _setup.notifier).run(
+        execution_id, holder=context.aws_request_id, deadline=deadline_of(context)
+    )
     if done is None:
         logger.info("Another invocation runs this drill")
         return {"message": "Another invocation runs this drill."}

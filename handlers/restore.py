@@ -1,4 +1,7 @@
-"""`RestoreStudentData`: `{"key": …, "to": …}` restores a backup into a new table, `"into"` into an existing one."""
+"""`RestoreStudentData`: `{"key": …, "to": …}` restores a backup into a new table, `"into"` into an existing one.
+
+`"chain": true` restores an incremental export with its base and all increments between them.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ from rollbook.engine.restore_request import Change, Mode, Options, Request, Rest
 from rollbook.engine.selection import Selection
 from rollbook.messages.bus import Bus
 
-_FLAGS = ("overwrite", "onlyMissing", "onlyDiffering", "indexesAfter", "dryRun", "unknown")
+_FLAGS = ("overwrite", "onlyMissing", "onlyDiffering", "indexesAfter", "dryRun", "unknown", "chain")
 _KEYS = {"key", "to", "into", "confirm", "items", "except", *_FLAGS}
 environment = RestoreEnvironment.read()
 logger = Logger(service="backups")
@@ -114,6 +117,7 @@ def parse(event: Mapping[str, Any]) -> Request:
         selection=Selection(_texts(event, "items"), _texts(event, "except")),
         indexes_after=bool(event.get("indexesAfter")),
         allows_unknown=bool(event.get("unknown")),
+        chain=bool(event.get("chain")),
     )
 
 

@@ -37,6 +37,7 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     whole, are_keys_checked = verification.verify(backup)
     replaced = stored.replaced(_resources.s3, _resources.bucket, backup)
     known = backup.recorded is not None
+    period = {"changesFrom": backup.change_of[0], "changesUntil": backup.change_of[1]} if backup.change_of else {}
     logger.info("Backup verified", key=key, items=whole.items, known=known, replaced=replaced)
     return {
         "key": key,
@@ -46,4 +47,5 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         "areKeysChecked": are_keys_checked,
         "items": whole.items,
         "sha256": whole.sha256,
+        **period,
     }

@@ -46,4 +46,17 @@ class Fleet:
         exported = [arn for arn, plan in zip(self._arns, self._plans, strict=True) if plan.options.engine != "scan"]
         if exported:
             function.allow("ExportFleet", ["dynamodb:ExportTableToPointInTime"], exported)
+        self.grant_look_at_exports(function)
+
+    def grant_look_at_exports(self, function: Function) -> None:
+        """Allow a function to ask for the state of the tables' exports."""
+        exported = [arn for arn, plan in zip(self._arns, self._plans, strict=True) if plan.options.engine != "scan"]
+        if exported:
             function.allow("LookAtFleetExports", ["dynamodb:DescribeExport"], [f"{arn}/export/*" for arn in exported])
+
+    def grant_scratch(self, function: Function, suffix: str) -> None:
+        """Allow a function to create, fill and delete scratch tables, named `<table>-<suffix>-<anything>`."""
+        if self._plans:
+            actions = ("BatchWriteItem", "CreateTable", "DeleteTable", "DescribeTable", "Scan")
+            tables = [f"{arn}-{suffix}-*" for arn in self._arns]
+            function.allow("FillScratchTables", [f"dynamodb:{action}" for action in actions], tables)

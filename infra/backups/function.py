@@ -16,6 +16,7 @@ from infra.backups.fleet import Fleet
 from infra.backups.notifications import Notifications
 from infra.constructs.function import Function, FunctionSettings, Limits
 from infra.constructs.queue import DeadLetterQueue
+from infra.constructs.rule import Rule
 from infra.constructs.schedule import Group, Invoker, InvokeSchedules, Schedule, Timing
 from infra.observability.alerts import Alerts
 from infra.platform import Aws
@@ -24,6 +25,8 @@ from infra.settings.backups import TablePlan
 from rollbook.contract import environment
 from rollbook.contract.fields import to_texts
 
+# A failed export is noticed within 15 minutes: this interval, a late event and a retry.
+_WATCH_MINUTES = 5
 # S3's events for a copy that is late, has failed, is no longer tracked, or has arrived late (S3 User Guide, "Receiving
 # replication failure events").
 REPLICATION_EVENTS = [
@@ -141,7 +144,9 @@ class Backups(Construct):
                 name=backups.finish_function_name,
                 entry="handlers.finish_export.handler",
                 variables=environment.FinishExport(
-                    notifications=notifications.variables(), table_name=records.table_name
+                    notifications=notifications.variables(),
+                    table_name=records.table_name,
+                    export_limit_hours=backups.export_limit_hours,
                 ).variables(),
                 limits=Limits(memory_mb=128, timeout_seconds=60),
             ),
@@ -150,6 +155,19 @@ class Backups(Construct):
             ),
         )
         _grant(finish, notifications)
+        # DynamoDB publishes no event when an export ends (EventBridge Events Reference, "Amazon DynamoDB events"), and
+        # a failed export writes no manifest, so the function looks at the exports in progress.
+        [default, *others] = self._plans
+        if default.options.engine != "scan":
+            records.grant_look_at_exports(finish)
+        Fleet(platform, others).grant_look_at_exports(finish)
+        Rule(
+            self,
+            "exports",
+            name=f"{backups.finish_function_name}-watch"[:64],
+            description="Look at the exports in progress.",
+            schedule=f"rate({_WATCH_MINUTES} minutes)",
+        ).invoke(finish, undelivered_queue_name=f"{backups.dead_letter_queue_name}-watch")
         self._permissions.append(
             LambdaPermission(
                 self,

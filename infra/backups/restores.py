@@ -1,16 +1,21 @@
-"""The functions that verify and restore backups, and the weekly drill."""
+"""The functions that verify and restore backups, and the drills."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from constructs import Construct
 
+from infra.backups.fleet import Fleet
 from infra.backups.notifications import Notifications
 from infra.constructs.function import Function, FunctionSettings, Limits
 from infra.constructs.queue import DeadLetterQueue
 from infra.constructs.schedule import Group, Invoker, InvokeSchedules, Schedule, Timing
 from infra.platform import Aws
 from infra.school.records import Records
+from infra.settings.drills import DrillPlan
 from rollbook.contract import environment
+from rollbook.contract.fields import to_texts
 
 
 class Restores(Construct):
@@ -80,7 +85,7 @@ class Restores(Construct):
 
 
 class Drills(Construct):
-    """The weekly drill: restores the newest backup into a scratch table, compares the two and deletes the table."""
+    """The drills: restore each table's newest backup into a scratch table, compare the two and delete the table."""
 
     def __init__(
         self,
@@ -95,6 +100,7 @@ class Drills(Construct):
         super().__init__(scope, id_)
         settings = platform.settings
         drills = settings.drills
+        [default, *others] = settings.drill_plans
         function = Function(
             self,
             "function",
@@ -104,8 +110,7 @@ class Drills(Construct):
                 entry="handlers.drill.handler",
                 variables=environment.Drill(
                     notifications=notifications.variables(),
-                    table_name=records.table_name,
-                    scratch_prefix=f"{settings.records.table_name}-{drills.scratch_suffix}-",
+                    job=replace(default.job, table_name=records.table_name),
                 ).variables(),
                 limits=Limits(
                     drills.memory_mb, drills.timeout_seconds, ephemeral_storage_mb=drills.ephemeral_storage_mb
@@ -117,6 +122,7 @@ class Drills(Construct):
         notifications.store.grant_read(function)
         notifications.store.grant_proof(function)
         records.grant_copies(function, drills.scratch_suffix, keeps=False)
+        Fleet(platform, settings.backed_up_tables[1:]).grant_scratch(function, drills.scratch_suffix)
         schedules = InvokeSchedules(
             self,
             "schedule",
@@ -124,6 +130,20 @@ class Drills(Construct):
             function=function,
             invoker=Invoker(drills.schedule_role_name, "InvokeDrill", drills.schedule_dead_letter_queue_name),
         )
-        timing = Timing(drills.schedule_expression, drills.schedule_time_zone, drills.flexible_window_minutes)
         description = "Restore the newest backup into a scratch table, compare it and delete the table."
-        schedules.add("schedule", Schedule(drills.schedule_name, description, timing))
+        schedules.add("schedule", Schedule(default.schedule_name, description, _timing(default)))
+        for plan in others:
+            name = plan.job.table_name
+            schedules.add(
+                f"schedule-{name}",
+                Schedule(
+                    plan.schedule_name,
+                    f"Drill the newest backup of the DynamoDB table {name}.",
+                    _timing(plan),
+                    {"table": to_texts(plan.job)},
+                ),
+            )
+
+
+def _timing(plan: DrillPlan) -> Timing:
+    return Timing(plan.expression, plan.time_zone, plan.window_minutes)

@@ -45,7 +45,12 @@ class Transformer:
 
 
 class Rule(Construct):
-    """A rule. It has no effect without a target."""
+    """A rule. It has no effect without a target.
+
+    Arguments:
+        pattern: of the events; None for a rule that fires by a schedule.
+        schedule: `rate(…)` or `cron(…)`, only on the default bus.
+    """
 
     def __init__(
         self,
@@ -54,7 +59,8 @@ class Rule(Construct):
         *,
         name: str,
         description: str,
-        pattern: Mapping[str, Any],
+        pattern: Mapping[str, Any] | None = None,
+        schedule: str | None = None,
         bus_name: str = DEFAULT_BUS,
     ) -> None:
         super().__init__(scope, id_)
@@ -65,7 +71,8 @@ class Rule(Construct):
             name=name,
             description=description,
             event_bus_name=bus_name,
-            event_pattern=json.dumps(pattern),
+            event_pattern=json.dumps(pattern) if pattern else None,
+            schedule_expression=schedule,
         )
         self.name = self._rule.name
         self.arn = self._rule.arn

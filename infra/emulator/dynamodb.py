@@ -9,7 +9,7 @@ from typing import Any
 
 from ministack.services import dynamodb
 
-from infra.emulator import changes, export, paths
+from infra.emulator import changes, export, paths, recovery
 
 # The delay of reads without ConsistentRead, in seconds; 0 for no delay.
 _lag = 0.0
@@ -81,6 +81,7 @@ def install() -> None:
     """Complete MiniStack's DynamoDB."""
     changes.install()
     export.install()
+    recovery.install()
     dynamodb._get_item = _late(_get_item)
     dynamodb._query = _late(_query)
     dynamodb._scan = _late(_scan)

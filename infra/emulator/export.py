@@ -27,6 +27,9 @@ ACTIONS = ("s3:AbortMultipartUpload", "s3:PutObject", "s3:PutObjectAcl")
 # DynamoDB's limits of the period of an incremental export, in seconds (API Reference,
 # "IncrementalExportSpecification").
 _SHORTEST, _LONGEST = 15 * 60, 24 * 3600
+_TOKEN_SECONDS = 8 * 3600
+# The time and the parameters of each used token, by account, Region and token.
+_tokens: dict[tuple[str, str, str], tuple[float, str]] = {}
 # One file per partition of the table. An empty partition has an empty file.
 _PARTITIONS = 2
 # MiniStack completes an export that is IN_PROGRESS after a second without writing files, so it has another status.
@@ -44,6 +47,9 @@ def export(request: dict[str, Any]) -> Any:
     if name in dynamodb._tables and not dynamodb._pitr_settings.get(name, False):
         message = f"Point in time recovery is not enabled for table '{name}'"
         return error_response_json("PointInTimeRecoveryUnavailableException", message, 400)
+    refusal = _conflict(request)
+    if refusal is not None:
+        return refusal
     now = time.time()
     period = request.get("IncrementalExportSpecification") or {}
     is_incremental = request.get("ExportType") == "INCREMENTAL_EXPORT"
@@ -61,6 +67,8 @@ def export(request: dict[str, Any]) -> Any:
         return answer
     arn = json.loads(answer[2])["ExportDescription"]["ExportArn"]
     description = dynamodb._exports[arn]
+    if token := request.get("ClientToken"):
+        _tokens[get_account_id(), get_region(), token] = (now, _parameters(request))
     if is_incremental:
         description["IncrementalExportSpecification"] = {
             "ExportFromTime": since,
@@ -79,6 +87,31 @@ def export(request: dict[str, Any]) -> Any:
         "ExportStatus": "IN_PROGRESS"
     }
     return answer[0], answer[1], json.dumps({"ExportDescription": shown}).encode()
+
+
+def _conflict(request: dict[str, Any]) -> Any:
+    """Return the refusal of a token that was used with other parameters, or forget a token that has expired.
+
+    Source: DynamoDB API Reference, "ExportTableToPointInTime".
+    """
+    key = get_account_id(), get_region(), request.get("ClientToken") or ""
+    if key not in _tokens:
+        return None
+    used_at, parameters = _tokens[key]
+    exports = [known for known in dynamodb._exports.values() if known.get("ClientToken") == request["ClientToken"]]
+    if time.time() - used_at > _TOKEN_SECONDS or not exports:  # none after a reset of MiniStack
+        del _tokens[key]
+        for known in exports:
+            del known["ClientToken"]
+        return None
+    if parameters == _parameters(request):
+        return None
+    message = "The client token was used with other parameters in the last 8 hours"
+    return error_response_json("ExportConflictException", message, 400)
+
+
+def _parameters(request: dict[str, Any]) -> str:
+    return json.dumps({name: value for name, value in request.items() if name != "ClientToken"}, sort_keys=True)
 
 
 def describe(request: dict[str, Any]) -> Any:

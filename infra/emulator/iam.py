@@ -51,9 +51,15 @@ def resolve_condition_key(key: str, context: iam_evaluator.EvalContext) -> Any:
 
 
 def dynamodb_resource_arns(body: bytes, region: str, account_id: str) -> list[str]:
-    """Return the ARNs of the tables that a request names. The tagging operations name them by ARN."""
-    arn = json.loads(body or b"{}").get("ResourceArn")
-    return [arn] if isinstance(arn, str) else _dynamodb_resource_arns(body, region, account_id)
+    """Return the ARNs of the tables and exports that a request names.
+
+    The tagging operations and the exports name them by ARN (Service Authorization Reference, "Amazon DynamoDB").
+    """
+    request = json.loads(body or b"{}")
+    for name in ("ResourceArn", "ExportArn", "TableArn"):
+        if isinstance(arn := request.get(name), str):
+            return [arn]
+    return list(_dynamodb_resource_arns(body, region, account_id))
 
 
 def extract_resource_arn(

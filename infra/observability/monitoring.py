@@ -63,17 +63,11 @@ def recurring_runs(settings: Settings) -> list[RecurringRun]:
         RecurringRun(plan.table_name, "BackupsCompleted", plan.expression, plan.time_zone, plan.window_minutes)
         for plan in settings.backed_up_tables
     ]
-    drills = settings.drills
-    if not drills.enabled:
-        return backups
-    drill = RecurringRun(
-        settings.records.table_name,
-        "DrillsPassed",
-        drills.schedule_expression,
-        drills.schedule_time_zone,
-        drills.flexible_window_minutes,
-    )
-    return [*backups, drill]
+    drills = [
+        RecurringRun(plan.job.table_name, "DrillsPassed", plan.expression, plan.time_zone, plan.window_minutes)
+        for plan in settings.drill_plans
+    ]
+    return [*backups, *drills]
 
 
 class Monitoring(Construct):

@@ -46,7 +46,11 @@ class Records(Construct):
         )
         if exports:
             function.allow("ExportRecords", ["dynamodb:ExportTableToPointInTime"], [self.table_arn])
-            function.allow("LookAtExports", ["dynamodb:DescribeExport"], [f"{self.table_arn}/export/*"])
+            self.grant_look_at_exports(function)
+
+    def grant_look_at_exports(self, function: Function) -> None:
+        """Allow a function to ask for the state of the table's exports."""
+        function.allow("LookAtExports", ["dynamodb:DescribeExport"], [f"{self.table_arn}/export/*"])
 
     def grant_scan(self, function: Function) -> None:
         """Allow a function to read all records."""

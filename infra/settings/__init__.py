@@ -11,11 +11,12 @@ from typing import Any, Self
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from infra.settings.backups import Backups, TablePlan, days_in_classes, spread
+from infra.settings.drills import DrillPlan, Drills, drill_plans
 from infra.settings.events import Events, SignUps, Snapshots
 from infra.settings.fields import BucketName, Region, Section, TimeZone, check_window
 from infra.settings.github import GitHub
 from infra.settings.observability import ALARM_LIMIT, Alerts, Audit, Monitoring, Objectives, WeeklyReport
-from infra.settings.restores import Checks, Drills, Restores
+from infra.settings.restores import Checks, Restores
 from infra.settings.school import Api, Functions, Mail, Records, Site
 from infra.settings.vault import Vault
 from rollbook.contract import retention, schedules
@@ -76,7 +77,7 @@ class Settings(Section):
         plans = self.backed_up_tables
         for what, names in {
             "table": [plan.table_name for plan in plans],
-            "schedule": [plan.schedule_name for plan in plans],
+            "schedule": [plan.schedule_name for plan in plans] + [plan.schedule_name for plan in self.drill_plans],
         }.items():
             for name in names:
                 if names.count(name) > 1:
@@ -148,9 +149,8 @@ class Settings(Section):
             f"backup of {plan.table_name}": (plan.expression, plan.time_zone, plan.window_minutes)
             for plan in self.backed_up_tables
         }
-        drills = self.drills
-        if drills.enabled:
-            timings["drill"] = (drills.schedule_expression, drills.schedule_time_zone, drills.flexible_window_minutes)
+        for drill in self.drill_plans:
+            timings[f"drill of {drill.job.table_name}"] = (drill.expression, drill.time_zone, drill.window_minutes)
         grace = timedelta(hours=self.monitoring.grace_hours)
         for what, (expression, zone, window) in timings.items():
             try:
@@ -240,6 +240,11 @@ class Settings(Section):
             )
             for table in backups.tables
         ]
+
+    @property
+    def drill_plans(self) -> list[DrillPlan]:
+        """Return the drills of all backed-up tables; none if drills are off."""
+        return drill_plans(self.drills, self.objectives, self.backed_up_tables)
 
     def replica_bucket_name(self, region: str) -> str:
         """Return the name of the bucket of the copies in a Region."""

@@ -48,8 +48,14 @@ class TableBackups(Section):
     )
     export_type: ExportType = Field(
         "full",
-        description="Kind of export. `incremental`: the changes since the last export; full, if that was less than 15 "
-        "minutes or more than 24 hours ago (DynamoDB's limits).",
+        description="Kind of export. `incremental`: the changes since the last export, 15 minutes to 24 hours "
+        "(DynamoDB's limits); full, if they cannot continue the last export.",
+    )
+    full_every_days: int = Field(
+        7,
+        ge=1,
+        description="Age of the last full export at which the next incremental one is full. At most half of the days "
+        "until backups expire or move to Glacier, so that the base of a chain outlives its increments.",
     )
     segments: int = Field(
         2,
@@ -117,6 +123,13 @@ class TableBackups(Section):
             raise ValueError('engine = "export" writes AWS\'s layout; set format = "dynamodb-export", too')
         if self.export_type == "incremental" and self.engine != "export":
             raise ValueError('export_type = "incremental" needs engine = "export"; set both')
+        ends = {"expire_after_days": self.expire_after_days, "glacier_after_days": self.glacier_after_days}
+        name, days = min(((name, days) for name, days in ends.items() if days is not None), key=lambda end: end[1])
+        if self.export_type == "incremental" and 2 * self.full_every_days > days:
+            raise ValueError(
+                f"full_every_days = {self.full_every_days} must be at most half of {name} = {days}, because an "
+                "increment needs its full export"
+            )
         if self.compression == "zstd" and self.format == "json":
             raise ValueError(
                 'compression = "zstd" needs format = "dynamodb-export"; a JSON document allows gzip or none'
@@ -126,9 +139,9 @@ class TableBackups(Section):
             for name in ("infrequent_access_after_days", "glacier_after_days", "expire_after_days")
             if (days := getattr(self, name)) is not None
         ]
-        for (name, days), (later, more) in itertools.pairwise(steps):
-            if more <= days:
-                raise ValueError(f"{later} = {more} must be more than {name} = {days}")
+        for (earlier, day), (later, more) in itertools.pairwise(steps):
+            if more <= day:
+                raise ValueError(f"{later} = {more} must be more than {earlier} = {day}")
         cold = (self.infrequent_access_after_days, self.glacier_after_days)
         if None not in cold and (self.glacier_after_days or 0) < (self.infrequent_access_after_days or 0) + 30:
             raise ValueError("glacier_after_days must exceed infrequent_access_after_days by 30 or more (S3's minimum)")
@@ -158,6 +171,7 @@ class TablePlan:
             format=options.format,
             compression=options.compression,
             export_type=options.export_type,
+            full_every_days=options.full_every_days,
             segments=options.segments,
             read_units_per_second=options.read_units_per_second,
             object_tags=urlencode(sorted(options.tags.items())),
@@ -194,6 +208,21 @@ class FleetTable(TableBackups):
         description="Customer-managed KMS key that encrypts the table. The function gets permission to read with it. "
         "Leave out if the key is AWS's.",
     )
+    drill_schedule_name: ScheduleName | None = Field(
+        None, description="Schedule of the table's drill; by default `Drill-<table>`."
+    )
+    drill_schedule_expression: ScheduleExpression | None = Field(
+        None, description="cron(…), rate(…) or at(…) of the table's drill; by default the expression of [drills]."
+    )
+    rpo_hours: float | None = Field(
+        None,
+        gt=0,
+        description="Maximum loss, in hours of changes (RPO). By default that of [objectives], or the longest time "
+        "between two backups if that is longer.",
+    )
+    rto_minutes: float | None = Field(
+        None, gt=0, description="Maximum time of a restore, in minutes (RTO); by default that of [objectives]."
+    )
 
     @model_validator(mode="after")
     def _timed(self) -> Self:
@@ -227,6 +256,9 @@ class Backups(TableBackups):
     finish_function_name: FunctionName = Field(
         "FinishStudentExport", description="Function that completes an export; its manifest invokes it."
     )
+    export_limit_hours: float = Field(
+        6, gt=0, le=168, description="Hours after which an export that is still running is reported as silent."
+    )
     history_table_name: TableName = Field("backup-executions", description="Table with one row per execution.")
     history_days: int = Field(400, ge=1, le=3650, description="Days until a row of the history expires.")
     key_prefix: str = Field(
@@ -250,7 +282,8 @@ class Backups(TableBackups):
     )
     retry_attempts: int = Field(5, ge=0, le=185, description="Retries of the Scheduler (0 to 185).")
     retry_hours: float = Field(2, ge=1 / 60, le=24, description="Hours for which it retries (60 seconds to 24 hours).")
-    # The name of the exports' queue is this name and `-exports`, and a queue's name has at most 80 characters.
+    # The names of the exports' queues are this name with `-exports` and `-watch`, and a queue's name has at most 80
+    # characters.
     dead_letter_queue_name: Annotated[QueueName, MaxLen(72)] = Field(
         "student-backup-dead-letters", description="Queue of the runs that failed three times."
     )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
-
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from infra.settings.fields import (
     FunctionName,
@@ -15,7 +13,6 @@ from infra.settings.fields import (
     Section,
     Suffix,
     TimeZone,
-    check_window,
 )
 
 
@@ -64,42 +61,3 @@ class Checks(Section):
     undelivered_queue_name: QueueName = Field(
         "student-check-undelivered", description="Queue of the events that EventBridge could not deliver."
     )
-
-
-class Drills(Section):
-    """The weekly drill, which restores the newest backup into a scratch table and compares it."""
-
-    enabled: bool = Field(True, description="Run drills.")
-    function_name: FunctionName = Field("DrillStudentBackup", description="Function that makes the drill.")
-    scratch_suffix: Suffix = Field("drill", description="Scratch tables are `<table>-<suffix>-<time>`.")
-    schedule_name: ScheduleName = Field("WeeklyRestoreDrill", description="Schedule, in the backup's schedule group.")
-    schedule_role_name: RoleName = Field(
-        "WeeklyRestoreDrillRole", description="Execution role of the schedule; may invoke the drill only."
-    )
-    schedule_expression: ScheduleExpression = Field("cron(0 3 ? * SUN *)", description="cron(…), rate(…) or at(…).")
-    schedule_time_zone: TimeZone = Field("UTC", description="IANA zone in which the expression is read.")
-    flexible_window_minutes: int = Field(
-        15,
-        ge=0,
-        le=1440,
-        description="Minutes within which a drill may start; 0 for exactly on time (Scheduler: 1 to 1,440).",
-    )
-    memory_mb: int = Field(512, ge=128, le=10240, description="Memory, MB (Lambda: 128 to 10,240).")
-    ephemeral_storage_mb: int = Field(
-        512,
-        ge=512,
-        le=10240,
-        description="Temporary storage for the comparison, MB: about 70 bytes for each item and side.",
-    )
-    timeout_seconds: int = Field(900, ge=1, le=900, description="Time limit, seconds (Lambda: up to 900).")
-    dead_letter_queue_name: QueueName = Field(
-        "student-drill-dead-letters", description="Queue of the drills that failed three times."
-    )
-    schedule_dead_letter_queue_name: QueueName = Field(
-        "student-drill-schedule-dead-letters", description="Queue of the drills that the Scheduler could not start."
-    )
-
-    @model_validator(mode="after")
-    def _window_fits(self) -> Self:
-        check_window(self.schedule_expression, self.schedule_time_zone, self.flexible_window_minutes)
-        return self

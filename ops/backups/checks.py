@@ -64,9 +64,13 @@ def verify(key: Key, env: EnvOrLocal = "local", as_json: Json = False) -> None:
     if as_json:
         facts = {"items": whole.items, "bytes": whole.bytes, "sha256": whole.sha256}
         facts |= {"isKnown": is_known, "areKeysChecked": are_keys_checked, "replaced": replaced}
-        console.say_json({"key": key, "isWhole": True, **facts})
+        period = {"changesFrom": backup.change_of[0], "changesUntil": backup.change_of[1]} if backup.change_of else {}
+        console.say_json({"key": key, "isWhole": True, **facts, **period})
     elif is_known and not replaced:
-        console.done(f"{key} is whole, as the history has it: {whole.items:,} items, {whole.bytes:,} bytes")
+        what = "items"
+        if backup.change_of:
+            what = f"changed keys from {backup.change_of[0]} to {backup.change_of[1]}"
+        console.done(f"{key} is whole, as the history has it: {whole.items:,} {what}, {whole.bytes:,} bytes")
     elif is_known:
         console.say(f"{replaced}. That version is whole: {whole.items:,} items, {whole.bytes:,} bytes.", "red")
     else:

@@ -35,14 +35,14 @@ def list_(env: EnvOrLocal = "local", as_json: Json = False) -> None:
     if not rows:
         console.say("There are no backups.")
         return
-    columns = ("Key", "Status", "Source", "Engine", "Items", "Bytes")
+    columns = ("Key", "Status", "Source", "Engine", "Type", "Period", "Base", "Items", "Bytes")
     tables.show(columns, [_row(row) for row in rows], numbers={"Items", "Bytes"})
 
 
 def _row(row: dict[str, Any]) -> tables.Row:
     numbers = [f"{row[name]:,}" if row[name] is not None else "unknown" for name in ("items", "bytes")]
     return tables.Row(
-        (row["key"] or row["id"], row["status"], row["source"] or "-", row["engine"] or "-", *numbers),
+        (row["key"] or row["id"], row["status"], row["source"] or "-", row["engine"] or "-", *_chain(row), *numbers),
         style="" if row["status"] == "completed" else "red",
         notes=[note for note in (row["error"], row.get("doubt"), _as_of(row)) if note],
     )
@@ -54,6 +54,11 @@ def _as_of(row: dict[str, Any]) -> str:
     if not run or not read or datetime.fromisoformat(read) - datetime.fromisoformat(run) < _NOTED:
         return ""
     return f"for the run of {run}, with data of {read}"
+
+
+def _chain(row: dict[str, Any]) -> list[str]:
+    base = "itself" if row["base"] and row["base"] == row["key"] else row["base"]
+    return [row["type"] or "-", overview.period(row) or "-", base or "-"]
 
 
 @command(app, "show", example="rollbook backups show KEY --env production")
@@ -129,11 +134,15 @@ def create(
     app,
     "drill",
     example="rollbook backups drill --env production",
-    codes={Exit.FINDINGS: "the newest backup could not be restored, or differs after the restore"},
+    codes={Exit.FINDINGS: "the newest backup could not be restored, differs after the restore, or missed an objective"},
 )
-def drill(env: EnvOrLocal = "local", as_json: Json = False) -> None:
-    """Run the weekly drill now, with the environment's own function."""
-    answer = make_drill(Cloud.of(env))
+def drill(
+    env: EnvOrLocal = "local",
+    as_json: Json = False,
+    table: Annotated[str | None, typer.Option(metavar="TABLE", help="One of backups.tables.")] = None,
+) -> None:
+    """Run the drill of a table now, with the environment's own function."""
+    answer = make_drill(Cloud.of(env), table)
     if as_json:
         console.say_json(answer)
         return

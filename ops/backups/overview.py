@@ -13,6 +13,8 @@ from rollbook.contract import moments
 from rollbook.engine import executions
 
 UNKNOWN = "not in the history"
+# Values of a backup that is not an export.
+_CHAIN = {"type": "", "from": "", "until": "", "base": "", "predecessor": ""}
 _deserialize = TypeDeserializer().deserialize
 
 
@@ -32,7 +34,7 @@ def overview(cloud: Cloud) -> list[dict[str, Any]]:
         if "/AWSDynamoDB/" not in found["Key"]  # the files of an export; its summary is listed
     }
     made = [row for row in history if row["kind"] == "backup"]
-    unknown = {"id": "", "kind": "backup", "table": "", "source": "", "engine": "", "doubt": ""}
+    unknown = {"id": "", "kind": "backup", "table": "", "source": "", "engine": "", "doubt": "", **_CHAIN}
     uploads = tuple(f"{plan.key_prefix}smoke-" for plan in cloud.settings.backed_up_tables)
     rows = [
         {
@@ -64,6 +66,11 @@ def _row(item: dict[str, Any], default_table: str) -> dict[str, Any]:
         execution = executions.read({name: _deserialize(value) for name, value in item.items()}, default_table)
     except executions.UnreadableRow as error:
         raise OperatorError(str(error)) from None
+    return described(execution)
+
+
+def described(execution: executions.Execution) -> dict[str, Any]:
+    """Return the row of an execution."""
     return {
         "id": execution.id,
         "kind": execution.kind,
@@ -72,6 +79,7 @@ def _row(item: dict[str, Any], default_table: str) -> dict[str, Any]:
         "status": execution.status,
         "source": execution.source,
         "engine": execution.engine,
+        **_chain(execution),
         "startedAt": moments.to_text(execution.started_at),
         "runAt": _text(execution.run_at),
         "readFrom": _text(execution.read_from),
@@ -83,3 +91,20 @@ def _row(item: dict[str, Any], default_table: str) -> dict[str, Any]:
         "items": execution.items,
         "bytes": execution.bytes,
     }
+
+
+def _chain(execution: executions.Execution) -> dict[str, str]:
+    if not execution.export_type:
+        return _CHAIN
+    return {
+        "type": execution.export_type,
+        "from": moments.to_text(execution.exported_from) if execution.exported_from else "",
+        "until": moments.to_text(execution.exported_until) if execution.exported_until else "",
+        "base": execution.base_key,
+        "predecessor": execution.predecessor_key,
+    }
+
+
+def period(row: dict[str, Any]) -> str:
+    """Return the time that an export covers, for people; empty if the backup is not an export."""
+    return f"{row['from']} to {row['until']}" if row["from"] else row["until"]

@@ -84,6 +84,9 @@ def restore_(
     kms_key: Annotated[
         str, typer.Option(metavar="ARN|aws-managed|aws-owned", help="With --to: the new table's key.")
     ] = "",
+    chain: Annotated[
+        bool, typer.Option("--chain", help="Restore an incremental export with its base and all increments between.")
+    ] = False,
     unknown: Annotated[
         bool, typer.Option("--unknown", help="Restore a backup that the history does not know.")
     ] = False,
@@ -120,6 +123,7 @@ def restore_(
         indexes_after=indexes_after,
         kms_key=kms_key,
         allows_unknown=unknown,
+        chain=chain,
     )
     if into and not dry_run and confirm and confirm != into:
         raise Refused(f"--confirm names {confirm}, and --into names {into}; nothing was changed")

@@ -62,8 +62,7 @@ def sending(account: Account) -> Iterator[Point]:
 def mails_a_day(settings: Settings) -> int:
     """Return how many mails the schedules of an environment send in a day, one for each execution."""
     timings = [(plan.expression, plan.time_zone) for plan in settings.backed_up_tables]
-    if settings.drills.enabled:
-        timings.append((settings.drills.schedule_expression, settings.drills.schedule_time_zone))
+    timings += [(plan.expression, plan.time_zone) for plan in settings.drill_plans]
     if settings.weekly_report.enabled:
         timings.append((settings.weekly_report.schedule_expression, settings.weekly_report.schedule_time_zone))
     now = datetime.now(UTC)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from rollbook.contract import fields
-from rollbook.contract.jobs import BackupJob
+from rollbook.contract.jobs import BackupJob, DrillJob
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,13 +78,15 @@ class Backup(Environment):
 
 @dataclass(frozen=True, kw_only=True)
 class FinishExport(Environment):
-    """Variables of the function that S3 invokes when an export's manifest arrives.
+    """Variables of the function that completes exports. S3 invokes it with a manifest, and a rule every few minutes.
 
-    `TABLE_NAME` is the table of history rows that name none; earlier releases wrote such rows.
+    `TABLE_NAME` is the table of history rows that name none; earlier releases wrote such rows. An export that takes
+    longer than `EXPORT_LIMIT_HOURS` is reported.
     """
 
     notifications: Notifications
     table_name: str
+    export_limit_hours: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,11 +118,10 @@ class Restore(Environment):
 
 @dataclass(frozen=True, kw_only=True)
 class Drill(Environment):
-    """Variables of the weekly drill. The name of a scratch table begins with `SCRATCH_PREFIX`."""
+    """Variables of the drill function. `job` is the default: it is used for an event that names no table."""
 
     notifications: Notifications
-    table_name: str
-    scratch_prefix: str
+    job: DrillJob
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ class BackupJob:
         key_prefix: the beginning of every backup's key.
         segments: how many parts of the table a scan reads in parallel.
         read_units_per_second: limit of a scan; None for no limit.
+        full_every_days: age at which a chain of incremental exports begins again with a full one.
         object_tags: tags of the objects as a query string, `key=value&…`.
         consistent_reads: whether a scan uses strongly consistent reads.
         doubtful_change_percent, doubtful_change_items: a backup whose number of items differs from the usual by more
@@ -34,11 +35,28 @@ class BackupJob:
     export_type: ExportType
     segments: int
     read_units_per_second: float | None = None
+    full_every_days: int = 7
     object_tags: str = ""
     consistent_reads: bool = False
     doubtful_change_percent: float = 30.0
     doubtful_change_items: int = 10
     expire_after_days: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrillJob:
+    """The drill of one table. The values are variables of the drill function and part of a schedule's message.
+
+    Arguments:
+        scratch_prefix: the beginning of the name of a scratch table.
+        rpo_hours: the greatest allowed age of the newest backup's data.
+        rto_minutes: the greatest allowed duration of its restore.
+    """
+
+    table_name: str
+    scratch_prefix: str
+    rpo_hours: float
+    rto_minutes: float
 
 
 @dataclass(frozen=True)

@@ -193,7 +193,7 @@ class Backup:
                 reason = f"switched to an export: {late}"
             else:
                 return self._complete(execution, holder, result | {"engine": engine, "reason": reason})
-        values = self._export.start(request.id, holder, name, described, started)
+        values = self._export.start(request.id, name, described, started)
         values["reason"] = "; ".join(filter(None, (reason, values["reason"])))
         return self._resources.history.mark_exporting(request.id, holder=holder, values=values)
 

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from rollbook.engine import fingerprints
+from rollbook.engine import chain, fingerprints
 from rollbook.engine.comparison import Comparison, Outcome
 from rollbook.engine.dynamodb import definitions, scan
 from rollbook.engine.fingerprints import Fingerprint
@@ -17,7 +17,7 @@ _NAMED = 100
 
 
 class NotComparable(ValueError):
-    """The two have different key attributes, or one of them is not a full backup."""
+    """The two have different key attributes."""
 
 
 def is_backup(name: str) -> bool:
@@ -46,7 +46,7 @@ def compare(
     def side(name: str) -> Iterator[Fingerprint]:
         # An eventually consistent read may miss recent writes.
         items = (
-            resources.open_backup(name).items()
+            chain.open_chain(resources.open_backup, name).items()
             if is_backup(name)
             else scan.items(resources.dynamodb, name, is_consistent=True)
         )
@@ -60,7 +60,8 @@ def keys(resources: Resources, first: str, second: str) -> list[str]:
     """Return the key attributes of both.
 
     Raises:
-        NotComparable: the key attributes differ, or a backup is incremental.
+        NotComparable: the key attributes differ.
+        ChainBroken: an increment cannot be read because its chain is not whole.
     """
     found = [_keys(resources, name) for name in (first, second)]
     known = [names for names in found if names is not None]
@@ -75,9 +76,7 @@ def _keys(resources: Resources, name: str) -> list[str] | None:
     if not is_backup(name):
         described = resources.dynamodb.describe_table(TableName=name)["Table"]
         return definitions.key_names({"keySchema": described["KeySchema"]})
-    backup = resources.open_backup(name)
-    if backup.change_of:
-        raise NotComparable(f"{name} has only the changes from {backup.change_of[0]} to {backup.change_of[1]}")
+    backup = chain.open_chain(resources.open_backup, name)
     return definitions.key_names(backup.table) if backup.table else None
 
 

@@ -1,32 +1,39 @@
-"""Restores the newest backup into a scratch table, compares the two, deletes the table and measures the time."""
+"""Restores the newest backup, with its chain, into a scratch table, compares the two and measures the time."""
 
 from __future__ import annotations
 
+import hashlib
+from datetime import datetime
+
 from rollbook.contract import events
+from rollbook.contract.jobs import DrillJob
+from rollbook.engine import chain
 from rollbook.engine.deadline import Deadline
+from rollbook.engine.drill_lock import DrillLock, DrillRunning
 from rollbook.engine.dynamodb import tables
 from rollbook.engine.executions import COMPLETED, Execution, Row
-from rollbook.engine.history import scratch_of
 from rollbook.engine.notifier import Notifier
 from rollbook.engine.resources import Resources
 from rollbook.engine.restore import Restore
 from rollbook.engine.restore_request import Request
 
+_LONGEST_NAME = 255
+
 
 class DrillFailed(RuntimeError):
-    """The newest backup could not be restored. The message names it and says why."""
+    """The newest backup could not be restored, or an objective was missed. The message says which and why."""
 
 
 class Drill:
     """Drills the backups of one table.
 
     Arguments:
-        scratch_prefix: the beginning of a scratch table's name.
+        job: the table and its objectives.
     """
 
-    def __init__(self, table_name: str, scratch_prefix: str, resources: Resources, notifier: Notifier) -> None:
-        self._table_name = table_name
-        self._scratch_prefix = scratch_prefix
+    def __init__(self, job: DrillJob, resources: Resources, notifier: Notifier) -> None:
+        self._job = job
+        self._table_name = job.table_name
         self._resources = resources
         self._notifier = notifier
 
@@ -43,7 +50,9 @@ class Drill:
             The execution, or None while another invocation runs it.
 
         Raises:
-            DrillFailed: the backup is damaged, missing or not equal to the restored table. A notification is sent, too.
+            DrillFailed: the backup is damaged, missing, too old or not equal to the restored table. A notification is
+                sent, too.
+            DrillRunning: another drill of this table is running. Nothing was changed.
         """
         history, now = self._resources.history, self._resources.clock()
         claim = history.claim(
@@ -59,7 +68,10 @@ class Drill:
         try:
             if not key:
                 raise DrillFailed(f"the history has no backup of {self._table_name}; make one first")
-            result = self._drill(key, holder, deadline)
+            result = self._locked(execution_id, key, holder, deadline)
+        except DrillRunning as other:  # the other drill says whether the backup can be restored
+            history.fail(execution_id, holder=holder, now=self._resources.clock(), error=other)
+            raise
         except BaseException as error:
             failure = self._failure(key, error)
             history.fail(execution_id, holder=holder, now=self._resources.clock(), error=failure)
@@ -81,34 +93,48 @@ class Drill:
         )
         return done
 
-    def _drill(self, key: str, holder: str, deadline: Deadline) -> Row:
+    def _locked(self, execution_id: str, key: str, holder: str, deadline: Deadline) -> Row:
+        resources, owner = self._resources, f"{execution_id} {holder}"
+        began = resources.clock()
+        scratch = self._scratch_name(began, owner)
+        lock = DrillLock(resources.history, resources.dynamodb, self._table_name, owner)
+        lock.take(now=began, until=deadline.until(began), scratch=scratch)
+        try:
+            return self._drill(key, scratch, holder, deadline)
+        finally:
+            # Only the own table. The name is unique, so this deletes no other drill's table.
+            tables.delete(resources.dynamodb, scratch)
+            lock.release(now=resources.clock())
+
+    def _scratch_name(self, began: datetime, owner: str) -> str:
+        unique = f"{began:%Y%m%dT%H%M%S}-{hashlib.sha256(owner.encode()).hexdigest()[:8]}"
+        return f"{self._job.scratch_prefix[: _LONGEST_NAME - len(unique)]}{unique}"
+
+    def _drill(self, key: str, scratch: str, holder: str, deadline: Deadline) -> Row:
         resources = self._resources
         began = resources.clock()
-        self._delete_last_scratch_table()
-        scratch = f"{self._scratch_prefix}{began:%Y%m%dT%H%M%S}"
-        resources.history.remember(scratch_of(self._table_name), {"table": scratch})
-        backup = resources.open_backup(key)
-        if backup.change_of and backup.table is not None:
-            raise DrillFailed(f"the newest backup {key} has only changes; a drill needs a full one")
-        request = Request(key, scratch, is_new=True, scratch=True)
-        try:
-            restored = Restore(resources).run(request, holder=holder, deadline=deadline)
-            ended = resources.clock()
-        finally:
-            tables.delete(resources.dynamodb, scratch)
-        age = (began - backup.started_at).total_seconds() if backup.started_at else 0.0
-        return {
-            "key": key,
-            "items": restored.items,
-            "rtoSeconds": f"{(ended - began).total_seconds():.1f}",
-            "rpoSeconds": f"{age:.0f}",
-        }
+        backup = chain.open_chain(resources.open_backup, key)
+        request = Request(key, scratch, is_new=True, scratch=True, chain=True)
+        restored = Restore(resources).run(request, holder=holder, deadline=deadline)
+        took = (resources.clock() - began).total_seconds()
+        data = chain.as_of(backup)
+        if data is None:
+            raise DrillFailed(f"the backup {key} does not say when it was made, so its age is unknown")
+        age = (began - data).total_seconds()
+        self._expect_objectives(key, data, age, took)
+        return {"key": key, "items": restored.items, "rtoSeconds": f"{took:.1f}", "rpoSeconds": f"{age:.0f}"}
 
-    def _delete_last_scratch_table(self) -> None:
-        """Delete the scratch table of an earlier drill that died before it deleted the table."""
-        left = self._resources.history.recall(scratch_of(self._table_name))
-        if left:
-            tables.delete(self._resources.dynamodb, str(left["table"]))
+    def _expect_objectives(self, key: str, data: datetime, age: float, took: float) -> None:
+        if age > self._job.rpo_hours * 3600:
+            raise DrillFailed(
+                f"the newest backup {key} was restored and compared, but its data is of {data:%Y-%m-%d %H:%M} UTC: "
+                f"{age / 3600:,.1f} hours old, and the objective (RPO) is {self._job.rpo_hours:g} hours"
+            )
+        if took > self._job.rto_minutes * 60:
+            raise DrillFailed(
+                f"the newest backup {key} was restored and compared, but that took {took / 60:,.1f} minutes, and the "
+                f"objective (RTO) is {self._job.rto_minutes:g} minutes"
+            )
 
     def _failure(self, key: str, error: BaseException) -> DrillFailed:
         if isinstance(error, DrillFailed):
@@ -122,8 +148,8 @@ class Drill:
             f"Table:     {self._table_name}\n"
             f"Backup:    {key or 'none'}\n"
             f"Execution: {execution_id}\n\n"
-            "Until a drill passes, assume that this backup cannot be restored. Make a new one, run the drill again,\n"
-            'and look for an older version of the object: docs/runbook.md, "A drill failed".\n'
+            "Make a new backup and run the drill again. If the backup is damaged, look for an older version of the\n"
+            'object: docs/runbook.md, "A drill failed".\n'
         )
         event = events.DrillFailed(
             correlation_id=execution_id,

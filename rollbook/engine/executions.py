@@ -41,6 +41,10 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         reason: why this engine was chosen.
         bytes: size of the stored backup.
         scan_rate: bytes per second.
+        exported_from, exported_until: the period of an export by AWS's clock; a full export has only the end.
+        table_id: the id that DynamoDB assigned to the exported table.
+        base_key: the full export with which the chain of an export begins; its own key if it is full.
+        predecessor_key: the export that an incremental export continues.
         definition: the table's definition while an export is running.
         has_begun: whether a restore has begun to change its target.
         active_at: when a restore last renewed its lease.
@@ -87,11 +91,14 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     scan_rate: float | None = None
     export_arn: str = ""
     export_type: str = ""
+    exported_from: _Moment | None = None
     exported_until: _Moment | None = None
+    table_id: str = ""
+    base_key: str = ""
+    predecessor_key: str = ""
     definition: dict[str, Any] | None = None
     has_begun: bool = False
     active_at: _Moment | None = None
-    table_id: str = ""
     kept: int = 0
     kept_keys: list[str] = []
     not_restored: list[str] = []

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from rollbook.contract import moments
-from rollbook.engine import doubt, stored
+from rollbook.engine import chain, doubt, exporting, stored
 from rollbook.engine.deadline import Deadline
-from rollbook.engine.executions import COMPLETED, RUNNING, Execution
+from rollbook.engine.executions import COMPLETED, RUNNING, Execution, Row
 from rollbook.engine.formats import description
 from rollbook.engine.history import exported_by
 from rollbook.engine.notifier import Notifier
@@ -62,7 +62,10 @@ def _complete(
 ) -> Execution:
     if execution.definition is None:
         raise RuntimeError(f"{execution.id} lacks the definition of its table; {manifest} cannot become a backup")
-    listing, items = export.listing_sha256(), export.summary.item_count
+    listing, items, summary = export.listing_sha256(), export.summary.item_count, export.summary
+    # AWS's own times, because the next increment must begin where this export ended.
+    begin = _time(summary.export_from_time) if export.change_of else None
+    end = chain.as_of(export)
     described = description.Description(
         format=description.FORMAT,
         table=execution.definition,
@@ -72,13 +75,21 @@ def _complete(
         sha256=listing,
         completed_at=now,
         execution=execution.id,
+        table_id=summary.table_id,
+        exported_from=begin,
+        exported_until=end,
+        base_key=execution.base_key,
+        predecessor_key=execution.predecessor_key,
     )
     put = stored.put_description(resources.s3, resources.bucket, execution.key, described, replace_equal=True)
-    instant = moments.to_text(execution.exported_until or execution.started_at)
+    if execution.base_key and end:
+        newest: Row = {"key": execution.key, "tableId": summary.table_id, "until": moments.to_text(end)}
+        resources.history.remember(chain.newest_of(execution.table_name), newest, started_at=execution.started_at)
+    instant = moments.to_text(end or execution.started_at)
     recent = doubt.recent_of(resources.history.newest_backup(execution.table_name), now)
     limits = doubt.Limits(execution.doubtful_change_percent, execution.doubtful_change_items)
     is_full = execution.export_type != "incremental"
-    values = {
+    values: Row = {
         "doubt": doubt.doubt(limits, items, [count for _, count in recent]) if is_full else "",
         "readFrom": instant,
         "readUntil": instant,
@@ -89,6 +100,16 @@ def _complete(
         "sha256": listing,
         "crc32": export.crc32(),
         "manifest": manifest,
+        "tableId": summary.table_id,
+        "exportType": "incremental" if export.change_of else "full",
         "seconds": f"{(now - execution.started_at).total_seconds():.1f}",
     }
-    return resources.history.complete(execution.id, holder=holder, now=resources.clock(), values=values)
+    values |= {"exportedFrom": moments.to_text(begin)} if begin else {}
+    values |= {"exportedUntil": moments.to_text(end)} if end else {}
+    done = resources.history.complete(execution.id, holder=holder, now=resources.clock(), values=values)
+    exporting.discard(resources.history, execution.id)
+    return done
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

@@ -38,6 +38,11 @@ class History(Rows):
         self._default_table = default_table
         self._days = days
 
+    @property
+    def place(self) -> tuple[Any, str]:
+        """Return the DynamoDB client and the name of the table."""
+        return self._dynamodb, self._table_name
+
     def claim(
         self,
         execution_id: str,

@@ -132,6 +132,15 @@ class Notifier:
         """Send the notifications of a failed drill, once per execution."""
         self._once(event, f"Drill Failed: {event.key or event.table}", body)
 
+    def backup_failed(self, event: events.BackupFailed, body: str, *, incident: str) -> None:
+        """Send the notifications of a failed backup, once per incident.
+
+        Arguments:
+            incident: names the failure. The execution's own mail is still sent if a later try completes it.
+        """
+        self._history.remember(incident, {"execution": event.correlation_id})
+        self._once(event, f"Backup Failed: {event.table}", body, claimed=incident)
+
     def event(self, event: events.Event) -> None:
         """Put an event on the bus and write its metrics. No mail is sent."""
         match event:
@@ -145,8 +154,8 @@ class Notifier:
                 )
         Bus(self._client("events"), self._environment.event_bus_name).put(event)
 
-    def _once(self, event: events.Event, subject: str, body: str) -> None:
-        execution = event.correlation_id
+    def _once(self, event: events.Event, subject: str, body: str, *, claimed: str = "") -> None:
+        execution = claimed or event.correlation_id
         if not announcements.claim_mail(self._history, execution, now=self._clock()):
             return
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rollbook.engine import applied, chain
 from rollbook.engine.comparison import Comparison
 from rollbook.engine.deadline import Deadline
 from rollbook.engine.dynamodb import definitions, tables
@@ -65,6 +66,7 @@ class Restore:
                     self._resources.history, request.id, holder, self._resources.clock, self._options.lease, check
                 )
                 result = work.run(execution)
+                applied.remember(self._resources.history, self._resources.dynamodb, request, work.backup, result)
                 ended = self._resources.clock()
                 result["seconds"] = f"{(ended - execution.started_at).total_seconds():.1f}"
                 return self._resources.history.complete(
@@ -87,7 +89,8 @@ class Restore:
         return claim.execution
 
     def _open(self, request: Request, comparison: Comparison) -> RestoreWork:
-        backup = self._resources.open_backup(request.key)
+        open_ = self._resources.open_backup
+        backup = chain.open_chain(open_, request.key) if request.chain else open_(request.key)
         if backup.recorded is None and not request.allows_unknown:
             raise RestoreRefused(
                 f"the history does not know {request.key}, so nothing shows that a backup wrote it; verify it, and "
@@ -99,14 +102,15 @@ class Restore:
             )
         if backup.change_of and request.is_new:
             raise RestoreRefused(
-                f"{request.key} has only the changes from {backup.change_of[0]} to {backup.change_of[1]}; first "
-                "restore the full export before it, then restore this one into the same table with --into"
+                f"{request.key} has only the changes from {backup.change_of[0]} to {backup.change_of[1]}; restore it "
+                "with its base and all increments between them: --chain"
             )
         if backup.change_of and request.mode == "missing":
             raise RestoreRefused(
                 f"{request.key} is incremental; its changes replace and delete items. To apply them, use --overwrite "
                 '(in an event: "overwrite": true)'
             )
+        applied.check(self._resources.history, self._resources.dynamodb, request, backup)
         if request.engine == "import":
             self._check_import(request, backup)
         self._check_encryption(request)

@@ -57,6 +57,7 @@ class Request:
         indexes_after: whether the global secondary indexes of a new table are created after the items are written.
             Then DynamoDB does not refuse an item because of an index's key; it leaves it out of the index.
         kms_key: the new table's key: an ARN, `aws-managed` or `aws-owned`; empty for the key of the backup's table.
+        chain: whether to restore the base and all increments up to an incremental export.
     """
 
     key: str
@@ -69,11 +70,12 @@ class Request:
     selection: Selection = field(default_factory=Selection)
     indexes_after: bool = False
     kms_key: str = ""
+    chain: bool = False
 
     @property
     def id(self) -> str:
         """Return the execution's id. A repeated request has the same id."""
-        return f"restore#{self.table_name}#{self.key}{self.selection.id}"
+        return f"restore#{self.table_name}#{self.key}{self.selection.id}{'#chain' if self.chain else ''}"
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ class StoredExport:
         self._s3 = s3
         self._bucket = bucket
         self.manifest: str | None = manifest
-        self._description = description
+        self.description = description
         self.key = key
         self.table = description.table if description else None
         self.started_at = description.started_at if description else None
@@ -98,8 +98,8 @@ class StoredExport:
         key = self.summary.manifest_files_s3_key
         listing = self._checked(key)
         sha256 = hashlib.sha256(listing).hexdigest()
-        if self._description and sha256 != self._description.sha256:
-            raise Corrupted(f"{key}: its SHA-256 is {sha256}, but {self.key} says {self._description.sha256}")
+        if self.description and sha256 != self.description.sha256:
+            raise Corrupted(f"{key}: its SHA-256 is {sha256}, but {self.key} says {self.description.sha256}")
         try:
             return msgspec.json.Decoder(export_layout.File).decode_lines(listing), sha256
         except msgspec.DecodeError as error:
@@ -114,7 +114,7 @@ class StoredExport:
             size += length
         if total != self.summary.item_count:
             raise Corrupted(f"its files have {total:,} items, but {self.manifest} says {self.summary.item_count:,}")
-        found = Verified(total, size, sha256, self._description.completed_at if self._description else None)
+        found = Verified(total, size, sha256, self.description.completed_at if self.description else None)
         if self.recorded:
             self.recorded.compare(found)
         return found

@@ -27,6 +27,7 @@ from ops.console import ROOT, out
 from ops.local.aws import mails, open_links, prepare_account
 from ops.local.emulator import Emulator
 from ops.local.stack import terraform_in
+from rollbook.contract.fields import to_texts
 from tests.conftest import synthesize
 from tests.ports import free_port
 
@@ -118,7 +119,7 @@ class Flows:
     def back_up(self) -> None:
         self._invoke("BackupDynamoDBAndSendEmail", {})
         [plan] = self.cloud.settings.backed_up_tables[1:]
-        self._invoke("BackupDynamoDBAndSendEmail", {"table": plan.message()})
+        self._invoke("BackupDynamoDBAndSendEmail", {"table": to_texts(plan.job)})
         # Once more what was uploaded while its row was lost: the backup reads it back.
         moment = f"{2100 + uuid.uuid4().int % 7000}-01-01T00:00:00Z"
         event = {"source": "schedule", "scheduledTime": moment}
@@ -158,6 +159,9 @@ class Flows:
     def drill(self) -> None:
         self._backup()
         self._invoke("DrillStudentBackup", {})
+        [plan], [drill] = self.cloud.settings.backed_up_tables[1:], self.cloud.settings.drill_plans[1:]
+        self._invoke("BackupDynamoDBAndSendEmail", {"table": to_texts(plan.job)})
+        self._invoke("DrillStudentBackup", {"table": to_texts(drill.job)})
 
     def welcome(self) -> None:
         event = {"id": str(uuid.uuid4()), "detail": {"name": "An", "email": "an@a.example"}}

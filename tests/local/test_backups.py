@@ -159,3 +159,40 @@ def test_a_table_of_the_fleet_is_backed_up_by_hand(local: Local, ops: Ops) -> No
     unknown = ops("create", "--table", "no-such")
     assert unknown.exit_code == 1
     assert "there are: studentData, welcomed-users" in " ".join(unknown.stderr.split())
+
+
+def test_a_table_of_the_fleet_is_drilled_under_the_functions_own_role(local: Local, ops: Ops) -> None:
+    created = ops("create", "--table", "welcomed-users", "--json")
+    assert created.exit_code == 0, created.output
+    passed = ops("drill", "--table", "welcomed-users", "--json")
+    assert passed.exit_code == 0, passed.output
+    assert json.loads(passed.stdout)["key"] == json.loads(created.stdout)["key"]
+    names = local.cloud.client("dynamodb").list_tables()["TableNames"]
+    assert [name for name in names if name.startswith("welcomed-users-drill-")] == []
+
+
+def test_an_export_that_failed_without_an_event_is_reported_by_the_watch(local: Local) -> None:
+    """The function asks DynamoDB under its own role, and sends the mail."""
+    cloud = local.cloud
+    dynamodb, history = cloud.client("dynamodb"), cloud.settings.backups.history_table_name
+    described = dynamodb.describe_table(TableName="studentData")["Table"]
+    begun = dynamodb.export_table_to_point_in_time(TableArn=described["TableArn"], S3Bucket="no-such-bucket-here")
+    arn = begun["ExportDescription"]["ExportArn"]
+    wait_for(lambda: dynamodb.describe_export(ExportArn=arn)["ExportDescription"]["ExportStatus"] == "FAILED")
+    id_ = f"manual#{uuid.uuid4()}"
+    row = {"id": id_, "kind": "backup", "tableName": "studentData", "status": "exporting", "key": f"{id_}.json"}
+    row |= {"startedAt": "2025-07-08T00:00:00.000Z", "exportArn": arn}
+    dynamodb.put_item(TableName=history, Item={name: {"S": value} for name, value in row.items()})
+    dynamodb.update_item(
+        TableName=history,
+        Key={"id": {"S": "exports-in-progress"}},
+        UpdateExpression="ADD executions :ids",
+        ExpressionAttributeValues={":ids": {"SS": [id_]}},
+    )
+    name = cloud.settings.backups.finish_function_name
+    answer = cloud.client("lambda").invoke(FunctionName=name, Payload=json.dumps({"source": "aws.events"}))
+    assert "FunctionError" not in answer, answer["Payload"].read()
+    found = dynamodb.get_item(TableName=history, Key={"id": {"S": id_}})["Item"]
+    assert (found["status"]["S"], "S3NoSuchBucket" in found["error"]["S"]) == ("failed", True)
+    [mail] = [each for each in mails(local, "Backup Failed: studentData") if id_ in each["BodyText"]]
+    assert arn in mail["BodyText"]

@@ -169,6 +169,25 @@ def test_an_export_fails_if_the_buckets_policy_denies_the_caller(
     assert ended(dynamodb, begun["ExportDescription"]["ExportArn"])["FailureCode"] == "S3AccessDenied"
 
 
+def test_an_export_is_described_by_who_may_describe_it(clients: dict[str, Any], bare_port: int, name: str) -> None:
+    arn = started(clients["dynamodb"], name)
+    dynamodb = role(clients, bare_port, name, [])
+
+    def allow(resource: str) -> None:
+        statement = {"Effect": "Allow", "Action": "dynamodb:DescribeExport", "Resource": resource}
+        policy = json.dumps({"Statement": [statement]})
+        for existing in clients["iam"].list_role_policies(RoleName=name)["PolicyNames"]:
+            clients["iam"].delete_role_policy(RoleName=name, PolicyName=existing)
+        clients["iam"].put_role_policy(RoleName=name, PolicyName="describe", PolicyDocument=policy)
+
+    table = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table"
+    allow(f"{table}/another/export/*")
+    with pytest.raises(ClientError, match="AccessDenied"):
+        dynamodb.describe_export(ExportArn=arn)
+    allow(f"{table}/{name}/export/*")
+    assert dynamodb.describe_export(ExportArn=arn)["ExportDescription"]["ExportArn"] == arn
+
+
 def test_an_export_needs_point_in_time_recovery(clients: dict[str, Any], name: str) -> None:
     recover(clients, name, enabled=False)
     with pytest.raises(ClientError, match="PointInTimeRecoveryUnavailableException"):
@@ -197,6 +216,38 @@ def test_an_incremental_export_of_less_than_15_minutes_is_refused(clients: dict[
     now = datetime.now(UTC)
     with pytest.raises(ClientError, match="InvalidExportTimeException"):
         started(clients["dynamodb"], name, exports.Period(now - timedelta(minutes=14), now))
+
+
+def test_an_incremental_export_of_more_than_24_hours_is_refused(clients: dict[str, Any], name: str) -> None:
+    now = datetime.now(UTC)
+    with pytest.raises(ClientError, match="InvalidExportTimeException"):
+        started(clients["dynamodb"], name, exports.Period(now - timedelta(hours=24, minutes=1), now))
+
+
+def test_a_token_is_one_export_and_is_refused_with_other_parameters(clients: dict[str, Any], name: str) -> None:
+    request = {"TableArn": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}", "S3Bucket": name, "ClientToken": name}
+    dynamodb = clients["dynamodb"]
+    first, again = (dynamodb.export_table_to_point_in_time(**request)["ExportDescription"] for _ in range(2))
+    assert again["ExportArn"] == first["ExportArn"]
+    with pytest.raises(ClientError, match="ExportConflictException"):
+        dynamodb.export_table_to_point_in_time(**request, S3Prefix="another")
+
+
+def test_recovery_covers_the_time_since_it_was_switched_on(clients: dict[str, Any], name: str) -> None:
+    def covered() -> dict[str, Any]:
+        described = clients["dynamodb"].describe_continuous_backups(TableName=name)["ContinuousBackupsDescription"]
+        recovery: dict[str, Any] = described["PointInTimeRecoveryDescription"]
+        return recovery
+
+    first = covered()
+    time.sleep(1.1)
+    recover(clients, name)
+    assert covered()["EarliestRestorableDateTime"] == first["EarliestRestorableDateTime"]
+    assert first["EarliestRestorableDateTime"] <= first["LatestRestorableDateTime"] <= datetime.now(UTC)
+    recover(clients, name, enabled=False)
+    assert "EarliestRestorableDateTime" not in covered()
+    recover(clients, name)
+    assert covered()["EarliestRestorableDateTime"] > first["EarliestRestorableDateTime"]
 
 
 def test_an_export_of_a_time_has_the_items_of_that_time(clients: dict[str, Any], name: str) -> None:

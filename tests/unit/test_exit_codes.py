@@ -354,7 +354,7 @@ def _(it: Commands) -> Result:
 
 
 def _verifies(it: Commands, *options: str, recorded: bool, damage: str = "", replaced: str = "") -> Result:
-    opened = SimpleNamespace(recorded=True if recorded else None)
+    opened = SimpleNamespace(recorded=True if recorded else None, change_of=None)
     it.set(checks, resources_of=giving(SimpleNamespace(open_backup=giving(opened), s3=None, bucket="b")))
     whole = SimpleNamespace(items=1, bytes=1, sha256="")
     it.set(checks.verification, verify=raising(Corrupted(damage)) if damage else giving((whole, True)))

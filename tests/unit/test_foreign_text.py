@@ -38,6 +38,7 @@ from tests.unit.commands import COMMANDS, LOCAL, Commands, cloud, giving, raisin
 TEXT = r"[/x] [red]An[/] [link=x]y[/link] \[z] :smile:"
 PLANS = Path(__file__).parent / "plans"
 ROW = {"key": TEXT, "id": "i", "kind": "backup", "status": TEXT, "source": TEXT, "engine": TEXT, "startedAt": "s"}
+ROW |= {"type": TEXT, "from": "", "until": "s", "base": TEXT, "predecessor": ""}
 MAIL = {"Source": TEXT, "To": [TEXT], "Subject": TEXT, "BodyText": TEXT}
 DEAD = dead_letters.DeadLetter(TEXT, TEXT, "url", "receipt", TEXT, TEXT)
 EVENT = {"time": "2026-01-01T00:00:00Z", "detail-type": TEXT, "source": TEXT, "detail": {"name": "[/x]"}}

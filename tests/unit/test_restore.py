@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from rollbook.contract.jobs import DrillJob
 from rollbook.engine import drill, history, stored
 from rollbook.engine.dynamodb import batch_write, raw, scan, tables
 from rollbook.engine.formats import compression
@@ -416,6 +417,9 @@ def test_batches_are_within_the_limits() -> None:
     assert [len(batch) for batch in large] == [2, 2, 1]
 
 
+DRILL = DrillJob(table_name="studentData", scratch_prefix="studentData-drill-", rpo_hours=25, rto_minutes=60)
+
+
 @pytest.fixture
 def drills(aws: None, mail: Mail, clock: Clock) -> drill.Drill:
     used = resources(clock)
@@ -424,7 +428,7 @@ def drills(aws: None, mail: Mail, clock: Clock) -> drill.Drill:
         return mail if name == "sesv2" else boto3.client(name)
 
     notifier = Notifier(PLACES, history=used.history, client=client, clock=clock)
-    return drill.Drill("studentData", "studentData-drill-", used, notifier)
+    return drill.Drill(DRILL, used, notifier)
 
 
 def test_a_drill_passes_and_leaves_no_table(drills: drill.Drill, mail: Mail, clock: Clock) -> None:

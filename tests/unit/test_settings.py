@@ -100,7 +100,7 @@ def test_the_environments_of_the_project_are_valid() -> None:
         (
             "[records]",
             "[weekly_report]\nenabled = false\n[records]",
-            "the schedule of the drill: with cron(0 3 ? * SUN *), the alarm fires after 7 days, 3:15:00",
+            "the schedule of the drill of studentData: with cron(0 3 ? * SUN *), the alarm fires after 7 days, 3:15:00",
         ),
         ("cron(0 0 * * ? *)", "rate(30 seconds)", "write a number above 0 and a unit: rate(5 minutes)"),
         table("", "give either frequency or schedule_expression"),

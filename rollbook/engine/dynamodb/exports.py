@@ -9,6 +9,8 @@ from typing import Any
 
 # An incremental export covers 15 minutes to 24 hours (Developer Guide, "Requesting a table export").
 SHORTEST, LONGEST = timedelta(minutes=15), timedelta(hours=24)
+# A token is valid for 8 hours (API Reference, "ExportTableToPointInTime"). An hour is the margin for clocks.
+TOKEN_LIFE = timedelta(hours=7)
 
 
 class ExportFailed(RuntimeError):
@@ -23,6 +25,14 @@ class Period:
     until: datetime
 
 
+@dataclass(frozen=True)
+class Window:
+    """The times that point-in-time recovery can restore and export, by AWS's clock; None if AWS names none."""
+
+    earliest: datetime | None
+    latest: datetime | None
+
+
 def start(
     dynamodb: Any, *, table_arn: str, bucket: str, prefix: str, token: str, period: Period | None
 ) -> dict[str, Any]:
@@ -30,7 +40,8 @@ def start(
 
     Arguments:
         dynamodb: a DynamoDB client.
-        token: the same for every try of one execution. For eight hours, AWS makes one export for a token.
+        token: the same for every try of one export. For eight hours, AWS makes one export for a token, and refuses
+            the token with other parameters (ExportConflictException). Therefore the period is added to it.
         period: of an incremental export; None for a full one.
 
     Raises:
@@ -38,6 +49,7 @@ def start(
     """
     kind: dict[str, Any] = {"ExportType": "FULL_EXPORT"}
     if period:
+        token = f"{token} {period.since.isoformat()} {period.until.isoformat()}"
         kind = {
             "ExportType": "INCREMENTAL_EXPORT",
             "IncrementalExportSpecification": {
@@ -58,9 +70,29 @@ def start(
     return started
 
 
+def window(dynamodb: Any, table_name: str) -> Window:
+    """Return the times that point-in-time recovery covers now.
+
+    The latest time is typically five minutes ago (API Reference, "PointInTimeRecoveryDescription").
+    """
+    found = dynamodb.describe_continuous_backups(TableName=table_name)["ContinuousBackupsDescription"]
+    recovery = found.get("PointInTimeRecoveryDescription", {})
+    return Window(recovery.get("EarliestRestorableDateTime"), recovery.get("LatestRestorableDateTime"))
+
+
+def describe(dynamodb: Any, export_arn: str) -> dict[str, Any]:
+    """Return AWS's description of an export."""
+    found: dict[str, Any] = dynamodb.describe_export(ExportArn=export_arn)["ExportDescription"]
+    return found
+
+
 def fault(dynamodb: Any, export_arn: str) -> str | None:
     """Return why an export failed, or None if it has not failed."""
-    found = dynamodb.describe_export(ExportArn=export_arn)["ExportDescription"]
-    if found["ExportStatus"] != "FAILED":
+    return fault_of(describe(dynamodb, export_arn))
+
+
+def fault_of(description: dict[str, Any]) -> str | None:
+    """Return why a described export failed, or None if it has not failed."""
+    if description["ExportStatus"] != "FAILED":
         return None
-    return f"{found.get('FailureCode')}: {found.get('FailureMessage')}"
+    return f"{description.get('FailureCode')}: {description.get('FailureMessage')}"

@@ -17,6 +17,11 @@ class Description(msgspec.Struct, rename="camel"):
         table: the table's definition that `definitions.describe` returned.
         manifest: key of the `manifest-summary.json`.
         sha256: of `manifest-files.json`, which contains the MD5 of each data file.
+        table_id: the id that DynamoDB assigned to the table.
+        exported_from, exported_until: the period of the export by AWS's clock. A full export has only the end.
+        base_key: the full export with which the chain begins. Its own key if it is full, empty if an earlier release
+            wrote the description.
+        predecessor_key: the export that an incremental export continues.
     """
 
     format: str
@@ -28,3 +33,8 @@ class Description(msgspec.Struct, rename="camel"):
     completed_at: datetime
     # Id of the execution that made it; empty in a description of an earlier release.
     execution: str = ""
+    table_id: str = ""
+    exported_from: datetime | None = None
+    exported_until: datetime | None = None
+    base_key: str = ""
+    predecessor_key: str = ""

@@ -77,8 +77,8 @@ def watches(s: Settings) -> list[Watch]:
     group = (("ScheduleGroup", s.backups.schedule_group),)
     for metric in ("TargetErrorCount", "InvocationDroppedCount", "InvocationsFailedToBeSentToDeadLetterCount"):
         found.append(Watch("a schedule could not start its target", "AWS/Scheduler", metric, group))
-    if s.drills.enabled:
-        found.append(Watch("a drill failed", "Rollbook", "DrillsFailed", (("Table", s.records.table_name),)))
+    for plan in s.backed_up_tables if s.drills.enabled else []:
+        found.append(Watch("a drill failed", "Rollbook", "DrillsFailed", (("Table", plan.table_name),)))
     return found
 
 
@@ -95,7 +95,9 @@ def silences(s: Settings) -> list[Silence | Age]:
     ]
     if drills.enabled:
         zone, window = drills.schedule_time_zone, drills.flexible_window_minutes
-        timed.append(("Drill", "DrillsPassed", s.records.table_name, drills.schedule_expression, zone, window))
+        for plan in s.backed_up_tables:
+            expression = getattr(plan.options, "drill_schedule_expression", None) or drills.schedule_expression
+            timed.append(("Drill", "DrillsPassed", plan.table_name, expression, zone, window))
     found: list[Silence | Age] = []
     for what, metric, table, expression, zone, window in timed:
         longest = _longest(expression, zone)

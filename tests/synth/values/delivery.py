@@ -31,6 +31,7 @@ _MONDAY = datetime(2025, 1, 6, tzinfo=UTC)
 _FIRINGS = {
     "DailyDynamoDBBackup": ["2025-01-06 00:00", "2025-01-07 00:00", "2025-01-08 00:00"],
     "WeeklyRestoreDrill": ["2025-01-12 03:00", "2025-01-19 03:00", "2025-01-26 03:00"],
+    "Drill-welcomed-users": ["2025-01-12 03:00", "2025-01-19 03:00", "2025-01-26 03:00"],
     "WeeklyBackupReport": ["2025-01-06 06:00", "2025-01-13 06:00", "2025-01-20 06:00"],
     "Backup-welcomed-users": ["2025-01-06 00:00", "2025-01-06 01:00", "2025-01-06 02:00"],
 }
@@ -222,14 +223,26 @@ def schedules_fire_when_they_should_and_are_tried_again(view: View) -> Iterator[
     found, wanted = view.by("aws_scheduler_schedule", "name"), scheduled(s)
     yield from differs("the schedules", sorted(found), sorted(wanted))
     timed = {plan.schedule_name: (plan.expression, plan.time_zone) for plan in s.backed_up_tables}
-    timed[s.drills.schedule_name] = (s.drills.schedule_expression, s.drills.schedule_time_zone)
+    timed |= {plan.schedule_name: (plan.expression, plan.time_zone) for plan in s.drill_plans}
     timed[s.weekly_report.schedule_name] = (s.weekly_report.schedule_expression, s.weekly_report.schedule_time_zone)
     timed[s.weekly_report.measure_schedule_name] = ("rate(6 hours)", "UTC")
     windows = {plan.schedule_name: plan.window_minutes for plan in s.backed_up_tables}
-    windows |= {s.drills.schedule_name: s.drills.flexible_window_minutes, s.weekly_report.schedule_name: 15}
+    windows |= {plan.schedule_name: s.drills.flexible_window_minutes for plan in s.drill_plans}
+    windows[s.weekly_report.schedule_name] = 15
     windows[s.weekly_report.measure_schedule_name] = 15
     messages: dict[str, dict[str, Any]] = {name: {} for name in wanted}
     messages |= {plan.schedule_name: {"table": to_texts(plan.job)} for plan in s.backed_up_tables[1:]}
+    messages |= {
+        f"Drill-{plan.table_name}": {
+            "table": {
+                "table_name": plan.table_name,
+                "scratch_prefix": f"{plan.table_name}-{s.drills.scratch_suffix}-",
+                "rpo_hours": f"{s.objectives.rpo_hours:g}",
+                "rto_minutes": f"{s.objectives.rto_minutes:g}",
+            }
+        }
+        for plan in s.backed_up_tables[1:]
+    }
     messages[s.weekly_report.measure_schedule_name] = {"measure": "ages"}
     for name, (function, role, queue) in wanted.items():
         given = dict(found[name])

@@ -160,6 +160,10 @@ def cases(s: Settings) -> dict[str, tuple[list[Event], list[Event]]]:
 def every_rule_matches_what_it_should_and_nothing_else(view: View) -> Iterator[str]:
     s = view.settings
     rules, wanted = view.by("aws_cloudwatch_event_rule", "name"), cases(s)
+    # A failed export is noticed within 15 minutes.
+    watch = rules.pop(f"{s.backups.finish_function_name}-watch")
+    timed = {"event_pattern": None, "schedule_expression": "rate(5 minutes)", "event_bus_name": "default"}
+    yield from differs("the watch of the exports", {name: watch.get(name) for name in timed}, timed)
     yield from differs("the rules", sorted(rules), sorted(wanted))
     of_the_bus = {f"{s.events.bus_name}-{what}" for what in ("log", "user-signup", "backup-completed")}
     for name, (right, wrong) in wanted.items():

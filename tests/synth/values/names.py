@@ -96,7 +96,14 @@ def functions(settings: Settings) -> dict[str, Function]:
     bus, bucket = {"EVENT_BUS_NAME": s.events.bus_name}, {"S3_BUCKET_NAME": b.bucket_name}
     table, origin = {"TABLE_NAME": s.records.table_name}, {"ALLOWED_ORIGIN": n.site_url}
     reporting = table | bucket | mail | history | bus
-    engine = {"ENGINE": b.engine, "FORMAT": b.format, "COMPRESSION": b.compression, "EXPORT_TYPE": b.export_type}
+    objectives = {"RPO_HOURS": f"{s.objectives.rpo_hours:g}", "RTO_MINUTES": f"{s.objectives.rto_minutes:g}"}
+    engine = {
+        "FULL_EVERY_DAYS": str(b.full_every_days),
+        "ENGINE": b.engine,
+        "FORMAT": b.format,
+        "COMPRESSION": b.compression,
+        "EXPORT_TYPE": b.export_type,
+    }
     school, way_back, weekly = s.functions, s.restores, s.weekly_report
     found = [
         Function(
@@ -140,7 +147,7 @@ def functions(settings: Settings) -> dict[str, Function]:
             128,
             60,
             n.exports_queue,
-            reporting,
+            reporting | {"EXPORT_LIMIT_HOURS": f"{b.export_limit_hours:g}"},
         ),
         Function(
             way_back.verify_function_name,
@@ -169,7 +176,7 @@ def functions(settings: Settings) -> dict[str, Function]:
             s.drills.memory_mb,
             s.drills.timeout_seconds,
             s.drills.dead_letter_queue_name,
-            reporting | {"SCRATCH_PREFIX": f"{s.records.table_name}-{s.drills.scratch_suffix}-"},
+            reporting | objectives | {"SCRATCH_PREFIX": f"{s.records.table_name}-{s.drills.scratch_suffix}-"},
             disk=s.drills.ephemeral_storage_mb,
         ),
         Function(
@@ -298,6 +305,8 @@ def undelivered(s: Settings) -> dict[str, tuple[str, str]]:
         found[f"{s.events.bus_name}-backup-completed"] = (b.retention_function_name, b.retention_undelivered_queue_name)
     if s.snapshots.destination_region:
         found[s.snapshots.rule_name] = (s.snapshots.function_name, s.snapshots.undelivered_queue_name)
+    watch = (s.backups.finish_function_name, f"{s.backups.dead_letter_queue_name}-watch")
+    found[f"{s.backups.finish_function_name}-watch"] = watch
     testing = s.vault.restore_testing
     if testing.enabled:
         found[f"{testing.plan_name}-restored"] = (testing.function_name, testing.undelivered_queue_name)
@@ -310,6 +319,10 @@ def scheduled(s: Settings) -> dict[str, tuple[str, str, str]]:
     backup = (b.function_name, b.schedule_role_name, b.schedule_dead_letter_queue_name)
     return {plan.schedule_name: backup for plan in s.backed_up_tables} | {
         d.schedule_name: (d.function_name, d.schedule_role_name, d.schedule_dead_letter_queue_name),
+        **{
+            f"Drill-{plan.table_name}": (d.function_name, d.schedule_role_name, d.schedule_dead_letter_queue_name)
+            for plan in s.backed_up_tables[1:]
+        },
         w.schedule_name: (w.function_name, w.schedule_role_name, w.schedule_dead_letter_queue_name),
         w.measure_schedule_name: (w.function_name, w.schedule_role_name, w.schedule_dead_letter_queue_name),
     }

@@ -25,10 +25,15 @@ def grants(s: Settings) -> dict[str, tuple[Grant, ...]]:
     sender = {"ses:fromaddress": s.mail.sender}
     identities = tuple(n.arn("ses", f"identity/{address}") for address in (s.mail.sender, s.mail.recipient))
     fleet = tuple(n.table(plan.table_name) for plan in s.backed_up_tables[1:])
-    drilled = f"{n.records}-{s.drills.scratch_suffix}-*"
+    drilled = tuple(f"{table}-{s.drills.scratch_suffix}-*" for table in (n.records, *fleet))
     restored = f"{n.records}-{s.restores.restored_suffix}-*"
     tags = ("s3:PutObjectTagging",) if any(plan.options.tags for plan in s.backed_up_tables) else ()
 
+    look_at_exports = Grant(
+        "look at exports",
+        ("dynamodb:DescribeExport",),
+        tuple(f"{table}/export/*" for table in (n.records, *fleet)),
+    )
     mail = Grant("send mail", ("ses:SendEmail",), identities, sender)
     bus = Grant("report on the bus", ("events:PutEvents",), (n.bus,))
     history = Grant("keep the history", ("dynamodb:GetItem", "dynamodb:UpdateItem"), (n.history,))
@@ -47,13 +52,9 @@ def grants(s: Settings) -> dict[str, tuple[Grant, ...]]:
             write_backups,
             Grant("back tables up", (*_DESCRIBE, "dynamodb:Scan"), (n.records, *fleet)),
             Grant("start exports", ("dynamodb:ExportTableToPointInTime",), (n.records, *fleet)),
-            Grant(
-                "look at exports",
-                ("dynamodb:DescribeExport",),
-                tuple(f"{table}/export/*" for table in (n.records, *fleet)),
-            ),
+            look_at_exports,
         ),
-        b.finish_function_name: (*reporting, write_backups),
+        b.finish_function_name: (*reporting, write_backups, look_at_exports),
         s.restores.verify_function_name: (
             list_backups,
             read_backups,
@@ -106,7 +107,7 @@ def grants(s: Settings) -> dict[str, tuple[Grant, ...]]:
                     f"dynamodb:{action}"
                     for action in ("BatchWriteItem", "CreateTable", "DeleteTable", "DescribeTable", "Scan")
                 ),
-                (drilled,),
+                drilled,
             ),
         ),
         s.signups.function_name: (
