@@ -10,23 +10,23 @@ from typing import Any, Self
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from infra.settings.backups import Backups, TablePlan, days_in_classes, spread
+from infra.settings.backups import Backups, TablePlan
 from infra.settings.drills import DrillPlan, Drills, drill_plans
 from infra.settings.events import Events, SignUps, Snapshots
 from infra.settings.fields import BucketName, Region, Section, TimeZone, check_window
 from infra.settings.github import GitHub
 from infra.settings.observability import ALARM_LIMIT, Alerts, Audit, Monitoring, Objectives, WeeklyReport
 from infra.settings.restores import Checks, Restores
+from infra.settings.retention import check_retained
 from infra.settings.school import Api, Functions, Mail, Records, Site
+from infra.settings.timing import days_in_classes, spread
 from infra.settings.vault import Vault
-from rollbook.contract import retention, schedules
+from rollbook.contract import schedules
 from rollbook.contract.jobs import ReportedTable
 from rollbook.contract.retention import RetainedTable
 
 # The exceptions of the plan guard, which are not an environment.
 EXCEPTIONS = "exceptions.toml"
-# Of the 4 KB of a function's variables (Lambda quotas); the rest is for the other variables and the logger's.
-_MOST_RETAINED_BYTES = 3000
 ENVIRONMENTS = Path(__file__).resolve().parents[2] / "environments"
 
 
@@ -282,13 +282,7 @@ class Settings(Section):
                 "file does not outlive the workflow; name a bucket in [state]"
             )
         self._check_fleet()
-        retained = retention.to_text(self.retained_tables)
-        if len(retained) > _MOST_RETAINED_BYTES:
-            raise ValueError(
-                f"[[backups.tables]]: the retentions of {len(self.retained_tables)} tables have {len(retained):,} "
-                f"bytes; a function's variables have 4 KB in total, so at most {_MOST_RETAINED_BYTES:,} fit. Remove "
-                "the retention of some tables"
-            )
+        check_retained(self.retained_tables)
         self._check_selected()
         if self.monitoring.enabled:
             self._check_monitoring()

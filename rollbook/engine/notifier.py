@@ -133,13 +133,21 @@ class Notifier:
         self._once(event, f"Drill Failed: {event.key or event.table}", body)
 
     def backup_failed(self, event: events.BackupFailed, body: str, *, incident: str) -> None:
-        """Send the notifications of a failed backup, once per incident.
+        """Put the event of a failed backup on the bus, once for each incident.
+
+        The first failure of a table since its last backup is mailed.
 
         Arguments:
             incident: names the failure. The execution's own mail is still sent if a later try completes it.
         """
         self._history.remember(incident, {"execution": event.correlation_id})
-        self._once(event, f"Backup Failed: {event.table}", body, claimed=incident)
+        is_first = announcements.begin_incident(self._history, event.table, now=self._clock())
+        try:
+            self._once(event, f"Backup Failed: {event.table}", body if is_first else "", claimed=incident)
+        except BaseException:
+            if is_first:
+                announcements.release_incident(self._history, event.table)
+            raise
 
     def event(self, event: events.Event) -> None:
         """Put an event on the bus and write its metrics. No mail is sent."""
@@ -160,7 +168,8 @@ class Notifier:
             return
         try:
             self.event(event)
-            self._mail(subject, body)
+            if body:
+                self._mail(subject, body)
         except BaseException:
             announcements.release_mail(self._history, execution)
             raise

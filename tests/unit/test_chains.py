@@ -340,7 +340,7 @@ def test_a_broken_chain_is_not_restored_and_names_what_is_missing(school: School
 def test_an_increment_is_compared_as_the_state_at_its_end(school: School) -> None:
     base, _, last = a_base_and_two_links(school)
     used = school.used
-    answer = compare.summary(used.dynamodb, used.s3, BUCKET, base.key, last.key)
+    answer = compare.summary(used, base.key, last.key)
     assert (answer["added"], answer["removed"], answer["changed"]) == (1, 1, 1)
 
 

@@ -14,7 +14,7 @@ from rollbook.engine.dynamodb.batch_write import NotWritten, Writer
 from rollbook.engine.restore_request import NotEqual
 from tests.unit.engine import Clock, Mail, executions, local, put, restorer, table
 from tests.unit.restores import backed_up, delete, into, new, once_at
-from tests.unit.test_export import put_changes
+from tests.unit.test_export import put_changes, restored_to_the_beginning
 
 REASON = "One or more parameter values were invalid: Type mismatch for Index Key name Expected: S Actual: N"
 
@@ -314,6 +314,7 @@ def test_an_incremental_restore_does_not_delete_what_was_changed_meanwhile(
     def save() -> None:
         put(SV002={"n": {"N": "5"}})
 
+    restored_to_the_beginning()
     progress = once_at("Writing", save)
     if moment == "at the last moment":
         progress = once_at("never", save)
