@@ -47,9 +47,10 @@ ISSUER = "token.actions.githubusercontent.com"
 AUDIENCE = "sts.amazonaws.com"
 # Maximum characters of a role's inline policies, without white space (IAM User Guide, "IAM and AWS STS quotas").
 _LARGEST = 10_240
-# Maximum characters of a customer managed policy (the same page), and the name of the managed policy.
+# Maximum characters of a customer managed policy (the same page).
 _LARGEST_MANAGED = 6_144
-_MANAGED = "Read"
+# The managed policies of a role, with the ids of the policy and of its attachment.
+_MANAGED = {"Read": ("reads", "may-read"), "Queues": ("queues", "may-change-queues")}
 # The provider needs these to compare resources with their configuration. Source: Service Authorization Reference.
 READS = (
     "account:GetRegionOptStatus",
@@ -232,6 +233,7 @@ class GitHubStack(TerraformStack):
                 "Never": _never(settings),
             },
         )
+        writes = list(_writes(settings, target, account))
         deploy = self._role(
             "deploy",
             github.deploy_role_name,
@@ -239,7 +241,8 @@ class GitHubStack(TerraformStack):
             [f"{of_repository}:environment:{github.environment or settings.name}"],
             {
                 "Read": [Statement("ReadConfiguration", others, ["*"]), site, *_state(settings, write=True)],
-                "Deploy": list(_writes(settings, target, account)),
+                "Queues": [statement for statement in writes if statement.sid == SqsQueue.__name__],
+                "Deploy": [statement for statement in writes if statement.sid != SqsQueue.__name__],
                 "Never": _never(settings),
             },
         )
@@ -261,11 +264,11 @@ class GitHubStack(TerraformStack):
             conditions={"StringEquals": {f"{ISSUER}:aud": AUDIENCE, f"{ISSUER}:sub": list(subjects)}},
         )
         role = IamRole(self, id_, name=name, assume_role_policy=policy.document(trust), max_session_duration=3600)
-        inline = {of: policy.document(*statements) for of, statements in policies.items() if of != _MANAGED}
-        managed = policy.document(*policies[_MANAGED])
+        inline = {of: policy.document(*statements) for of, statements in policies.items() if of not in _MANAGED}
+        managed = {of: policy.document(*policies[of]) for of in _MANAGED if of in policies}
         for what, size, most in (
             ("inline policies", _characters("".join(inline.values())), _LARGEST),
-            (f"policy {name}{_MANAGED}", _characters(managed), _LARGEST_MANAGED),
+            *((f"policy {name}{of}", _characters(document), _LARGEST_MANAGED) for of, document in managed.items()),
         ):
             if size > most:
                 raise ValueError(
@@ -274,9 +277,11 @@ class GitHubStack(TerraformStack):
                 )
         for policy_name, document in inline.items():
             IamRolePolicy(self, f"{id_}-{policy_name}", name=policy_name, role=role.id, policy=document)
-        # A managed policy, because IAM limits the characters of inline policies.
-        reads = IamPolicy(self, f"{id_}-reads", name=f"{name}{_MANAGED}", policy=managed)
-        IamRolePolicyAttachment(self, f"{id_}-may-read", role=role.name, policy_arn=reads.arn)
+        # Managed policies, because IAM limits the characters of inline policies.
+        for of, document in managed.items():
+            made, attached = _MANAGED[of]
+            kept = IamPolicy(self, f"{id_}-{made}", name=f"{name}{of}", policy=document)
+            IamRolePolicyAttachment(self, f"{id_}-{attached}", role=role.name, policy_arn=kept.arn)
         return role
 
 

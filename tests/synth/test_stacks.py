@@ -20,6 +20,7 @@ CLASSES = {"getStudentData": environment.GetStudents, "insertStudentData": envir
     "BackupDynamoDBAndSendEmail": environment.Backup,
     "FinishStudentExport": environment.FinishExport,
     "VerifyStudentBackup": environment.Verify,
+    "CheckStudentBackups": environment.CheckBackups,
     "RestoreStudentData": environment.Restore,
     "DrillStudentBackup": environment.Drill,
     "SendWelcomeEmail": environment.Welcome,

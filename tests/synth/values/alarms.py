@@ -77,6 +77,8 @@ def watches(s: Settings) -> list[Watch]:
     group = (("ScheduleGroup", s.backups.schedule_group),)
     for metric in ("TargetErrorCount", "InvocationDroppedCount", "InvocationsFailedToBeSentToDeadLetterCount"):
         found.append(Watch("a schedule could not start its target", "AWS/Scheduler", metric, group))
+    for plan in s.backed_up_tables:
+        found.append(Watch("a backup is in doubt", "Rollbook", "BackupsDoubtful", (("Table", plan.table_name),)))
     for plan in s.backed_up_tables if s.drills.enabled else []:
         found.append(Watch("a drill failed", "Rollbook", "DrillsFailed", (("Table", plan.table_name),)))
     return found
@@ -251,6 +253,8 @@ def _name(watch: Watch, s: Settings) -> str:
             return f"{of['FunctionName']}-{watch.name.lower()}"
         case "ApproximateNumberOfMessagesVisible":
             return f"{of['QueueName']}-depth"
+        case "BackupsDoubtful":
+            return f"{of['Table']}-backup-in-doubt"
         case "DrillsFailed":
             return f"{of['Table']}-drill-failed"
     return f"{s.backups.schedule_group}-{watch.name}"

@@ -30,6 +30,7 @@ _MONDAY = datetime(2025, 1, 6, tzinfo=UTC)
 # When the schedules fire from that Monday on. These times are not derived from the expressions.
 _FIRINGS = {
     "DailyDynamoDBBackup": ["2025-01-06 00:00", "2025-01-07 00:00", "2025-01-08 00:00"],
+    "DailyBackupCheck": ["2025-01-06 04:00", "2025-01-07 04:00", "2025-01-08 04:00"],
     "WeeklyRestoreDrill": ["2025-01-12 03:00", "2025-01-19 03:00", "2025-01-26 03:00"],
     "Drill-welcomed-users": ["2025-01-12 03:00", "2025-01-19 03:00", "2025-01-26 03:00"],
     "WeeklyBackupReport": ["2025-01-06 06:00", "2025-01-13 06:00", "2025-01-20 06:00"],
@@ -224,10 +225,12 @@ def schedules_fire_when_they_should_and_are_tried_again(view: View) -> Iterator[
     yield from differs("the schedules", sorted(found), sorted(wanted))
     timed = {plan.schedule_name: (plan.expression, plan.time_zone) for plan in s.backed_up_tables}
     timed |= {plan.schedule_name: (plan.expression, plan.time_zone) for plan in s.drill_plans}
+    timed[s.checks.schedule_name] = (s.checks.schedule_expression, s.checks.schedule_time_zone)
     timed[s.weekly_report.schedule_name] = (s.weekly_report.schedule_expression, s.weekly_report.schedule_time_zone)
     timed[s.weekly_report.measure_schedule_name] = ("rate(6 hours)", "UTC")
     windows = {plan.schedule_name: plan.window_minutes for plan in s.backed_up_tables}
     windows |= {plan.schedule_name: s.drills.flexible_window_minutes for plan in s.drill_plans}
+    windows[s.checks.schedule_name] = 15
     windows[s.weekly_report.schedule_name] = 15
     windows[s.weekly_report.measure_schedule_name] = 15
     messages: dict[str, dict[str, Any]] = {name: {} for name in wanted}

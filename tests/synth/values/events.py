@@ -105,6 +105,11 @@ def cases(s: Settings) -> dict[str, tuple[list[Event], list[Event]]]:
         ),
         f"{s.events.bus_name}-log": ([recorded(name, s) for name in _texts()], []),
     }
+    done = "backup completed"
+    found[f"{s.events.bus_name}-check-backup"] = (
+        [recorded(done, s), recorded(done, s, detail__table="other")],
+        [recorded(done, s, detail_type="backup failed"), recorded(done, s, source="rollbook.drills")],
+    )
     if s.signups.enabled:
         signed_up = {"source": s.signups.source, "detail_type": s.signups.detail_type}
         found[f"{s.events.bus_name}-user-signup"] = (
@@ -115,7 +120,6 @@ def cases(s: Settings) -> dict[str, tuple[list[Event], list[Event]]]:
             ],
         )
     if retained := [plan.table_name for plan in s.backed_up_tables if plan.options.retention]:
-        done = "backup completed"
         found[f"{s.events.bus_name}-backup-completed"] = (
             [recorded(done, s, detail__table=table) for table in retained],
             [
@@ -165,7 +169,7 @@ def every_rule_matches_what_it_should_and_nothing_else(view: View) -> Iterator[s
     timed = {"event_pattern": None, "schedule_expression": "rate(5 minutes)", "event_bus_name": "default"}
     yield from differs("the watch of the exports", {name: watch.get(name) for name in timed}, timed)
     yield from differs("the rules", sorted(rules), sorted(wanted))
-    of_the_bus = {f"{s.events.bus_name}-{what}" for what in ("log", "user-signup", "backup-completed")}
+    of_the_bus = {f"{s.events.bus_name}-{what}" for what in ("log", "user-signup", "backup-completed", "check-backup")}
     for name, (right, wrong) in wanted.items():
         rule = rules[name]
         for events, should in ((right, True), (wrong, False)):
@@ -193,6 +197,8 @@ def every_rule_hands_its_events_to_its_targets(view: View) -> Iterator[str]:
         if rule == f"{bus}-user-signup":
             paths = {"detail": "$.detail", "id": "$.id"}
             target["input_transformer"] = {"input_paths": paths, "input_template": '{"id": <id>, "detail": <detail>}'}
+        if rule == f"{bus}-check-backup":
+            target["input_transformer"] = {"input_paths": {"key": "$.detail.key"}, "input_template": '{"key": <key>}'}
         wanted.append((rule, target))
     wanted += [(rule, {"arn": n.log_group(f"/aws/events/{name or rule}")}) for rule, name in logged.items()]
     if s.vault.enabled:

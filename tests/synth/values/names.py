@@ -92,7 +92,9 @@ def functions(settings: Settings) -> dict[str, Function]:
     """Return the environment's functions by name."""
     s, b, n = settings, settings.backups, Names(settings)
     mail = {"SENDER_EMAIL": s.mail.sender, "RECIPIENT_EMAIL": s.mail.recipient}
-    history = {"HISTORY_TABLE_NAME": b.history_table_name, "HISTORY_DAYS": str(b.history_days)}
+    # A row of the history outlives its backup and the backup's noncurrent version.
+    longest = max(plan.options.expire_after_days for plan in s.backed_up_tables) + b.noncurrent_expire_days
+    history = {"HISTORY_TABLE_NAME": b.history_table_name, "HISTORY_DAYS": str(max(b.history_days, longest))}
     bus, bucket = {"EVENT_BUS_NAME": s.events.bus_name}, {"S3_BUCKET_NAME": b.bucket_name}
     table, origin = {"TABLE_NAME": s.records.table_name}, {"ALLOWED_ORIGIN": n.site_url}
     reporting = table | bucket | mail | history | bus
@@ -103,6 +105,9 @@ def functions(settings: Settings) -> dict[str, Function]:
         "FORMAT": b.format,
         "COMPRESSION": b.compression,
         "EXPORT_TYPE": b.export_type,
+        "DOUBTFUL_CHANGE_PERCENT": f"{b.doubtful_change_percent:g}",
+        "DOUBTFUL_CHANGE_ITEMS": str(b.doubtful_change_items),
+        "EXPIRE_AFTER_DAYS": str(b.expire_after_days),
     }
     school, way_back, weekly = s.functions, s.restores, s.weekly_report
     found = [
@@ -156,7 +161,7 @@ def functions(settings: Settings) -> dict[str, Function]:
             way_back.memory_mb,
             way_back.timeout_seconds,
             None,
-            bucket,
+            bucket | {"HISTORY_TABLE_NAME": b.history_table_name},
             disk=way_back.ephemeral_storage_mb,
         ),
         Function(
@@ -168,6 +173,15 @@ def functions(settings: Settings) -> dict[str, Function]:
             None,
             bucket | history | bus | {"RESTORED_PREFIX": f"{s.records.table_name}-{way_back.restored_suffix}-"},
             disk=way_back.ephemeral_storage_mb,
+        ),
+        Function(
+            s.checks.function_name,
+            f"{s.checks.function_name}Role",
+            "handlers.check_backups.handler",
+            s.checks.memory_mb,
+            s.checks.timeout_seconds,
+            s.checks.dead_letter_queue_name,
+            bucket | mail | history | bus | {"WITHIN_DAYS": str(s.checks.within_days)},
         ),
         Function(
             s.drills.function_name,
@@ -286,6 +300,7 @@ def expected_at_backups(s: Settings) -> set[str]:
         s.backups.finish_function_name,
         s.restores.verify_function_name,
         s.restores.restore_function_name,
+        s.checks.function_name,
         s.drills.function_name,
     ]
     if any(plan.options.retention for plan in s.backed_up_tables):
@@ -299,6 +314,7 @@ def expected_at_backups(s: Settings) -> set[str]:
 def undelivered(s: Settings) -> dict[str, tuple[str, str]]:
     """Return the rules that call a function: each rule's function and the queue of what could not be delivered."""
     found = {s.audit.trail_name: (s.audit.function_name, s.audit.undelivered_queue_name)}
+    found[f"{s.events.bus_name}-check-backup"] = (s.checks.function_name, s.checks.undelivered_queue_name)
     found[f"{s.events.bus_name}-user-signup"] = (s.signups.function_name, s.signups.undelivered_queue_name)
     if any(plan.options.retention for plan in s.backed_up_tables):
         b = s.backups
@@ -315,9 +331,10 @@ def undelivered(s: Settings) -> dict[str, tuple[str, str]]:
 
 def scheduled(s: Settings) -> dict[str, tuple[str, str, str]]:
     """Return the schedules: each one's function, execution role and dead-letter queue."""
-    b, d, w = s.backups, s.drills, s.weekly_report
+    b, c, d, w = s.backups, s.checks, s.drills, s.weekly_report
     backup = (b.function_name, b.schedule_role_name, b.schedule_dead_letter_queue_name)
     return {plan.schedule_name: backup for plan in s.backed_up_tables} | {
+        c.schedule_name: (c.function_name, c.schedule_role_name, c.schedule_dead_letter_queue_name),
         d.schedule_name: (d.function_name, d.schedule_role_name, d.schedule_dead_letter_queue_name),
         **{
             f"Drill-{plan.table_name}": (d.function_name, d.schedule_role_name, d.schedule_dead_letter_queue_name)

@@ -37,8 +37,9 @@ def grants(s: Settings) -> dict[str, tuple[Grant, ...]]:
     mail = Grant("send mail", ("ses:SendEmail",), identities, sender)
     bus = Grant("report on the bus", ("events:PutEvents",), (n.bus,))
     history = Grant("keep the history", ("dynamodb:GetItem", "dynamodb:UpdateItem"), (n.history,))
+    proof = Grant("read what the history records", ("dynamodb:GetItem", "dynamodb:Scan"), (n.history,))
     list_backups = Grant("list backups", ("s3:ListBucket",), (n.store,))
-    read_backups = Grant("read backups", ("s3:GetObject",), prefixes)
+    read_backups = Grant("read backups", ("s3:GetObject", "s3:GetObjectVersion"), prefixes)
     write_backups = Grant("write backups", ("s3:AbortMultipartUpload", "s3:PutObject", *tags), prefixes)
     alert = Grant("alert", ("sns:Publish",), (n.topic,))
     reporting = (mail, bus, history, list_backups, read_backups)
@@ -55,15 +56,18 @@ def grants(s: Settings) -> dict[str, tuple[Grant, ...]]:
             look_at_exports,
         ),
         b.finish_function_name: (*reporting, write_backups, look_at_exports),
+        s.checks.function_name: (*reporting, proof),
         s.restores.verify_function_name: (
             list_backups,
             read_backups,
+            proof,
             Grant("compare with the table", ("dynamodb:DescribeTable", "dynamodb:Scan"), (n.records,)),
         ),
         s.restores.restore_function_name: (
             list_backups,
             read_backups,
             history,
+            proof,
             bus,
             Grant(
                 "restore into the table",
@@ -101,6 +105,7 @@ def grants(s: Settings) -> dict[str, tuple[Grant, ...]]:
         ),
         s.drills.function_name: (
             *reporting,
+            proof,
             Grant(
                 "fill a scratch table",
                 tuple(
