@@ -47,7 +47,7 @@ class BackupStore(Construct):
         self.bucket_id = self._bucket.id
         self.history_table_name = self._history.name
         self.history_table_arn = self._history.arn
-        # A row must not expire before its backup: without it, nobody knows whether the backup is good. Of a table with
+        # A row must not expire before its backup, because it shows whether the backup is good. Of a table with
         # a retention, the function that marks backups extends the rows of those that it keeps.
         kept = max(plan.options.expire_after_days for plan in settings.backed_up_tables)
         self.history_days = max(backups.history_days, kept + backups.noncurrent_expire_days)

@@ -1,4 +1,4 @@
-"""Ensures that one caller sends the mail of an execution, and one mail tells of a table's failures."""
+"""Ensures that one caller sends the mail of an execution, and one mail reports a table's failures."""
 
 from __future__ import annotations
 

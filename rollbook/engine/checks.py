@@ -48,7 +48,7 @@ class Outcome:
 
 
 class Checks:
-    """Reads stored backups, records the result in the history, and tells of damage."""
+    """Reads stored backups, records the result in the history, and reports damage."""
 
     def __init__(self, resources: Resources, notifier: Notifier) -> None:
         self._resources = resources
@@ -58,7 +58,7 @@ class Checks:
         """Read one backup.
 
         Arguments:
-            execution: the id of the check; a repeated check with the same id tells of damage once.
+            execution: the id of the check; a repeated check with the same id reports damage once.
 
         Raises:
             DamageFound: it is damaged, or it was replaced or deleted.

@@ -34,7 +34,7 @@ def names(zone: str, *moments: datetime) -> list[str]:
 
 
 def test_the_two_runs_of_a_repeated_hour_have_two_keys() -> None:
-    """Clocks in Berlin went back from 3:00 to 2:00 on 2025-10-26."""
+    """On 2025-10-26 the clocks in Berlin went back by an hour at 3:00."""
     first = datetime(2025, 10, 26, 0, 30, tzinfo=UTC)
     assert names(BERLIN, first, first + timedelta(hours=1)) == [
         "students-backup-20251026T0030Z",
@@ -127,7 +127,8 @@ def test_a_late_run_says_of_when_its_data_is(aws: None, mail: Mail, clock: Clock
     [sent] = mail.sent
     body = sent["Body"]["Text"]["Data"]
     assert "Run of:    2025-07-08T00:00:00.000Z" in body
-    assert "Data:      read from 2025-07-11T00:00:00.000Z to 2025-07-11T00:00:00.000Z, eventually consistent" in body
+    moment = "2025-07-11T00:00:00.000Z"
+    assert f"Data:      read from {moment} to {moment}, eventually consistent" in body
 
 
 def test_a_late_try_that_died_after_its_upload_is_adopted(

@@ -137,7 +137,7 @@ def test_a_page_with_fewer_items_than_it_counts_is_an_error(address: str) -> Non
 
 
 @pytest.mark.parametrize("mode", ["standard", "adaptive"])
-def test_the_retry_mode_is_the_one_that_checks_the_crc(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_retry_mode_checks_the_crc(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_RETRY_MODE", mode)
     monkeypatch.setenv("AWS_NEW_RETRIES_2026", "true")
     aws = raw.Aws(region_name="eu-central-1")
