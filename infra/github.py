@@ -28,6 +28,7 @@ from infra.constructs import policy
 from infra.constructs.accepted import accept
 from infra.constructs.policy import Statement
 from infra.emulator.platform import EmulatedAws
+from infra.github_denials import never
 from infra.platform import Aws
 from infra.settings import Settings
 
@@ -100,29 +101,6 @@ READS = (
     "sqs:GetQueueUrl",
     "sqs:ListQueueTags",
 )
-# Actions that read or change records or data derived from them. Both roles are denied these actions.
-RECORDS = (
-    "dynamodb:BatchGetItem",
-    "dynamodb:BatchWriteItem",
-    "dynamodb:DeleteItem",
-    "dynamodb:ExportTableToPointInTime",
-    "dynamodb:GetItem",
-    "dynamodb:GetRecords",
-    "dynamodb:PartiQL*",
-    "dynamodb:PutItem",
-    "dynamodb:Query",
-    "dynamodb:Scan",
-    "dynamodb:UpdateItem",
-    "lambda:InvokeFunction",
-    "logs:FilterLogEvents",
-    "logs:GetLogEvents",
-    "logs:StartQuery",
-    "sqs:DeleteMessage",
-    "sqs:PurgeQueue",
-    "sqs:ReceiveMessage",
-    "ses:SendEmail",
-)
-OBJECTS = ("s3:DeleteObject*", "s3:GetObject*", "s3:PutObject*", "s3:ReplicateObject", "s3:RestoreObject")
 # Actions on resources whose ids AWS generates. A policy cannot name them in advance.
 UNNAMED = (
     "apigateway:*",
@@ -230,7 +208,7 @@ class GitHubStack(TerraformStack):
             [f"{of_repository}:pull_request", f"{of_repository}:ref:refs/heads/{github.branch}"],
             {
                 "Read": [Statement("ReadConfiguration", READS, ["*"]), site, *_state(settings, write=False)],
-                "Never": _never(settings),
+                "Never": never(settings),
             },
         )
         writes = list(_writes(settings, target, account))
@@ -243,7 +221,7 @@ class GitHubStack(TerraformStack):
                 "Read": [Statement("ReadConfiguration", others, ["*"]), site, *_state(settings, write=True)],
                 "Queues": [statement for statement in writes if statement.sid == SqsQueue.__name__],
                 "Deploy": [statement for statement in writes if statement.sid != SqsQueue.__name__],
-                "Never": _never(settings),
+                "Never": never(settings),
             },
         )
         for output, role in {"plan_role_arn": plan, "deploy_role_arn": deploy}.items():
@@ -303,15 +281,6 @@ def _state(settings: Settings, *, write: bool) -> Iterator[Statement]:
     if write:
         yield Statement("WriteState", ["s3:PutObject"], [state])
     yield Statement("LockState", ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"], [f"{state}.tflock"])
-
-
-def _never(settings: Settings) -> list[Statement]:
-    """Return the denials, which override any other permission of a role."""
-    kept = [f"arn:aws:s3:::{bucket}/*" for bucket in (settings.backups.bucket_name, settings.audit_bucket_name)]
-    return [
-        Statement("NeverRecords", RECORDS, ["*"], effect="Deny"),
-        Statement("NeverBackups", OBJECTS, kept, effect="Deny"),
-    ]
 
 
 def _writes(settings: Settings, target: TerraformStack, account: str) -> Iterator[Statement]:

@@ -68,6 +68,25 @@ def local(request: pytest.FixtureRequest) -> Local:
     return Local(cloud, port, terraform_in(stack, port), Path(made["folder"]), made["was_planned"])
 
 
+@pytest.fixture(autouse=True)
+def _usual_tables(request: pytest.FixtureRequest) -> None:
+    """Let no test's records make the backups of another test doubtful: each begins without a usual number of items."""
+    if not {"local", "cloud"} & set(request.fixturenames):
+        return
+    cloud = request.getfixturevalue("cloud")
+    dynamodb = cloud.client("dynamodb")
+    record = {"studentid": {"S": "USUAL-1"}, "name": {"S": "An"}, "class": {"S": "10A1"}}
+    record |= {"birthdate": {"S": "2009-01-01"}, "email": {"S": "an@students.example"}}
+    if not dynamodb.scan(TableName=cloud.settings.records.table_name, Limit=1)["Count"]:
+        dynamodb.put_item(TableName=cloud.settings.records.table_name, Item=record)
+    for plan in cloud.settings.backed_up_tables:
+        dynamodb.update_item(
+            TableName=cloud.settings.backups.history_table_name,
+            Key={"id": {"S": f"latest#{plan.table_name}"}},
+            UpdateExpression="REMOVE recent",
+        )
+
+
 @pytest.fixture(scope="session")
 def cloud(local: Local) -> Cloud:
     return local.cloud

@@ -51,7 +51,36 @@ def test_a_backup_is_listed_shown_and_whole(ops: Ops, made: dict[str, Any]) -> N
     assert verified.exit_code == 0
     facts = json.loads(verified.stdout)
     assert len(facts.pop("sha256")) == 64
-    assert facts == {"key": made["key"], "isWhole": True, "items": made["items"], "bytes": made["bytes"]}
+    assert facts == {
+        "key": made["key"],
+        "isWhole": True,
+        "isKnown": True,
+        "areKeysChecked": True,
+        "replaced": "",
+        "items": made["items"],
+        "bytes": made["bytes"],
+    }
+
+
+def damage(cloud: Cloud, key: str, body: bytes) -> None:
+    """Replace a backup's object, and make the history name the new version, as if the old one were damaged in place."""
+    put = cloud.client("s3").put_object(Bucket=cloud.settings.backups.bucket_name, Key=key, Body=body)
+    cloud.client("dynamodb").update_item(
+        TableName=cloud.settings.backups.history_table_name,
+        Key={"id": {"S": f"backup#{key}"}},
+        UpdateExpression="SET versionId = :version",
+        ExpressionAttributeValues={":version": {"S": put["VersionId"]}},
+    )
+
+
+def test_a_replaced_backup_is_named_and_its_version_is_still_whole(
+    local: Local, ops: Ops, made: dict[str, Any]
+) -> None:
+    bucket = local.cloud.settings.backups.bucket_name
+    local.cloud.client("s3").put_object(Bucket=bucket, Key=made["key"], Body=b"{}")
+    ended = ops("verify", made["key"])
+    assert ended.exit_code == Exit.FINDINGS
+    assert "was replaced by the version" in ended.stdout
 
 
 def test_a_damaged_backup_is_named_and_the_exit_code_says_so(local: Local, ops: Ops, made: dict[str, Any]) -> None:
@@ -59,7 +88,7 @@ def test_a_damaged_backup_is_named_and_the_exit_code_says_so(local: Local, ops: 
     bucket = local.cloud.settings.backups.bucket_name
     whole = s3.get_object(Bucket=bucket, Key=made["key"])["Body"].read()
     begin = whole.index(b"[\n") + 2
-    s3.put_object(Bucket=bucket, Key=made["key"], Body=whole[:begin] + b"?" + whole[begin + 1 :])
+    damage(local.cloud, made["key"], whole[:begin] + b"?" + whole[begin + 1 :])
     ended = ops("verify", made["key"])
     assert ended.exit_code == Exit.FINDINGS
     assert f"item 1 (bytes {begin:,} to" in ended.stderr
@@ -83,8 +112,8 @@ def test_a_corrupted_backup_fails_the_drill_and_a_good_one_brings_the_table_back
         [damaged] = wait_for(lambda: firing.keys(cloud))
     wait_for(lambda: mails(local, f"Backup Completed: {damaged}"))
     whole = s3.get_object(Bucket=bucket, Key=damaged)["Body"].read()
-    s3.put_object(Bucket=bucket, Key=damaged, Body=whole.replace(b"OPS-1", b"OPS-2"))
-    assert "is damaged: the SHA-256 of its items is" in ops("verify", damaged).stderr
+    damage(cloud, damaged, whole.replace(b"OPS-1", b"OPS-2"))
+    assert "are damaged: their CRC32 is" in ops("verify", damaged).stderr
     failed = ops("drill")
     assert failed.exit_code == Exit.FINDINGS
     assert damaged in failed.stderr
@@ -135,8 +164,8 @@ def test_a_table_of_the_fleet_is_backed_up_by_its_own_schedule(local: Local, ops
     cloud = local.cloud
     backups = cloud.settings.backups
     # A backup of the table that this test's schedule did not make, as the hourly schedule's own may be there.
-    assert ops("create", "--table", "welcomed-users").exit_code == 0
     cloud.client("dynamodb").put_item(TableName="welcomed-users", Item={"id": {"S": "fleet"}, "status": {"S": "sent"}})
+    assert ops("create", "--table", "welcomed-users").exit_code == 0
     with scheduled_in_a_moment(cloud, "welcomed-users") as firing:
         [key] = wait_for(lambda: firing.keys(cloud))
     assert key.endswith(".json.gz")

@@ -360,7 +360,9 @@ def test_a_restore_is_compared_with_what_it_just_wrote(
     # The table of the fixture keeps the history: its key is the history's.
     kept = history.History(dynamodb, name, days=1)
     resources = Resources(dynamodb, clients["s3"], name, kept, lambda: datetime.now(UTC))
-    done = restore.Restore(resources).run(Request("backup.json", f"{name}-restored", is_new=True), holder="a")
+    done = restore.Restore(resources).run(
+        Request("backup.json", f"{name}-restored", is_new=True, allows_unknown=True), holder="a"
+    )
     assert (done.status, done.written) == ("completed", 30)
 
 
@@ -432,7 +434,8 @@ def test_a_restore_replaces_only_what_it_compared(clients: dict[str, Any], name:
     dynamodb.create_table(TableName=target, **schema)
     items = [b'{"id":{"S":"SV%03d"},"x":{"N":"1"}}' % number for number in range(4)]
     definition = definitions.describe(dynamodb, target).definition
-    chunks = document.Writer().chunks(definition, now, [scan.Page(items, 1.0)], lambda: now)
+    header = document.Header(document.FORMAT, "schedule#studentData#now", definition, now)
+    chunks = document.Writer().chunks(header, [scan.Page(items, 1.0)], lambda: now)
     clients["s3"].put_object(Bucket=name, Key="backup.json", Body=b"".join(chunks))
     for studentid in ("SV000", "SV001"):
         put(clients, target, studentid, **of_all)
@@ -445,7 +448,7 @@ def test_a_restore_replaces_only_what_it_compared(clients: dict[str, Any], name:
     resources = Resources(dynamodb, clients["s3"], name, history.History(dynamodb, name, days=1), lambda: now)
     work = restore.Restore(resources, Options(Progress(step=meanwhile)))
     with pytest.raises(NotEqual, match="2 items were changed during the restore"):
-        work.run(Request("backup.json", target, is_new=False, mode="differing"), holder="a")
+        work.run(Request("backup.json", target, is_new=False, mode="differing", allows_unknown=True), holder="a")
     found = {item["id"]["S"]: item for item in clients["dynamodb"].scan(TableName=target)["Items"]}
     assert found["SV000"] == {"id": {"S": "SV000"}, "x": {"N": "1"}}
     assert [found[key]["x"]["N"] for key in ("SV001", "SV002", "SV003")] == ["5", "5", "1"]

@@ -10,8 +10,10 @@ import re
 import threading
 import uuid
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -145,9 +147,11 @@ def test_the_log_has_the_line_that_the_insights_query_finds(cloud: Cloud) -> Non
 
 def test_many_invocations_of_one_scheduled_run_make_one_backup_and_one_mail(local: Local) -> None:
     cloud = local.cloud
-    payload = json.dumps({"source": "schedule", "scheduledTime": "2025-07-08T00:00:00Z"})
+    # Within the hour in which the key is that of the run.
+    moment = datetime.now(UTC).replace(second=0) - timedelta(minutes=40)
+    payload = json.dumps({"source": "schedule", "scheduledTime": f"{moment:%Y-%m-%dT%H:%M:%SZ}"})
     name = cloud.settings.backups.function_name
-    key = "students-backup-20250708T0700.json"
+    key = f"students-backup-{moment.astimezone(ZoneInfo(cloud.settings.time_zone)):%Y%m%dT%H%M}.json"
     results: list[dict[str, Any]] = []
 
     def invoke() -> None:

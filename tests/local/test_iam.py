@@ -150,8 +150,9 @@ ALLOWED = {
         "list the backups",
         "mail as the school",
     },
-    "verify": {"scan the records", "describe the table", "read a backup", "list the backups"},
+    "verify": {"scan the history", "scan the records", "describe the table", "read a backup", "list the backups"},
     "restore": {
+        "scan the history",
         "put an event",
         "get a record",
         "save a record",
@@ -165,6 +166,7 @@ ALLOWED = {
         "list the backups",
     },
     "drill": {
+        "scan the history",
         "put an event",
         "make a scratch table",
         "delete a scratch table",
