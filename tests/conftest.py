@@ -71,9 +71,9 @@ def local(request: pytest.FixtureRequest) -> Local:
 @pytest.fixture(autouse=True)
 def _usual_tables(request: pytest.FixtureRequest) -> None:
     """Let no test's records make the backups of another test doubtful: each begins without a usual number of items."""
-    if not {"local", "cloud"} & set(request.fixturenames):
+    if "local" not in request.fixturenames:
         return
-    cloud = request.getfixturevalue("cloud")
+    cloud = request.getfixturevalue("local").cloud
     dynamodb = cloud.client("dynamodb")
     record = {"studentid": {"S": "USUAL-1"}, "name": {"S": "An"}, "class": {"S": "10A1"}}
     record |= {"birthdate": {"S": "2009-01-01"}, "email": {"S": "an@students.example"}}

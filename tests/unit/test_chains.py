@@ -160,6 +160,7 @@ def test_an_increment_is_full_after_recovery_was_switched_off_and_on(school: Sch
     assert "point-in-time recovery covers the time since" in row.reason
 
 
+@pytest.mark.slow
 def test_a_base_that_is_older_than_the_window_of_recovery_is_continued(school: School) -> None:
     """The window slides with the time, so only the last export must be inside."""
     job = replace(INCREMENTS, full_every_days=60)
