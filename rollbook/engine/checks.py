@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -36,7 +36,7 @@ class Outcome:
         read: whole.
         damaged: with the reason.
         cold: in a storage class that cannot be read at once.
-        gone: there is no such object.
+        gone: the lifecycle deleted it: it has expired, or it was marked.
         left: due, and not read because the time was over.
     """
 
@@ -98,10 +98,6 @@ class Checks:
         try:
             backup = resources.open_backup(key)
             fault = stored.replaced(resources.s3, resources.bucket, backup)
-            expires_on = backup.recorded.expires_on if backup.recorded else None
-            if fault and expires_on and now >= expires_on:
-                outcome.gone.append(key)
-                return self._remember(key, {"goneAt": moments.to_text(now)})
             if not fault and self._is_cold(key):
                 outcome.cold.append(key)
                 return self._remember(key, {"checkedAt": moments.to_text(now)})
@@ -115,6 +111,8 @@ class Checks:
                 return self._remember(key, {"checkedAt": moments.to_text(now)})
             if code not in _GONE:
                 raise
+            fault = f"S3 has no object {key}, and not the version that {row.get('execution', 'a backup')} wrote"
+        if fault and _may_be_gone(row, now) and self._is_absent(key):
             outcome.gone.append(key)
             return self._remember(key, {"goneAt": moments.to_text(now)})
         if backup_of := row.get("execution"):
@@ -127,6 +125,15 @@ class Checks:
             return self._remember(key, {"checkedAt": moments.to_text(now), "damage": fault[:2000]})
         outcome.read.append(key)
         return self._remember(key, {"checkedAt": moments.to_text(now), "verifiedAt": moments.to_text(now)})
+
+    def _is_absent(self, key: str) -> bool:
+        try:
+            stored.current_object(self._resources.s3, self._resources.bucket, key)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in _GONE:
+                raise
+            return True
+        return False
 
     def _is_cold(self, key: str) -> bool:
         found = self._resources.s3.head_object(Bucket=self._resources.bucket, Key=key)
@@ -146,6 +153,12 @@ class Checks:
             named = "; ".join(f"{key}: {fault}" for key, fault in outcome.damaged.items())
             raise DamageFound(f"{len(outcome.damaged)} backups are damaged: {named}")
         return outcome
+
+
+def _may_be_gone(row: Row, now: datetime) -> bool:
+    """Return whether the bucket's lifecycle may have deleted a backup. Any other deletion is damage."""
+    expires_on = row.get("expiresOn")
+    return bool(row.get("markedAt")) or bool(expires_on and now >= datetime.fromisoformat(str(expires_on)))
 
 
 def _checked_at(row: dict[str, Any]) -> str:

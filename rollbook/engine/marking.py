@@ -148,8 +148,14 @@ class Marking:
             outcome.kept += 1
             if entry.backup.is_marked:
                 self._tag(reversed(entry.objects), None)
+                self._resources.history.update(PREFIX + key, {}, "attribute_exists(id)", {}, remove="markedAt")
                 outcome.unmarked.append(key)
-        elif self._tag(entry.objects, YES):
+            return
+        # Written first: the check of the backups must not report what the lifecycle deletes.
+        values = {"markedAt": moments.to_text(self._resources.clock())}
+        if not entry.backup.is_marked:
+            self._resources.history.update(PREFIX + key, values, "attribute_exists(id)", {})
+        if self._tag(entry.objects, YES):
             outcome.marked.append(key)
 
     def _tag(self, objects: Iterable[str], value: str | None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -128,13 +129,31 @@ def test_what_is_cold_counts_as_unread(mail: Mail, clock: Clock) -> None:
     assert "verifiedAt" not in row_of(KEY)
 
 
-def test_an_expired_backup_is_gone_and_is_not_read_again(mail: Mail, clock: Clock) -> None:
-    made(mail, clock)
+def erase(key: str) -> None:
     s3 = boto3.client("s3")
     for version in s3.list_object_versions(Bucket=BUCKET)["Versions"]:
-        s3.delete_object(Bucket=BUCKET, Key=KEY, VersionId=version["VersionId"])
+        s3.delete_object(Bucket=BUCKET, Key=key, VersionId=version["VersionId"])
+
+
+def test_a_backup_that_was_erased_before_its_expiry_is_damage(mail: Mail, clock: Clock) -> None:
+    made(mail, clock)
+    erase(KEY)
+    with pytest.raises(checks.DamageFound, match=f"S3 has no object {KEY}"):
+        checker(mail, clock).share(30, "check#1", soon())
+    assert damaged(mail) == [f"Backup Damaged: {KEY}"]
+
+
+@pytest.mark.parametrize("reason", [{"expiresOn": "2025-07-08T00:00:00Z"}, {"markedAt": "2025-07-08T00:00:00.000Z"}])
+@pytest.mark.parametrize("how", [erase, lambda key: boto3.client("s3").delete_object(Bucket=BUCKET, Key=key)])
+def test_a_backup_that_expired_or_was_marked_is_gone_and_is_not_read_again(
+    mail: Mail, clock: Clock, how: Callable[[str], None], reason: dict[str, str]
+) -> None:
+    made(mail, clock)
+    resources(clock).history.remember(f"backup#{KEY}", reason)
+    how(KEY)
     assert checker(mail, clock).share(30, "check#1", soon()).gone == [KEY]
     assert checker(mail, clock).share(30, "check#2", soon()) == checks.Outcome()
+    assert damaged(mail) == []
 
 
 def test_a_backup_that_the_lifecycle_deleted_is_gone_and_not_damaged(mail: Mail, clock: Clock) -> None:
