@@ -1,4 +1,4 @@
-"""The settings of restores and drills."""
+"""The settings of restores, and of the function that reads stored backups again."""
 
 from __future__ import annotations
 
