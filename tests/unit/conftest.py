@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from moto import mock_aws
+from moto.core.config import default_user_config
 
 from rollbook.engine import backup as run
 from tests.conftest import Stacks
@@ -13,6 +14,9 @@ from tests.unit.aws import create_bucket, create_bus, create_tables
 from tests.unit.engine import JOB, PLACES, Clock, Mail, backup_of
 from tests.unit.strict_s3 import strict_s3
 from tests.unit.table_ids import table_ids
+
+# moto gives each test a session of boto3, which parses AWS's models anew: half a second for four services.
+default_user_config["core"]["reset_boto3_session"] = False
 
 
 @pytest.fixture
