@@ -37,6 +37,15 @@ _PACKAGE = 5
 # (Lambda Developer Guide, "Lambda runtimes"). A wheel built for an older version runs on a newer one.
 _GLIBC = {"python3.11": 26}
 _GLIBC_AL2023 = 34
+# Packages that a function never imports: what they are imported for is only checked by type checkers, or belongs to a
+# function that nothing here calls. They are a third of a zip.
+_LEFT_OUT = (
+    "aws_lambda_powertools.event_handler",
+    "aws_lambda_powertools.utilities.data_classes",
+    "backports.zstd._cffi",
+    "backports.zstd.tarfile",
+    "backports.zstd.zipfile",
+)
 _MACHINES = {"arm64": "aarch64", "x86_64": "x86_64"}
 
 
@@ -166,7 +175,7 @@ class _Finder(ModuleFinder):
     """
 
     def __init__(self, root: Path, packages: Path) -> None:
-        super().__init__(path=[str(root), str(packages)])
+        super().__init__(path=[str(root), str(packages)], excludes=_LEFT_OUT)
         self._packages = packages
 
     def find_module(self, name: str, path: Any, parent: Any = None) -> Any:
