@@ -1,10 +1,14 @@
-"""Ensures that one caller sends the mail of an execution, and one mail reports a table's failures."""
+"""Ensures that one caller sends a notification, and that another one sends it if that caller dies first."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
 
 from rollbook.contract import moments
+from rollbook.engine.deadline import Clock
 from rollbook.engine.history import History, latest
 from rollbook.engine.recorded import PREFIX
 
@@ -13,47 +17,60 @@ from rollbook.engine.recorded import PREFIX
 _LEASE = timedelta(seconds=45)
 
 
-def claim_mail(history: History, execution_id: str, *, now: datetime) -> bool:
-    """Return whether the caller must send the execution's mail.
+@dataclass(frozen=True)
+class Announcement:
+    """A notification that is sent once, and the attributes of the history that record it.
 
-    One caller gets True. Another one does only if the first died or failed before it sent the mail.
+    Arguments:
+        row: the id of the row.
+        told: the attribute with the time at which the notification was sent.
+        lease: the attribute with the time until which one caller sends it, in seconds since 1970.
+        needs_row: whether the row must exist.
     """
-    return history.update(
-        execution_id,
-        {"mailLeaseUntil": int((now + _LEASE).timestamp())},
-        condition="attribute_exists(id) AND attribute_not_exists(mailedAt)"
-        " AND (attribute_not_exists(mailLeaseUntil) OR mailLeaseUntil < :now)",
-        operands={":now": int(now.timestamp())},
-    ).granted
+
+    row: str
+    told: str
+    lease: str
+    needs_row: bool = False
 
 
-def mailed(history: History, execution_id: str, *, now: datetime) -> None:
-    """Record that the mail was sent."""
-    history.update(execution_id, {"mailedAt": moments.to_text(now)}, "attribute_exists(id)", {})
+def of_execution(execution_id: str) -> Announcement:
+    """Return the mail of an execution. The execution has a row."""
+    return Announcement(execution_id, "mailedAt", "mailLeaseUntil", needs_row=True)
 
 
-def release_mail(history: History, execution_id: str) -> None:
-    """Record that the mail was not sent, so that the next try may send it immediately."""
-    history.update(execution_id, {"mailLeaseUntil": 0}, "attribute_exists(id)", {})
+def of_incident(table_name: str) -> Announcement:
+    """Return the mail about the first failure of a table since its last backup."""
+    return Announcement(latest(table_name), "failingSince", "incidentLeaseUntil")
 
 
-def begin_incident(history: History, table_name: str, *, now: datetime) -> bool:
-    """Return whether this failure of a table is the first one since its last backup."""
-    values = {"failingSince": moments.to_text(now)}
-    return history.update(latest(table_name), values, "attribute_not_exists(failingSince)", {}).granted
+def of_damage(key: str) -> Announcement:
+    """Return the mail about the damage of a backup."""
+    return Announcement(PREFIX + key, "damageToldAt", "damageLeaseUntil")
 
 
-def begin_damage(history: History, key: str, *, now: datetime) -> bool:
-    """Return whether the damage of a backup was not told yet."""
-    values = {"damageToldAt": moments.to_text(now)}
-    return history.update(PREFIX + key, values, "attribute_not_exists(damageToldAt)", {}).granted
+@contextmanager
+def once(history: History, announcement: Announcement, clock: Clock) -> Iterator[bool]:
+    """Give True to the caller that must send the notification, within the block, and False to every other one.
 
-
-def release_damage(history: History, key: str) -> None:
-    """Record that the damage was not told, so that the next check tells it."""
-    history.update(PREFIX + key, {}, "attribute_exists(damageToldAt)", {}, remove="damageToldAt")
-
-
-def release_incident(history: History, table_name: str) -> None:
-    """Record that the first failure was not told, so that the next one is."""
-    history.update(latest(table_name), {}, "attribute_exists(failingSince)", {}, remove="failingSince")
+    The notification counts as sent at the end of the block. If the block raises, the next caller may send it
+    immediately; if the caller dies, the next one may after 45 seconds.
+    """
+    row, lease, told = announcement.row, announcement.lease, announcement.told
+    now = int(clock().timestamp())
+    claim = history.update(
+        row,
+        {lease: now + int(_LEASE.total_seconds())},
+        condition=("attribute_exists(id) AND " if announcement.needs_row else "")
+        + f"attribute_not_exists({told}) AND (attribute_not_exists({lease}) OR {lease} < :now)",
+        operands={":now": now},
+    )
+    if not claim.granted:
+        yield False
+        return
+    try:
+        yield True
+    except BaseException:
+        history.update(row, {lease: 0}, "attribute_exists(id)", {})
+        raise
+    history.update(row, {told: moments.to_text(clock())}, "attribute_exists(id)", {}, remove=lease)

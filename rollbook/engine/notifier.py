@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any
 
@@ -88,24 +89,16 @@ class Notifier:
             error=error,
         )
         self.event(event)
-        if not announcements.begin_incident(self._history, event.table, now=self._clock()):
-            return
-        try:
-            self._mail(f"Backup Failed: {event.table}", mails.failed(event))
-        except BaseException:
-            announcements.release_incident(self._history, event.table)
-            raise
+        with self._claim(announcements.of_incident(event.table)) as is_first:
+            if is_first:
+                self._mail(f"Backup Failed: {event.table}", mails.failed(event))
 
     def damaged(self, event: events.BackupDamaged) -> None:
         """Put the event of a damaged backup on the bus, and send a mail once for each backup."""
         self.event(event)
-        if not announcements.begin_damage(self._history, event.key, now=self._clock()):
-            return
-        try:
-            self._mail(f"Backup Damaged: {event.key}", mails.damaged(event))
-        except BaseException:
-            announcements.release_damage(self._history, event.key)
-            raise
+        with self._claim(announcements.of_damage(event.key)) as is_first:
+            if is_first:
+                self._mail(f"Backup Damaged: {event.key}", mails.damaged(event))
 
     def _remember(self, done: Execution, items: int) -> None:
         """Write the row of the table's newest backup. A backup in doubt does not replace the last good one."""
@@ -141,13 +134,13 @@ class Notifier:
             incident: names the failure. The execution's own mail is still sent if a later try completes it.
         """
         self._history.remember(incident, {"execution": event.correlation_id})
-        is_first = announcements.begin_incident(self._history, event.table, now=self._clock())
-        try:
-            self._once(event, f"Backup Failed: {event.table}", body if is_first else "", claimed=incident)
-        except BaseException:
-            if is_first:
-                announcements.release_incident(self._history, event.table)
-            raise
+        with self._claim(announcements.of_execution(incident)) as is_mine:
+            if not is_mine:
+                return
+            self.event(event)
+            with self._claim(announcements.of_incident(event.table)) as is_first:
+                if is_first:
+                    self._mail(f"Backup Failed: {event.table}", body)
 
     def event(self, event: events.Event) -> None:
         """Put an event on the bus and write its metrics. No mail is sent."""
@@ -162,18 +155,14 @@ class Notifier:
                 )
         Bus(self._client("events"), self._environment.event_bus_name).put(event)
 
-    def _once(self, event: events.Event, subject: str, body: str, *, claimed: str = "") -> None:
-        execution = claimed or event.correlation_id
-        if not announcements.claim_mail(self._history, execution, now=self._clock()):
-            return
-        try:
-            self.event(event)
-            if body:
+    def _once(self, event: events.Event, subject: str, body: str) -> None:
+        with self._claim(announcements.of_execution(event.correlation_id)) as is_mine:
+            if is_mine:
+                self.event(event)
                 self._mail(subject, body)
-        except BaseException:
-            announcements.release_mail(self._history, execution)
-            raise
-        announcements.mailed(self._history, execution, now=self._clock())
+
+    def _claim(self, announcement: announcements.Announcement) -> AbstractContextManager[bool]:
+        return announcements.once(self._history, announcement, self._clock)
 
     def _mail(self, subject: str, body: str) -> None:
         mail.send(

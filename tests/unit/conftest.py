@@ -15,7 +15,7 @@ from tests.unit.engine import JOB, PLACES, Clock, Mail, backup_of
 from tests.unit.strict_s3 import strict_s3
 from tests.unit.table_ids import table_ids
 
-# moto gives each test a session of boto3, which parses AWS's models anew: half a second for four services.
+# moto gives each test a session of boto3, which parses AWS's models again: half a second for four services.
 default_user_config["core"]["reset_boto3_session"] = False
 
 
