@@ -85,7 +85,7 @@ class Synthesizer:
             AssertionError: with what the process said.
         """
         mark = f"{uuid.uuid4()} "
-        asked = {"settings": settings.model_dump(mode="json"), "folder": str(folder), "mark": mark}
+        asked = {"settings": settings.model_dump(mode="json", exclude_unset=True), "folder": str(folder), "mark": mark}
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(asked) + "\n")

@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 from ops.backups import command
 from ops.cloud import Cloud, fetch
 from ops.exits import Exit
+from rollbook.contract.retention import MARK, YES
 from rollbook.engine import stored
 from tests.conftest import Local
 from tests.local.aws import mails, scheduled_in_a_moment, table, wait_for
@@ -188,6 +189,30 @@ def test_a_table_of_the_fleet_is_backed_up_by_hand(local: Local, ops: Ops) -> No
     unknown = ops("create", "--table", "no-such")
     assert unknown.exit_code == 1
     assert "there are: studentData, welcomed-users" in " ".join(unknown.stderr.split())
+
+
+def test_after_a_completed_backup_a_function_marks_the_oldest(local: Local, ops: Ops) -> None:
+    """The mark is all that the function may write, and a lifecycle rule acts on nothing else."""
+    s3, bucket = local.cloud.client("s3"), local.cloud.settings.backups.bucket_name
+    [table] = [table for table in local.cloud.settings.backups.tables if table.table_name == "welcomed-users"]
+    assert table.retention is not None
+    made = []
+    for _ in range(table.retention.keep_last + 1):
+        created = ops("create", "--table", "welcomed-users", "--json")
+        assert created.exit_code == 0, created.output
+        made.append(json.loads(created.stdout)["key"])
+
+    def tags(key: str) -> dict[str, str]:
+        tagged = s3.get_object_tagging(Bucket=bucket, Key=key)["TagSet"]
+        return {tag["Key"]: tag["Value"] for tag in tagged}
+
+    wait_for(lambda: MARK in tags(made[0]))
+    assert tags(made[0]) == {"Owner": "School office", MARK: YES}
+    assert [key for key in made[1:] if MARK in tags(key)] == []
+    # The kept ones of this and other tests have no mark, and a second look finds nothing more to mark.
+    pruned = ops("prune", "--dry-run", "--json")
+    assert pruned.exit_code == 0, pruned.output
+    assert {each["key"]: each["isMarked"] for each in json.loads(pruned.stdout)}[made[0]]
 
 
 def test_a_table_of_the_fleet_is_drilled_under_the_functions_own_role(local: Local, ops: Ops) -> None:

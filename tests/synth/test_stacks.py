@@ -264,7 +264,7 @@ def test_every_function_is_in_an_environment_that_is_whole(stacks: Stacks, env: 
     functions = {function["function_name"] for function in stacks.resources(env, "aws_lambda_function").values()}
     missing = {
         "production": set[str](),
-        "local": {"MarkExpiredBackups"},
+        "local": set[str](),
         "workshop": {"CopyDatabaseSnapshot", "ValidateRestoredTable", "MarkExpiredBackups"},
     }[env]
     assert functions == CLASSES.keys() - missing
@@ -417,7 +417,10 @@ def test_a_fleets_tables_have_a_schedule_each_and_what_they_need(stacks: Stacks,
         for rule in lifecycle["rule"]
     }
     assert rules["backups-welcomed-users"]["filter"] == [{"prefix": "welcomed-users/"}]
-    assert rules["backups-welcomed-users"]["expiration"] == [{"days": 120}]
+    assert "days" not in rules["backups-welcomed-users"]["expiration"][0]
+    marked = {"prefix": "welcomed-users/", "tags": {"rollbook-expired": "yes"}}
+    assert rules["marked-welcomed-users"]["filter"] == [{"and": [marked]}]
+    assert rules["marked-welcomed-users"]["expiration"] == [{"days": 1}]
     assert (
         one(stacks, env, "aws_cloudwatch_metric_alarm", alarm_name="welcomed-users-no-backup")["evaluation_periods"]
         == 5
