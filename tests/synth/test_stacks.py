@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Iterator
@@ -234,15 +235,19 @@ SECRETS = (
 )
 
 
+# The environments have files in common.
+@functools.cache
+def secrets_in(content: bytes) -> list[str]:
+    text = content.decode(errors="replace")
+    return [found[0] for pattern in SECRETS if (found := pattern.search(text))]
+
+
 def test_no_secret_is_in_the_output(stacks: Stacks, env: str) -> None:
     # The zips are not compressed, so what is in them can be searched as it is.
     files = [path for path in stacks.path(env).rglob("*") if path.is_file() and ".terraform" not in path.parts]
     assert {".json", ".js", ".zip"} <= {path.suffix for path in files}
     for path in files:
-        text = path.read_text(errors="replace")
-        for pattern in SECRETS:
-            found = pattern.search(text)
-            assert found is None, f"{path}: {found[0] if found else ''}"
+        assert not (found := secrets_in(path.read_bytes())), f"{path}: {found}"
     for provider in stacks.json(env)["provider"]["aws"]:
         credentials = {provider.get(name) for name in ("access_key", "secret_key", "token")} - {None}
         assert credentials == ({"test"} if env == "local" else set())
