@@ -90,7 +90,7 @@ def _measure(command: list[str], kind: str, count: int) -> Run:
 
 
 def _run(program: str, kind: str, count: int, *arguments: str) -> Run:
-    different = ["different"] if program in {"restore", "batch_writer"} else []
+    different = ["different"] if program in {"restore", "batch_writer", "verify"} else []
     with _replaying(kind, count, *different) as address:
         return _measure([sys.executable, "-m", f"bench.contestants.{program}", address, *arguments], kind, count)
 
@@ -115,7 +115,8 @@ def _page(kind: str) -> tuple[float, float]:
     return sum(len(item) for page in made for item in page) / len(made), sum(map(len, made)) / len(made)
 
 
-def _tell(what: str) -> None:
+def tell(what: str) -> None:
+    """Say what is being measured."""
     print(f"  {what} …", file=sys.stderr)
 
 
@@ -146,9 +147,9 @@ def _backups() -> tuple[str, bool, Run, Run]:
     are_met = True
     first: tuple[Run, Run] | None = None
     for kind in pages.KINDS:
-        _tell(f"backup, {kind}")
+        tell(f"backup, {kind}")
         cli, dump = _run_cli(kind, _CLI_PAGES), _run_dynamodump(kind, _CLI_PAGES)
-        usual, ours, floor, bare = _medians(
+        usual, ours, floor, bare = medians(
             ("usual", kind, _USUAL_PAGES),
             ("ours", kind, _PAGES, "gzip", "2"),
             ("floor", kind, _PAGES, "split"),
@@ -189,7 +190,7 @@ def _backups() -> tuple[str, bool, Run, Run]:
 def _memory() -> tuple[str, bool]:
     rows, is_met = "", True
     for count in _SIZES:
-        _tell(f"memory, {count:,} MB")
+        tell(f"memory, {count:,} MB")
         run = _run("ours", _SMALL, count, "gzip", "2")
         is_met = is_met and run.rss <= TARGET_RSS_MB
         rows += f"| {count:,} MB | {run.rss:.0f} | {run.cpu_ms:.2f} |\n"
@@ -221,9 +222,9 @@ def _lambda(ours: Run, usual: Run) -> str:
 def _restores() -> tuple[str, bool]:
     rows, is_met = "", True
     for kind in pages.KINDS:
-        _tell(f"restore, {kind}")
+        tell(f"restore, {kind}")
         few, many = (
-            _medians(
+            medians(
                 ("batch_writer", kind, count),
                 ("restore", kind, count, "write"),
                 ("restore", kind, count, "whole"),
@@ -254,7 +255,7 @@ def _restores() -> tuple[str, bool]:
     )
 
 
-def _medians(*programs: tuple[Any, ...]) -> list[Run]:
+def medians(*programs: tuple[Any, ...]) -> list[Run]:
     """Run programs in turn, so that what else the machine does hits all alike; return each one's median by CPU."""
     rounds = [[_run(*program) for program in programs] for _ in range(_ROUNDS)]
     return [sorted(runs, key=lambda run: run.cpu)[_ROUNDS // 2] for runs in zip(*rounds, strict=True)]

@@ -21,6 +21,8 @@ _ENTRIES = (
     "handlers.audit.alert.handler",
     "handlers.snapshots.copy.handler",
     "handlers.weekly_report.handler",
+    "handlers.retention.handler",
+    "handlers.check_backups.handler",
     *(f"handlers.{name}.handler" for name in ("backup", "finish_export", "verify", "restore", "drill", "validate")),
 )
 _CLASSES = [found for found in vars(environment).values() if is_dataclass(found)]

@@ -21,6 +21,8 @@ from rollbook.engine.dynamodb.scan import Page
 from rollbook.engine.formats import compression, document
 
 TABLE = "studentData"
+# It is there once it was created.
+RESTORED = "restored"
 REGION = "ap-southeast-1"
 DOCUMENT = "backup.json.gz"
 _DESCRIPTION = {
@@ -74,7 +76,8 @@ class Replay:
             for found in made
         ]
         self._crcs = [zlib.crc32(head) for head in self._heads]
-        self._description = {
+        self._is_restored = False
+        self._description: dict[str, dict[str, object]] = {
             "Table": _DESCRIPTION
             | {"TableSizeBytes": count * pages.PAGE_BYTES, "ItemCount": sum(map(len, made)) * count // len(made)}
         }
@@ -94,9 +97,16 @@ class Replay:
         which = number % len(self._heads)
         return self._heads[which], tail, zlib.crc32(tail, self._crcs[which])
 
-    def describe(self) -> object:
-        """Return the answer to DescribeTable."""
-        return self._description
+    def describe(self, body: bytes) -> object | None:
+        """Return the answer to DescribeTable, or None if there is no such table."""
+        if RESTORED.encode() not in body:
+            return self._description
+        return {"Table": self._description["Table"] | {"TableName": RESTORED}} if self._is_restored else None
+
+    def create(self) -> object:
+        """Return the answer to CreateTable."""
+        self._is_restored = True
+        return {"TableDescription": self._description["Table"] | {"TableName": RESTORED}}
 
 
 def _document(made: list[list[bytes]]) -> bytes:
@@ -146,9 +156,15 @@ def _answer(connection: socket.socket, replay: Replay, head: bytes, operation: b
         first, tail, crc = replay.scan(body)
         _send(connection, b"application/x-amz-json-1.0", first, tail, b"x-amz-crc32: %d\r\n" % crc)
     elif operation:
-        answer = replay.describe() if operation == b"DescribeTable" else _ANSWERS.get(operation, {"Attributes": {}})
-        encoded = json.dumps(answer).encode()
-        _send(connection, b"application/x-amz-json-1.0", encoded, b"", b"x-amz-crc32: %d\r\n" % zlib.crc32(encoded))
+        answer = _ANSWERS.get(operation, {"Attributes": {}})
+        if operation == b"DescribeTable":
+            answer = replay.describe(body)
+        elif operation == b"CreateTable":
+            answer = replay.create()
+        status = b"200 OK" if answer else b"400 Bad Request"
+        encoded = json.dumps(answer or {"__type": "ResourceNotFoundException"}).encode()
+        checksum = b"x-amz-crc32: %d\r\n" % zlib.crc32(encoded)
+        _send(connection, b"application/x-amz-json-1.0", encoded, b"", checksum, status)
     elif head.startswith((b"HEAD", b"GET")):
         found = _RANGE.search(head)
         part = replay.document[int(found[1]) : int(found[2]) + 1] if found else replay.document
@@ -166,8 +182,11 @@ def _answer(connection: socket.socket, replay: Replay, head: bytes, operation: b
         _send(connection, b"application/xml", xml, b"", b'ETag: "1"\r\n')
 
 
-def _send(connection: socket.socket, kind: bytes, body: bytes, tail: bytes, more: bytes) -> None:
-    head = b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: %d\r\n%s\r\n" % (
+def _send(
+    connection: socket.socket, kind: bytes, body: bytes, tail: bytes, more: bytes, status: bytes = b"200 OK"
+) -> None:
+    head = b"HTTP/1.1 %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n%s\r\n" % (
+        status,
         kind,
         len(body) + len(tail),
         more,

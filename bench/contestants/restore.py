@@ -1,7 +1,7 @@
 """This project's restore: `python -m bench.contestants.restore ADDRESS PART`.
 
-PART is `whole`, with the verification before and the comparison after, or `write`, which is what batch_writer does: the
-backup read, and checked as it is read, and written by one thread.
+PART is `whole`, into a new table, with the verification before and the comparison after, or `write`, which is what
+batch_writer does: the backup read, and checked as it is read, and written by one thread.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 from datetime import UTC, datetime
 
 from bench.contestants.rows import Rows
-from bench.replay import DOCUMENT, REGION, TABLE
+from bench.replay import DOCUMENT, REGION, RESTORED, TABLE
 from rollbook.engine import stored
 from rollbook.engine.dynamodb import batch_write, raw
 from rollbook.engine.resources import Resources
@@ -31,7 +31,8 @@ def main() -> None:
         )
         return
     resources = Resources(aws.dynamodb, aws.client("s3"), "bucket", Rows(), lambda: datetime.now(UTC))
-    print(Restore(resources).run(Request(DOCUMENT, TABLE, is_new=False), holder="1").written)
+    request = Request(DOCUMENT, RESTORED, is_new=True, allows_unknown=True)
+    print(Restore(resources).run(request, holder="1").written)
 
 
 if __name__ == "__main__":

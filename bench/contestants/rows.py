@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from rollbook.engine.history import History
@@ -17,6 +18,9 @@ class Rows(History):
 
     def recall(self, name: str) -> dict[str, Any] | None:
         return self._rows.get(name)
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        yield from list(self._rows.values())
 
     def update(
         self,
