@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import pytest
 from moto import mock_aws
 
+from rollbook.contract import pauses
 from rollbook.engine import backup as run
 from tests.conftest import Stacks
 from tests.unit.aws import create_bucket, create_bus, create_tables
 from tests.unit.engine import JOB, PLACES, Clock, Mail, backup_of
 from tests.unit.strict_s3 import strict_s3
 from tests.unit.table_ids import table_ids
+
+
+@pytest.fixture(autouse=True)
+def endless() -> Iterator[None]:
+    """A handler sets when its invocation ends, for the whole process."""
+    yield
+    pauses.end_at(math.inf)
 
 
 @pytest.fixture

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import queue
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,6 +17,7 @@ from rollbook.engine.dynamodb.rate_limiter import THROTTLING, RateLimiter
 from rollbook.engine.dynamodb.raw import Scanned
 
 _WAIT_SECONDS = 0.1
+Key = dict[str, dict[str, str]]
 
 
 @dataclass(frozen=True)
@@ -25,10 +27,14 @@ class Page:
     Arguments:
         items: the items as DynamoDB wrote them, without line breaks; bytes or `msgspec.Raw`.
         read_units: the consumed read capacity.
+        segment: the part of the table that it is of.
+        last_key: where the rest of the segment begins, as DynamoDB wrote it; None if there is no rest.
     """
 
     items: Sequence[Any]
     read_units: float
+    segment: int = 0
+    last_key: Key | None = None
 
 
 class ScanError(RuntimeError):
@@ -42,6 +48,7 @@ def pages(
     segments: int = 1,
     limiter: RateLimiter | None = None,
     is_consistent: bool = False,
+    positions: Mapping[int, Key | None] | None = None,
 ) -> Generator[Page, None, None]:
     """Yield all pages of a table that have items. With several segments, the order is undefined.
 
@@ -51,6 +58,7 @@ def pages(
         limiter: limits the rate of all segments together.
         is_consistent: use strongly consistent reads, which cost twice the read units (DynamoDB Developer Guide,
             "DynamoDB read consistency").
+        positions: `last_key` of the last page of each segment that was read before, by the segment's number.
 
     Raises:
         botocore.exceptions.ClientError: DynamoDB refused, after all retries.
@@ -60,11 +68,14 @@ def pages(
     handler_id = f"limiter-{id(limiter)}"
     dynamodb.meta.events.register("needs-retry.dynamodb.Scan", _slow_down(limiter), unique_id=handler_id)
     options = {"ConsistentRead": True} if is_consistent else {}
+    known = dict(positions or {})
+    readers = [
+        _segment(dynamodb, table_name, options | _part(number, segments), limiter, number, known.get(number))
+        for number in range(segments)
+        if known.get(number, {}) is not None
+    ]
     try:
-        if segments == 1:
-            yield from _segment(dynamodb, table_name, options, limiter)
-        else:
-            yield from _merged(dynamodb, table_name, segments, options, limiter)
+        yield from _merged(readers) if len(readers) > 1 else itertools.chain.from_iterable(readers)
     finally:
         dynamodb.meta.events.unregister("needs-retry.dynamodb.Scan", unique_id=handler_id)
 
@@ -95,8 +106,14 @@ def _slow_down(limiter: RateLimiter) -> Any:
     return on_response
 
 
-def _segment(dynamodb: Any, table_name: str, options: dict[str, Any], limiter: RateLimiter) -> Iterator[Page]:
-    start: dict[str, Any] = {}
+def _part(number: int, segments: int) -> dict[str, Any]:
+    return {"Segment": number, "TotalSegments": segments} if segments > 1 else {}
+
+
+def _segment(
+    dynamodb: Any, table_name: str, options: dict[str, Any], limiter: RateLimiter, number: int, last_key: Key | None
+) -> Iterator[Page]:
+    start = _start(last_key)
     while True:
         response = limiter.retry_throttled(
             partial(dynamodb.scan, TableName=table_name, ReturnConsumedCapacity="TOTAL", **options, **start)
@@ -114,19 +131,23 @@ def _segment(dynamodb: Any, table_name: str, options: dict[str, Any], limiter: R
             # DynamoDB sends no line breaks. Another server may, and a document has one line per item.
             items = [msgspec.json.format(bytes(item), indent=-1) for item in items]
         if items:
-            yield Page(items, units)
+            yield Page(items, units, number, answer.last_key)
         if not answer.last_key:
             return
-        start = {"ExclusiveStartKey": {name: _key_value(value) for name, value in answer.last_key.items()}}
+        start = _start(answer.last_key)
+
+
+def _start(last_key: Key | None) -> dict[str, Any]:
+    if not last_key:
+        return {}
+    return {"ExclusiveStartKey": {name: _key_value(value) for name, value in last_key.items()}}
 
 
 def _key_value(value: dict[str, str]) -> dict[str, Any]:
     return {"B": base64.b64decode(value["B"])} if "B" in value else dict(value)
 
 
-def _merged(
-    dynamodb: Any, table_name: str, segments: int, options: dict[str, Any], limiter: RateLimiter
-) -> Iterator[Page]:
+def _merged(readers: Sequence[Iterator[Page]]) -> Iterator[Page]:
     """Yield the pages of all segments as they arrive.
 
     At most one page is in the queue, and each segment holds at most one more.
@@ -142,10 +163,9 @@ def _merged(
                 continue
             return
 
-    def read(number: int) -> None:
+    def read(pages: Iterator[Page]) -> None:
         try:
-            segment = options | {"Segment": number, "TotalSegments": segments}
-            for page in _segment(dynamodb, table_name, segment, limiter):
+            for page in pages:
                 deliver(page)
                 if stop.is_set():
                     return
@@ -154,11 +174,11 @@ def _merged(
         else:
             deliver(None)
 
-    threads = [threading.Thread(target=read, args=(number,), daemon=True) for number in range(segments)]
+    threads = [threading.Thread(target=read, args=(reader,), daemon=True) for reader in readers]
     for thread in threads:
         thread.start()
     try:
-        left = segments
+        left = len(readers)
         while left:
             result = ready.get()
             if result is None:
