@@ -113,9 +113,11 @@ class ContinuedScan:
             with closing(pages):
                 for page in pages:
                     file = file or self._open(state)
-                    file.write(export_files.lines(page.items), len(page.items))
+                    for items in page.parts():
+                        file.write(export_files.lines(items), len(items))
                     positions[page.segment] = page.last_key
                     units += page.read_units
+                    del page  # before the next one is read
                     if file.size >= export_files.FILE_BYTES:
                         save()
                     deadline.check(f"{self._job.table_name} was not read completely")

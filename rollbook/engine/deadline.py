@@ -110,8 +110,10 @@ class Deadline:
         read = 0.0
         with closing(pages):  # ends the threads of the scan
             for page in pages:
+                units = page.read_units
                 yield page
-                read += page.read_units * bytes_per_read_unit(is_consistent=is_consistent)
+                del page  # before the next one is read
+                read += units * bytes_per_read_unit(is_consistent=is_consistent)
                 self._expect(read, max(table_bytes, read), self.clock() - began, budget)
 
     def _expect(self, read: float, size: float, elapsed: float, budget: float) -> None:

@@ -1,4 +1,4 @@
-"""The limits of an invocation: every pause ends before it, hand-overs have time, leases last, duplicates do no harm."""
+"""The limits of an invocation: pauses end before it, a switch has time, leases last, duplicates do no harm."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def recovery(aws: None) -> None:
 
 
 @pytest.mark.parametrize("is_throttled", [False, True])
-def test_a_scan_hands_over_to_an_export_with_time_to_spare(
+def test_a_scan_switches_to_an_export_with_time_to_spare(
     recovery: None, mail: Mail, clock: Clock, monkeypatch: pytest.MonkeyPatch, is_throttled: bool
 ) -> None:
     put(SV001={"text": {"S": "x"}})
@@ -186,7 +186,7 @@ def test_a_scan_hands_over_to_an_export_with_time_to_spare(
     assert left[0] >= 25
 
 
-def test_a_hand_over_that_failed_is_not_scanned_again(
+def test_a_switch_that_failed_is_not_scanned_again(
     recovery: None, mail: Mail, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scans: list[int] = []

@@ -80,7 +80,7 @@ class _Parser(JSONParser):  # type: ignore[misc]
         if decode is None:
             return super()._handle_json_body(raw_body, shape)
         try:
-            return {"Answer": decode(raw_body), "Indented": b"\n" in raw_body}
+            return {"Answer": decode(raw_body), "Indented": b"\n" in raw_body, "Bytes": len(raw_body)}
         except msgspec.DecodeError as error:
             # Not raised here: botocore checks the CRC after parsing and then repeats the request.
             return {"Fault": f"{len(raw_body):,} bytes that cannot be read: {error}"}

@@ -17,6 +17,11 @@ from rollbook.engine.dynamodb.rate_limiter import THROTTLING, RateLimiter
 from rollbook.engine.dynamodb.raw import Scanned
 
 _WAIT_SECONDS = 0.1
+# A page has up to 1 MB as DynamoDB counts it. Its JSON may be nine times as long: of lists of empty texts, for example.
+# So each page may have as many items as fit into these bytes, by the length of the items of the page before.
+_PAGE_BYTES = 2 * 1024 * 1024
+# Of the first page of a segment.
+_FIRST_ITEMS = 100
 Key = dict[str, dict[str, str]]
 
 
@@ -29,12 +34,20 @@ class Page:
         read_units: the consumed read capacity.
         segment: the part of the table that it is of.
         last_key: where the rest of the segment begins, as DynamoDB wrote it; None if there is no rest.
+        size: of the response in bytes.
     """
 
     items: Sequence[Any]
     read_units: float
     segment: int = 0
     last_key: Key | None = None
+    size: int = 0
+
+    def parts(self) -> Iterator[Sequence[Any]]:
+        """Yield the items of a long page in several parts, because joining them copies them."""
+        step = max(1, len(self.items) * _PAGE_BYTES // max(self.size, _PAGE_BYTES))
+        for start in range(0, len(self.items), step):
+            yield self.items[start : start + step] if step < len(self.items) else self.items
 
 
 class ScanError(RuntimeError):
@@ -113,10 +126,13 @@ def _part(number: int, segments: int) -> dict[str, Any]:
 def _segment(
     dynamodb: Any, table_name: str, options: dict[str, Any], limiter: RateLimiter, number: int, last_key: Key | None
 ) -> Iterator[Page]:
-    start = _start(last_key)
+    start: dict[str, Any] = _start(last_key)
+    limit = _FIRST_ITEMS
     while True:
         response = limiter.retry_throttled(
-            partial(dynamodb.scan, TableName=table_name, ReturnConsumedCapacity="TOTAL", **options, **start)
+            partial(
+                dynamodb.scan, TableName=table_name, ReturnConsumedCapacity="TOTAL", **options, Limit=limit, **start
+            )
         )
         if "Fault" in response:
             raise ScanError(f"DynamoDB answered the scan of {table_name} with {response['Fault']}")
@@ -130,11 +146,15 @@ def _segment(
         if response["Indented"]:
             # DynamoDB sends no line breaks. Another server may, and a document has one line per item.
             items = [msgspec.json.format(bytes(item), indent=-1) for item in items]
-        if items:
-            yield Page(items, units, number, answer.last_key)
-        if not answer.last_key:
+        limit = max(1, answer.count * _PAGE_BYTES // response["Bytes"]) if answer.count else limit
+        last, page = answer.last_key, [Page(items, units, number, answer.last_key, response["Bytes"])]
+        # Frees the page when its consumer has done with it, before the next one is read.
+        del answer, items, response
+        if page[0].items:
+            yield page.pop()
+        if not last:
             return
-        start = _start(answer.last_key)
+        start = _start(last)
 
 
 def _start(last_key: Key | None) -> dict[str, Any]:
@@ -167,6 +187,7 @@ def _merged(readers: Sequence[Iterator[Page]]) -> Iterator[Page]:
         try:
             for page in pages:
                 deliver(page)
+                del page
                 if stop.is_set():
                     return
         except BaseException as error:
@@ -187,6 +208,7 @@ def _merged(readers: Sequence[Iterator[Page]]) -> Iterator[Page]:
                 raise result
             else:
                 yield result
+                del result
     finally:
         stop.set()
         for thread in threads:

@@ -132,10 +132,11 @@ class Writer:
 
     def _lines(self, pages: Iterable[Page]) -> Iterator[tuple[bytes, int]]:
         for page in pages:
-            lines = export_files.lines(page.items)
-            self.items += len(page.items)
             self.read_units += page.read_units
-            yield lines, len(page.items)
+            for items in page.parts():
+                self.items += len(items)
+                yield export_files.lines(items), len(items)
+            del page  # before the next one is read
 
     def _write_file(self, pieces: Iterator[tuple[bytes, int]]) -> None:
         key = self._place.key(export_files.name_of(self._place.export_id, len(self._files), self._method))
