@@ -20,8 +20,11 @@ from rollbook.engine import checkpoints, stored
 from rollbook.engine.deadline import Deadline, OutOfTime
 from rollbook.engine.dynamodb import scan
 from rollbook.engine.executions import Execution
+from rollbook.engine.export_watch import ExportWatch
 from rollbook.engine.formats import export_files
+from rollbook.engine.notifier import Notifier
 from rollbook.engine.restore_request import Request
+from rollbook.reports import assessment
 from tests.unit.aws import Context
 from tests.unit.engine import (
     ENVIRONMENT,
@@ -286,3 +289,33 @@ def test_the_function_continues_the_execution_that_the_event_names(
 def test_an_event_that_comes_again_after_the_end_changes_nothing(function: Any) -> None:
     done = function.handler(continues(scheduled().id), Context())
     assert (done, executions()) == ({"message": "The backup is complete."}, [])
+
+
+@pytest.mark.parametrize("status", ["continuing", "running"])
+def test_an_execution_is_failed_when_it_shows_no_progress_for_15_minutes(clock: Clock, status: str) -> None:
+    active = clock.now + timedelta(minutes=10)
+    row = Execution(
+        id="x", kind="backup", table_name="t", status=status, started_at=clock.now, active_at=active, lease_until=0
+    )
+    assert assessment._as_ended(row, active + timedelta(minutes=14)) == row
+    stopped = assessment._as_ended(row, active + timedelta(minutes=16))
+    assert stopped.status == "failed"
+    assert "it stopped without a result" in stopped.error
+
+
+def test_the_watch_reports_a_scan_whose_next_invocation_did_not_start(
+    students: None, time: Time, mail: Mail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invoke(time, mail)
+    used = resources(time.wall)
+    notifier = Notifier(
+        PLACES,
+        history=used.history,
+        client=lambda name: mail if name == "sesv2" else boto3.client(name),
+        clock=time.wall,
+    )
+    watch = ExportWatch(used, notifier, timedelta(hours=24))
+    assert watch.run(holder="w", deadline=deadline(time)) == {scheduled().id: "continuing"}
+    time.wall.now += timedelta(minutes=16)
+    assert watch.run(holder="w", deadline=deadline(time)) == {scheduled().id: "failed"}
+    assert [sent["Subject"]["Data"] for sent in mail.sent] == ["Backup Failed: studentData"]
