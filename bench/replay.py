@@ -179,7 +179,7 @@ def _answer(connection: socket.socket, replay: Replay, head: bytes, operation: b
             xml = b"<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>"
         elif b"POST" in line and b"uploadId" in line:
             xml = b"<CompleteMultipartUploadResult><ETag>1</ETag></CompleteMultipartUploadResult>"
-        _send(connection, b"application/xml", xml, b"", b'ETag: "1"\r\n')
+        _send(connection, b"application/xml", xml, b"", b'ETag: "1"\r\nx-amz-checksum-crc32: AAAAAA==\r\n')
 
 
 def _send(

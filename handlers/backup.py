@@ -13,13 +13,14 @@ from typing import Any
 from aws_lambda_powertools import Logger
 
 from handlers import http
-from handlers.setup import Setup, deadline_of, now
+from handlers.setup import Setup, deadline_of, holder_of, now
+from rollbook.contract import events
 from rollbook.contract.environment import Backup as BackupEnvironment
 from rollbook.contract.fields import from_texts, to_texts
 from rollbook.contract.jobs import BackupJob
 from rollbook.contract.schedule_event import scheduled_time
-from rollbook.engine import backup, smoke
-from rollbook.engine.executions import COMPLETED, Execution
+from rollbook.engine import backup, checkpoints, smoke
+from rollbook.engine.executions import COMPLETED, CONTINUING, Execution
 from rollbook.engine.s3 import upload
 
 environment = BackupEnvironment.read()
@@ -63,15 +64,28 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
             marked=smoke.mark(event["smoke"]),
             clock=now,
         )
-    job = job_of(event)
+    if event.get("detail-type") == events.BackupContinues.DETAIL_TYPE:
+        state = checkpoints.Checkpoints(_setup.history, event["detail"]["correlationId"]).find()
+        if state is None:
+            logger.info("This backup is complete", execution=event["detail"]["correlationId"])
+            return {"message": "The backup is complete."}
+        job, request = state.of_job(), state.request
+    else:
+        job = job_of(event)
+        request = _request(event, job, context.aws_request_id)
     work = backup.Backup(job, _setup.resources(_s3(job.object_tags)), _setup.notifier)
-    request = _request(event, job, context.aws_request_id)
-    execution = work.run(request, holder=context.aws_request_id, deadline=deadline_of(context))
+    execution = work.run(request, holder=holder_of(context), deadline=deadline_of(context))
     key = execution.key if execution else work.key(request.name)
     is_done = execution is not None and execution.status == COMPLETED
     if execution is None:
         logger.info("Another invocation runs this backup", execution=request.id)
         summary: dict[str, Any] = {"message": f"The backup {key} is being made.", "key": key}
+    elif execution.status == CONTINUING:
+        logger.info("The next invocation continues the backup", execution=request.id, items=execution.written)
+        summary = {
+            "message": f"The backup {key} continues in the next invocation.",
+            "key": key,
+        }
     elif not is_done:
         logger.info("Backup switched to an export", execution=request.id, reason=execution.reason)
         summary = {

@@ -9,7 +9,7 @@ from urllib.parse import unquote_plus
 
 from aws_lambda_powertools import Logger
 
-from handlers.setup import Setup, deadline_of
+from handlers.setup import Setup, deadline_of, holder_of
 from rollbook.contract.environment import FinishExport
 from rollbook.engine import finish_export
 from rollbook.engine.export_watch import ExportWatch
@@ -30,7 +30,7 @@ def handler(event: Mapping[str, Any], context: Any) -> None:
     if event.get("Event") == "s3:TestEvent":  # S3 sends it once, when the notification is configured
         return
     if "Records" not in event:  # the rule's schedule
-        found = _watch.run(holder=context.aws_request_id, deadline=deadline_of(context))
+        found = _watch.run(holder=holder_of(context), deadline=deadline_of(context))
         logger.info("Looked at the exports in progress", found=found)
         return
     for record in event["Records"]:

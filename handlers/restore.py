@@ -11,7 +11,7 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 
-from handlers.setup import deadline_of, now
+from handlers.setup import deadline_of, holder_of, now
 from rollbook.contract import events
 from rollbook.contract.environment import Restore as RestoreEnvironment
 from rollbook.engine.dynamodb.definitions import managed_key
@@ -46,7 +46,7 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         answer = {"key": request.key, "table": request.table_name, "items": plan.items, "writes": plan.writes}
         return answer | {"keys": plan.keys, "changes": [_described(change) for change in plan.changes]}
     try:
-        done = _restore.run(request, holder=context.aws_request_id, deadline=deadline_of(context))
+        done = _restore.run(request, holder=holder_of(context), deadline=deadline_of(context))
     except NotWritten as error:
         for item in error.refused:
             logger.error("Item not written", item_key=item.key, reason=item.reason)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from rollbook.contract import pauses
 from rollbook.contract.environment import Notifications
 from rollbook.engine.deadline import Deadline
 from rollbook.engine.dynamodb.raw import Aws
@@ -20,8 +22,15 @@ def now() -> datetime:
 
 
 def deadline_of(context: Any) -> Deadline:
-    """Return when an invocation ends."""
-    return Deadline.after(context.get_remaining_time_in_millis() / 1000, int(context.memory_limit_in_mb))
+    """Return when an invocation ends. All pauses of the process end before it."""
+    deadline = Deadline.after(context.get_remaining_time_in_millis() / 1000, int(context.memory_limit_in_mb))
+    pauses.end_at(deadline.ends_at)
+    return deadline
+
+
+def holder_of(context: Any) -> str:
+    """Return what identifies an invocation. Two deliveries of one event have the same request id."""
+    return f"{context.aws_request_id}/{secrets.token_hex(4)}"
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from infra.platform import Aws
 from infra.school.records import Records
 from infra.settings.backups import TablePlan
 from rollbook.contract import environment
+from rollbook.contract.events import BackupContinues
 from rollbook.contract.fields import to_texts
 
 # A failed export is noticed within 15 minutes: this interval, a late event and a retry.
@@ -84,6 +85,8 @@ class Backups(Construct):
         records.grant_backup(self.function, exports=default.options.engine != "scan")
         Fleet(platform, others).grant_backup(self.function)
         _grant(self.function, notifications)
+        if any(plan.options.engine != "export" for plan in self._plans):
+            self._continue_scans(notifications.events.bus_name, backups.continue_undelivered_queue_name)
         self._invoked: list[S3BucketNotificationLambdaFunction] = []
         self._permissions: list[LambdaPermission] = []
         self._publishes_copy_failures = False
@@ -133,6 +136,17 @@ class Backups(Construct):
             else None,
             depends_on=[*self._permissions, alerts.policy],
         )
+
+    def _continue_scans(self, bus_name: str, undelivered_queue_name: str) -> None:
+        """Invoke the function again when a table does not fit into one invocation (decision 0023)."""
+        Rule(
+            self,
+            "continue",
+            name=f"{bus_name}-backup-continues",
+            description="Backups that continue in another invocation",
+            bus_name=bus_name,
+            pattern={"source": [BackupContinues.SOURCE], "detail-type": [BackupContinues.DETAIL_TYPE]},
+        ).invoke(self.function, undelivered_queue_name=undelivered_queue_name)
 
     def _finish_exports(self, platform: Aws, records: Records, notifications: Notifications) -> None:
         backups = platform.settings.backups

@@ -305,6 +305,10 @@ class Backups(TableBackups):
     retention_undelivered_queue_name: QueueName = Field(
         "student-retention-undelivered", description="Queue of the events that EventBridge could not deliver to it."
     )
+    continue_undelivered_queue_name: QueueName = Field(
+        "student-backup-continue-undelivered",
+        description="Queue of the events that continue a backup in another invocation and could not be delivered.",
+    )
     move_small_backups: bool = Field(
         False,
         description="Move backups under 128 KB to colder classes, too. By default S3 keeps them in Standard. Glacier "

@@ -99,6 +99,15 @@ class BackupCompleted(Event):
     ] = ""
 
 
+class BackupContinues(Event):
+    """A scan did not fit into an invocation. The event starts the next one, which continues the scan."""
+
+    SOURCE: ClassVar[str] = "rollbook.backups"
+    DETAIL_TYPE: ClassVar[str] = "backup continues"
+
+    table: Table
+
+
 class BackupFailed(Event):
     """A backup failed. It left no visible object."""
 
@@ -164,6 +173,7 @@ class DrillFailed(Event):
 CATALOGUE: tuple[type[Event], ...] = (
     StudentSaved,
     BackupCompleted,
+    BackupContinues,
     BackupFailed,
     BackupDamaged,
     RestoreCompleted,

@@ -6,26 +6,24 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from rollbook.contract import pauses
+from rollbook.contract.jobs import BackupJob
+from rollbook.contract.pauses import RESERVE_SECONDS, OutOfTime
+from rollbook.engine.dynamodb.rate_limiter import RateLimiter
 from rollbook.engine.dynamodb.scan import Page
 
-# Reserved for aborting the upload, writing the history and sending the mail.
-_RESERVE_SECONDS = 15.0
+__all__ = ["Clock", "Deadline", "OutOfTime", "bytes_per_read_unit"]
 # A projection is used after this time. Before it, the cold start dominates the measurement.
 _TRUSTED_AFTER_SECONDS = 20.0
 # The scan is stopped if the projection exceeds the remaining time by more than this factor.
 _MARGIN = 1.25
-# An eventually consistent read unit is two blocks of 4 KB (Developer Guide, "DynamoDB read consistency").
-_BYTES_PER_READ_UNIT = 8192
-
+# A strongly consistent read unit is a block of 4 KB, any other one two (Developer Guide, "DynamoDB read consistency").
+_BLOCK_BYTES = 4096
 
 Clock = Callable[[], datetime]
-
-
-class OutOfTime(RuntimeError):
-    """The work does not fit into the invocation's time. The message says how much time it needs."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +33,13 @@ class Deadline:
     Arguments:
         ends_at: the end, as `clock` measures it.
         memory_mb: the function's memory; None outside Lambda.
+        pause: waits for a number of seconds; tests pass their own.
     """
 
     ends_at: float
     memory_mb: int | None = None
     clock: Callable[[], float] = time.monotonic
+    pause: Callable[[float], None] = pauses.sleep
 
     @classmethod
     def after(cls, seconds: float, memory_mb: int | None = None) -> Deadline:
@@ -52,7 +52,34 @@ class Deadline:
 
     def left(self) -> float:
         """Return the seconds that are left for the work, without the reserve."""
-        return self.ends_at - self.clock() - _RESERVE_SECONDS
+        return self.ends_at - self.clock() - RESERVE_SECONDS
+
+    def earlier(self, seconds: float) -> Deadline:
+        """Return a deadline that leaves some seconds for what comes after the work."""
+        return replace(self, ends_at=self.ends_at - seconds)
+
+    def sleep(self, seconds: float, what: str) -> None:
+        """Pause during the work.
+
+        Arguments:
+            what: why, as the beginning of a sentence.
+
+        Raises:
+            OutOfTime: no time is left after the pause. It is not begun.
+        """
+        if seconds >= self.left():
+            raise OutOfTime(
+                f"{what}, and a pause of {seconds:,.0f} s does not fit into the {max(self.left(), 0):,.0f} s that are "
+                "left; give the function more time"
+            )
+        self.pause(seconds)
+
+    def limiter(self, job: BackupJob) -> RateLimiter:
+        """Return the limiter of a scan, whose pauses end before the time does."""
+        what = f"the rate of {job.table_name} or its limit is too low"
+        return RateLimiter(
+            job.read_units_per_second or None, sleep=lambda seconds: self.sleep(seconds, what), clock=self.clock
+        )
 
     def check(self, what: str) -> None:
         """Raise if no time is left for the work.
@@ -66,11 +93,14 @@ class Deadline:
         if self.left() <= 0:
             raise OutOfTime(f"{what} when the time of the invocation was over; give the function more memory or time")
 
-    def watch(self, pages: Generator[Page, None, None], table_bytes: int) -> Iterator[Page]:
+    def watch(
+        self, pages: Generator[Page, None, None], table_bytes: int, *, is_consistent: bool = False
+    ) -> Iterator[Page]:
         """Yield the pages of a scan while it is expected to finish in time.
 
         Arguments:
             table_bytes: the table's size as last reported by DynamoDB, which updates it every six hours.
+            is_consistent: whether the pages are of strongly consistent reads.
 
         Raises:
             OutOfTime: the scan will not finish in time. The message has the bytes read, the rate and the time needed.
@@ -80,8 +110,10 @@ class Deadline:
         read = 0.0
         with closing(pages):  # ends the threads of the scan
             for page in pages:
+                units = page.read_units
                 yield page
-                read += page.read_units * _BYTES_PER_READ_UNIT
+                del page  # before the next one is read
+                read += units * bytes_per_read_unit(is_consistent=is_consistent)
                 self._expect(read, max(table_bytes, read), self.clock() - began, budget)
 
     def _expect(self, read: float, size: float, elapsed: float, budget: float) -> None:
@@ -103,3 +135,8 @@ class Deadline:
             text += f". Either {remedy}, or set" if remedy else ". Set"
             text += ' backups.engine to "export" or "auto"'
         return text
+
+
+def bytes_per_read_unit(*, is_consistent: bool) -> int:
+    """Return how many bytes a scan reads for a read unit."""
+    return _BLOCK_BYTES if is_consistent else 2 * _BLOCK_BYTES

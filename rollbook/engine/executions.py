@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -11,6 +11,10 @@ import msgspec
 
 # While the status is EXPORTING, AWS runs the export. The arrival of its manifest completes the execution.
 RUNNING, EXPORTING, COMPLETED, FAILED = "running", "exporting", "completed", "failed"
+# The last invocation ended, and the next one continues the scan.
+CONTINUING = "continuing"
+# The longest invocation of Lambda. A running execution renews its lease far more often.
+_LONGEST_SILENCE = timedelta(minutes=15)
 Row = dict[str, Any]
 _Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 # Field names of earlier releases, and the names of today.
@@ -47,7 +51,7 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         predecessor_key: the export that an incremental export continues.
         definition: the table's definition while an export is running.
         has_begun: whether a restore has begun to change its target.
-        active_at: when a restore last renewed its lease.
+        active_at: when the lease was last renewed; of a scan over several invocations, when it last progressed.
         table_id: the id of the table that a restore created.
         kept: the number of items that were saved during a restore and therefore left.
         kept_keys: the keys of the first of them.
@@ -108,6 +112,12 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     rto_seconds: float | None = None
     rpo_seconds: float | None = None
     error: str = ""
+
+
+def is_stopped(execution: Execution, now: datetime) -> bool:
+    """Return whether an execution has no result and shows no progress any more."""
+    last = max(execution.started_at, execution.active_at or execution.started_at)
+    return execution.status in {RUNNING, CONTINUING} and now - last > _LONGEST_SILENCE
 
 
 def read(row: Mapping[str, Any], default_table: str = "") -> Execution:

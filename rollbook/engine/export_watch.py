@@ -14,7 +14,7 @@ from rollbook.contract import events
 from rollbook.engine import exporting, finish_export
 from rollbook.engine.deadline import Deadline
 from rollbook.engine.dynamodb import exports
-from rollbook.engine.executions import COMPLETED, EXPORTING, FAILED, Execution
+from rollbook.engine.executions import COMPLETED, CONTINUING, EXPORTING, FAILED, Execution, is_stopped
 from rollbook.engine.notifier import Notifier
 from rollbook.engine.resources import Resources
 
@@ -73,8 +73,10 @@ class ExportWatch:
             return self._report(execution, execution.error)
         if execution.status == EXPORTING:
             return self._exporting(execution, holder, deadline)
+        if execution.status == CONTINUING and not is_stopped(execution, now):
+            return "continuing"
         if execution.lease_until < (now - _EVENT_TIME).timestamp():
-            error = ExportAbandoned("the invocation that started the export ended without recording it")
+            error = ExportAbandoned("the last invocation of the backup ended without recording a result")
             return self._fail(execution, holder, deadline, error)
         return "starting"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from rollbook.contract import moments
 from rollbook.engine import executions
-from rollbook.engine.executions import COMPLETED, EXPORTING, FAILED, RUNNING, Execution, Row, UnreadableRow
+from rollbook.engine.executions import COMPLETED, CONTINUING, EXPORTING, FAILED, RUNNING, Execution, Row, UnreadableRow
 from rollbook.engine.rows import Rows, Update
 
 
@@ -54,7 +54,7 @@ class History(Rows):
         once: Row | None = None,
         again: bool = False,
     ) -> Claim:
-        """Claim an execution for one invocation, if it is new or failed, or if its invocation died.
+        """Claim an execution for one invocation, if it is new, failed or to be continued, or if its invocation died.
 
         Arguments:
             holder: identifies the invocation. The same invocation (a retry by Lambda) may claim it again.
@@ -73,10 +73,15 @@ class History(Rows):
         update = self.update(
             execution_id,
             row,
-            condition="attribute_not_exists(id) OR #status = :failed"
+            condition="attribute_not_exists(id) OR #status = :failed OR #status = :continuing"
             " OR (#status = :running AND (leaseUntil < :now OR holder = :holder))"
             + (" OR #status = :completed" if again else ""),
-            operands={":failed": FAILED, ":running": RUNNING, ":now": int(now.timestamp())}
+            operands={
+                ":failed": FAILED,
+                ":continuing": CONTINUING,
+                ":running": RUNNING,
+                ":now": int(now.timestamp()),
+            }
             | ({":completed": COMPLETED} if again else {}),
             remove="error",
             once={"claimedAt": moments.to_text(now)} | (once or {}),
@@ -102,13 +107,28 @@ class History(Rows):
         update = self._end(execution_id, holder, values | {"status": EXPORTING})
         return self._hold(update, execution_id, holder)
 
+    def mark_continuing(self, execution_id: str, *, holder: str, now: datetime, values: Row) -> Execution:
+        """Record that the next invocation continues the execution.
+
+        Raises:
+            LeaseLost: another invocation holds it now.
+        """
+        active = {"status": CONTINUING, "activeAt": moments.to_text(now)}
+        return self._hold(self._end(execution_id, holder, values | active), execution_id, holder)
+
     def claim_exporting(self, execution_id: str, *, holder: str, now: datetime, until: datetime) -> Claim:
-        """Claim an execution whose export AWS runs, to record its success or failure."""
+        """Claim an execution whose export AWS runs or whose next invocation did not start, to record its end."""
         update = self.update(
             execution_id,
             {"status": RUNNING, "holder": holder, "leaseUntil": int(until.timestamp())},
-            condition="#status = :exporting OR (#status = :running AND (leaseUntil < :now OR holder = :holder))",
-            operands={":exporting": EXPORTING, ":running": RUNNING, ":now": int(now.timestamp())},
+            condition="#status IN (:exporting, :continuing)"
+            " OR (#status = :running AND (leaseUntil < :now OR holder = :holder))",
+            operands={
+                ":exporting": EXPORTING,
+                ":continuing": CONTINUING,
+                ":running": RUNNING,
+                ":now": int(now.timestamp()),
+            },
         )
         return self._claimed(update, holder, now)
 
@@ -134,10 +154,15 @@ class History(Rows):
         update = self._end(execution_id, holder, values | {"status": COMPLETED, "endedAt": moments.to_text(now)})
         return self._hold(update, execution_id, holder)
 
-    def fail(self, execution_id: str, *, holder: str, now: datetime, error: BaseException) -> None:
-        """Record that an execution failed and why. The next try may claim it immediately."""
+    def fail(self, execution_id: str, *, holder: str, now: datetime, error: BaseException) -> bool:
+        """Record that a running execution failed and why. The next try may claim it immediately.
+
+        Return whether it was recorded: not if the execution ended, or if another invocation holds it.
+        """
         text = f"{type(error).__name__}: {error}"
-        self._end(execution_id, holder, {"status": FAILED, "endedAt": moments.to_text(now), "error": text[:2000]})
+        values = {"status": FAILED, "endedAt": moments.to_text(now), "error": text[:2000], "leaseUntil": 0}
+        condition = "holder = :holder AND #status = :running"
+        return self.update(execution_id, values, condition, {":holder": holder, ":running": RUNNING}).granted
 
     def _claimed(self, update: Update, holder: str, now: datetime) -> Claim:
         try:

@@ -65,7 +65,8 @@ class Restore:
                 work.target.renewer = LeaseRenewer(
                     self._resources.history, request.id, holder, self._resources.clock, self._options.lease, check
                 )
-                result = work.run(execution)
+                with work.target.renewer:
+                    result = work.run(execution)
                 applied.remember(self._resources.history, self._resources.dynamodb, request, work.backup, result)
                 ended = self._resources.clock()
                 result["seconds"] = f"{(ended - execution.started_at).total_seconds():.1f}"

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from dataclasses import dataclass
 from typing import Any
 
-from rollbook.contract import moments
+from rollbook.contract import moments, pauses
 from rollbook.engine.dynamodb import definitions, scan, tables
 from rollbook.engine.executions import Execution
 from rollbook.engine.lease import LeaseRenewer
@@ -149,7 +148,7 @@ class RestoreTarget:
             if found["ImportStatus"] not in {"IN_PROGRESS", "CANCELLING"}:
                 break
             self._renew_if_due()
-            time.sleep(_POLL_SECONDS)
+            pauses.sleep(_POLL_SECONDS)
         if found["ImportStatus"] != "COMPLETED":
             raise RestoreRefused(
                 f"the import {started['ImportArn']} ended with the status {found['ImportStatus']}: "

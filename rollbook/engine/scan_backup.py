@@ -13,7 +13,6 @@ from rollbook.engine import stored
 from rollbook.engine.deadline import Deadline
 from rollbook.engine.dynamodb import scan
 from rollbook.engine.dynamodb.definitions import Described
-from rollbook.engine.dynamodb.rate_limiter import RateLimiter
 from rollbook.engine.dynamodb.scan import Page
 from rollbook.engine.executions import Execution, Row
 from rollbook.engine.formats import compression, description, document, export_layout
@@ -42,18 +41,14 @@ class ScanBackup:
             ObjectExists: an object with that key exists.
         """
         job = self._job
-        limiter = RateLimiter(
-            job.read_units_per_second or None,
-            check=lambda: deadline.check(f"{job.table_name} was still throttling the scan"),
-        )
         pages = scan.pages(
             self._resources.dynamodb,
             job.table_name,
             segments=job.segments,
-            limiter=limiter,
+            limiter=deadline.limiter(job),
             is_consistent=job.consistent_reads,
         )
-        watched = deadline.watch(pages, described.size_bytes)
+        watched = deadline.watch(pages, described.size_bytes, is_consistent=job.consistent_reads)
         started = self._resources.clock()
         make = self._document if job.format == "json" else self._export
         made = make(execution.id, name, key, described, started, watched)

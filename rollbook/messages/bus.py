@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
 
+from rollbook.contract import pauses
 from rollbook.contract.events import Event
 
 # A call accepts 10 entries and 256 KB (EventBridge API reference, PutEvents; User Guide, "PutEvents entry size").
@@ -38,7 +38,7 @@ class Bus:
         sleep: waits for a number of seconds; tests pass their own.
     """
 
-    def __init__(self, client: Any, name: str, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, client: Any, name: str, *, sleep: Callable[[float], None] = pauses.sleep_in_reserve) -> None:
         self._client = client
         self._name = name
         self._sleep = sleep

@@ -8,9 +8,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
+import msgspec
+
 from rollbook.contract import schedules
 from rollbook.contract.jobs import ReportedTable
-from rollbook.engine.executions import Execution
+from rollbook.engine.executions import CONTINUING, FAILED, RUNNING, Execution, is_stopped
 from rollbook.reports.costs import GB, SMALLEST_MOVED, costs_of, runs_a_month
 from rollbook.reports.facts import Facts, Schedule, Unknown
 from rollbook.reports.report import Cost, Objective, Objectives, Point, Report, TableReport, VaultReport
@@ -56,11 +58,14 @@ def _table(table: ReportedTable, facts: Facts, objectives: Objectives, now: date
     if isinstance(facts.executions, Unknown):
         executions: list[Execution] | None = None
     else:
-        of_table = [execution for execution in facts.executions if execution.table_name == name]
+        of_table = [_as_ended(execution, now) for execution in facts.executions if execution.table_name == name]
         executions = sorted(of_table, key=lambda execution: execution.started_at)
     good = None if executions is None else [backup for backup in executions if is_good_backup(backup, facts)]
     last = good[-1] if good else None
+    running = next((each for each in reversed(executions or []) if _is_running(each)), None)
     state, why, is_late = _lateness(table, schedule, last, good is None, now)
+    if is_late and running:
+        state, why, is_late = "on time", f"a backup is running since {_begun(running):%Y-%m-%d %H:%M}Z", False
     recent = [backup for backup in executions or [] if backup.started_at >= since and backup.kind == "backup"]
     recent_good = [backup for backup in good or [] if backup.started_at >= since]
     seconds = [backup.seconds for backup in recent_good if backup.seconds is not None]
@@ -107,6 +112,22 @@ def _table(table: ReportedTable, facts: Facts, objectives: Objectives, now: date
         costs=list(costs_of(table, schedule, recent_good or (good or [])[-1:], facts, objectives)),
         advice=list(_advice(table, schedule, (good or [])[-1:], facts, objectives)),
     )
+
+
+def _as_ended(execution: Execution, now: datetime) -> Execution:
+    """Return an execution that stopped without a result as a failed one."""
+    if not is_stopped(execution, now):
+        return execution
+    error = "it stopped without a result; its last invocation was killed, or the next one was not started"
+    return msgspec.structs.replace(execution, status=FAILED, error=error)
+
+
+def _is_running(execution: Execution) -> bool:
+    return execution.kind == "backup" and execution.status in {RUNNING, CONTINUING}
+
+
+def _begun(execution: Execution) -> datetime:
+    return execution.claimed_at or execution.started_at
 
 
 def is_good_backup(execution: Execution, facts: Facts) -> bool:

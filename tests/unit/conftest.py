@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import pytest
 from moto import mock_aws
 from moto.core.config import default_user_config
 
+from rollbook.contract import pauses
 from rollbook.engine import backup as run
 from tests.conftest import Stacks
 from tests.unit.aws import create_bucket, create_bus, create_tables
@@ -17,6 +19,13 @@ from tests.unit.table_ids import table_ids
 
 # moto gives each test a session of boto3, which parses AWS's models again: half a second for four services.
 default_user_config["core"]["reset_boto3_session"] = False
+
+
+@pytest.fixture(autouse=True)
+def endless() -> Iterator[None]:
+    """A handler sets when its invocation ends, for the whole process."""
+    yield
+    pauses.end_at(math.inf)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from tests.unit.engine import local
 
 
-@pytest.mark.parametrize(("service", "attempts"), [("s3", 5), ("dynamodb", 11)])
+@pytest.mark.parametrize(("service", "attempts"), [("s3", 5), ("dynamodb", 8)])
 def test_retries_and_checksums_are_configured(monkeypatch: pytest.MonkeyPatch, service: str, attempts: int) -> None:
     # A newer botocore or the environment could set other defaults.
     monkeypatch.setenv("AWS_RETRY_MODE", "adaptive")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
+from rollbook.contract import pauses
 from rollbook.engine import fingerprints
 from rollbook.engine.dynamodb import raw as wire
 from rollbook.engine.dynamodb.rate_limiter import RateLimiter
@@ -86,7 +86,7 @@ class Writer:
                 # DynamoDB had no capacity for the rest. While it still accepts some requests, the pause stays short.
                 pause = _FIRST_PAUSE_SECONDS if len(left) < before else min(pause * 2, _LONGEST_PAUSE_SECONDS)
                 self._limiter.slow_down()
-                time.sleep(pause * _chance.uniform(0.5, 1))
+                pauses.sleep(pause * _chance.uniform(0.5, 1))
                 self._check()
         except ClientError as error:
             done = len(batch) - len(left)

@@ -9,11 +9,13 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from rollbook.contract import pauses
+
 # DynamoDB's error codes for throttling (Developer Guide, "Error handling with DynamoDB").
 THROTTLING = frozenset(
     {"ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded", "Throttling"}
 )
-# After botocore's own retries (ten, about 25 s in total), the pauses start at one second and double up to this limit.
+# After botocore's own retries (`raw.py`, 6 s in total), the pauses start at one second and double up to this limit.
 _LONGEST_PAUSE_SECONDS = 30.0
 _PATIENCE_SECONDS = 900.0
 # Additive increase, multiplicative decrease: each throttled request halves the rate, each second restores a tenth.
@@ -28,21 +30,19 @@ class RateLimiter:
 
     Arguments:
         units_per_second: the limit in capacity units per second; None for no limit.
-        check: called before each pause after throttling; raises when no time is left.
-        sleep, clock: monotonic time; tests pass their own.
+        sleep: waits for a number of seconds; raises when no time is left.
+        clock: monotonic time.
     """
 
     def __init__(
         self,
         units_per_second: float | None = None,
         *,
-        check: Callable[[], None] = lambda: None,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] = pauses.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ceiling = units_per_second
         self._rate = units_per_second
-        self._check = check
         self._sleep = sleep
         self._clock = clock
         self._lock = threading.Lock()
@@ -87,6 +87,7 @@ class RateLimiter:
 
         Raises:
             botocore.exceptions.ClientError: any other error, or throttling that did not end.
+            OutOfTime: the next pause does not fit into the time.
         """
         pause = 1.0
         patience = self._clock() + _PATIENCE_SECONDS
@@ -97,7 +98,6 @@ class RateLimiter:
             except ClientError as error:
                 if error.response["Error"]["Code"] not in THROTTLING or self._clock() > patience:
                     raise
-            self._check()
             self.slow_down()
             self._sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)

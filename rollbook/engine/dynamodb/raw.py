@@ -18,6 +18,9 @@ import msgspec
 from botocore.config import Config
 from botocore.parsers import JSONParser, ResponseParserFactory
 
+from rollbook.contract import pauses
+from rollbook.engine.dynamodb.rate_limiter import THROTTLING
+
 
 class _Capacity(msgspec.Struct):
     units: float = msgspec.field(name="CapacityUnits", default=0.0)
@@ -51,7 +54,10 @@ _USER_AGENT = "rollbook"
 # Explicit, because the Lambda runtime determines botocore's version, and defaults differ between versions. Only this
 # mode compares DynamoDB's answers with their CRC32 (botocore, `data/_retry.json`).
 _RETRIES = {"mode": "legacy", "total_max_attempts": 5}
-_BATCH_RETRIES = {"mode": "legacy", "total_max_attempts": 11}
+# DynamoDB's pauses double from 0.05 s to 3.2 s, 6 s in total. `RateLimiter` waits longer, and renews leases meanwhile.
+_BATCH_RETRIES = {"mode": "legacy", "total_max_attempts": 8}
+# The longest first pause of a retry (botocore, `data/_retry.json`); it doubles with each try.
+_FIRST_PAUSE_SECONDS = {"dynamodb": 0.05}
 _CHECKSUMS = {
     "request_checksum_calculation": "when_supported",
     "response_checksum_validation": "when_supported",
@@ -74,7 +80,7 @@ class _Parser(JSONParser):  # type: ignore[misc]
         if decode is None:
             return super()._handle_json_body(raw_body, shape)
         try:
-            return {"Answer": decode(raw_body), "Indented": b"\n" in raw_body}
+            return {"Answer": decode(raw_body), "Indented": b"\n" in raw_body, "Bytes": len(raw_body)}
         except msgspec.DecodeError as error:
             # Not raised here: botocore checks the CRC after parsing and then repeats the request.
             return {"Fault": f"{len(raw_body):,} bytes that cannot be read: {error}"}
@@ -101,7 +107,7 @@ class Aws:
     def client(self, service: str) -> Any:
         """Return a client of another service."""
         config = Config(retries=_RETRIES, **_CHECKSUMS)
-        return self._session.create_client(service, **({"config": config} | self._options))
+        return _in_time(self._session.create_client(service, **({"config": config} | self._options)))
 
 
 def client(**options: Any) -> Any:
@@ -122,7 +128,23 @@ def _with_batches(session: Any, options: dict[str, Any]) -> Any:
             f"before-parameter-build.dynamodb.{operation}", functools.partial(_set_body_aside, name=name)
         )
         made.meta.events.register(f"before-call.dynamodb.{operation}", _put_body_in)
+    return _in_time(made)
+
+
+def _in_time(made: Any) -> Any:
+    """Refuse botocore's pauses that do not end before the invocation."""
+    first = _FIRST_PAUSE_SECONDS.get(made.meta.service_model.service_name, 1.0)
+    made.meta.events.register_first("needs-retry", functools.partial(_check_pause, first=first))
     return made
+
+
+def _check_pause(response: Any, attempts: int, first: float, **_: Any) -> None:
+    if response is None or response[0].status_code >= 500 or _is_throttled(response):
+        pauses.check(first * 2 ** (attempts - 1))
+
+
+def _is_throttled(response: Any) -> bool:
+    return response[1].get("Error", {}).get("Code") in THROTTLING
 
 
 def batch(table_name: str, requests: Sequence[bytes]) -> dict[str, bytes]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import queue
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,6 +17,12 @@ from rollbook.engine.dynamodb.rate_limiter import THROTTLING, RateLimiter
 from rollbook.engine.dynamodb.raw import Scanned
 
 _WAIT_SECONDS = 0.1
+# A page has up to 1 MB as DynamoDB counts it. Its JSON may be nine times as long: of lists of empty texts, for example.
+# So each page may have as many items as fit into these bytes, by the length of the items of the page before.
+_PAGE_BYTES = 2 * 1024 * 1024
+# Of the first page of a segment.
+_FIRST_ITEMS = 100
+Key = dict[str, dict[str, str]]
 
 
 @dataclass(frozen=True)
@@ -25,10 +32,22 @@ class Page:
     Arguments:
         items: the items as DynamoDB wrote them, without line breaks; bytes or `msgspec.Raw`.
         read_units: the consumed read capacity.
+        segment: the part of the table that it is of.
+        last_key: where the rest of the segment begins, as DynamoDB wrote it; None if there is no rest.
+        size: of the response in bytes.
     """
 
     items: Sequence[Any]
     read_units: float
+    segment: int = 0
+    last_key: Key | None = None
+    size: int = 0
+
+    def parts(self) -> Iterator[Sequence[Any]]:
+        """Yield the items of a long page in several parts, because joining them copies them."""
+        step = max(1, len(self.items) * _PAGE_BYTES // max(self.size, _PAGE_BYTES))
+        for start in range(0, len(self.items), step):
+            yield self.items[start : start + step] if step < len(self.items) else self.items
 
 
 class ScanError(RuntimeError):
@@ -42,6 +61,7 @@ def pages(
     segments: int = 1,
     limiter: RateLimiter | None = None,
     is_consistent: bool = False,
+    positions: Mapping[int, Key | None] | None = None,
 ) -> Generator[Page, None, None]:
     """Yield all pages of a table that have items. With several segments, the order is undefined.
 
@@ -51,6 +71,7 @@ def pages(
         limiter: limits the rate of all segments together.
         is_consistent: use strongly consistent reads, which cost twice the read units (DynamoDB Developer Guide,
             "DynamoDB read consistency").
+        positions: `last_key` of the last page of each segment that was read before, by the segment's number.
 
     Raises:
         botocore.exceptions.ClientError: DynamoDB refused, after all retries.
@@ -60,11 +81,14 @@ def pages(
     handler_id = f"limiter-{id(limiter)}"
     dynamodb.meta.events.register("needs-retry.dynamodb.Scan", _slow_down(limiter), unique_id=handler_id)
     options = {"ConsistentRead": True} if is_consistent else {}
+    known = dict(positions or {})
+    readers = [
+        _segment(dynamodb, table_name, options | _part(number, segments), limiter, number, known.get(number))
+        for number in range(segments)
+        if known.get(number, {}) is not None
+    ]
     try:
-        if segments == 1:
-            yield from _segment(dynamodb, table_name, options, limiter)
-        else:
-            yield from _merged(dynamodb, table_name, segments, options, limiter)
+        yield from _merged(readers) if len(readers) > 1 else itertools.chain.from_iterable(readers)
     finally:
         dynamodb.meta.events.unregister("needs-retry.dynamodb.Scan", unique_id=handler_id)
 
@@ -95,11 +119,20 @@ def _slow_down(limiter: RateLimiter) -> Any:
     return on_response
 
 
-def _segment(dynamodb: Any, table_name: str, options: dict[str, Any], limiter: RateLimiter) -> Iterator[Page]:
-    start: dict[str, Any] = {}
+def _part(number: int, segments: int) -> dict[str, Any]:
+    return {"Segment": number, "TotalSegments": segments} if segments > 1 else {}
+
+
+def _segment(
+    dynamodb: Any, table_name: str, options: dict[str, Any], limiter: RateLimiter, number: int, last_key: Key | None
+) -> Iterator[Page]:
+    start: dict[str, Any] = _start(last_key)
+    limit = _FIRST_ITEMS
     while True:
         response = limiter.retry_throttled(
-            partial(dynamodb.scan, TableName=table_name, ReturnConsumedCapacity="TOTAL", **options, **start)
+            partial(
+                dynamodb.scan, TableName=table_name, ReturnConsumedCapacity="TOTAL", **options, Limit=limit, **start
+            )
         )
         if "Fault" in response:
             raise ScanError(f"DynamoDB answered the scan of {table_name} with {response['Fault']}")
@@ -113,20 +146,28 @@ def _segment(dynamodb: Any, table_name: str, options: dict[str, Any], limiter: R
         if response["Indented"]:
             # DynamoDB sends no line breaks. Another server may, and a document has one line per item.
             items = [msgspec.json.format(bytes(item), indent=-1) for item in items]
-        if items:
-            yield Page(items, units)
-        if not answer.last_key:
+        limit = max(1, answer.count * _PAGE_BYTES // response["Bytes"]) if answer.count else limit
+        last, page = answer.last_key, [Page(items, units, number, answer.last_key, response["Bytes"])]
+        # Frees the page when its consumer has done with it, before the next one is read.
+        del answer, items, response
+        if page[0].items:
+            yield page.pop()
+        if not last:
             return
-        start = {"ExclusiveStartKey": {name: _key_value(value) for name, value in answer.last_key.items()}}
+        start = _start(last)
+
+
+def _start(last_key: Key | None) -> dict[str, Any]:
+    if not last_key:
+        return {}
+    return {"ExclusiveStartKey": {name: _key_value(value) for name, value in last_key.items()}}
 
 
 def _key_value(value: dict[str, str]) -> dict[str, Any]:
     return {"B": base64.b64decode(value["B"])} if "B" in value else dict(value)
 
 
-def _merged(
-    dynamodb: Any, table_name: str, segments: int, options: dict[str, Any], limiter: RateLimiter
-) -> Iterator[Page]:
+def _merged(readers: Sequence[Iterator[Page]]) -> Iterator[Page]:
     """Yield the pages of all segments as they arrive.
 
     At most one page is in the queue, and each segment holds at most one more.
@@ -142,11 +183,11 @@ def _merged(
                 continue
             return
 
-    def read(number: int) -> None:
+    def read(pages: Iterator[Page]) -> None:
         try:
-            segment = options | {"Segment": number, "TotalSegments": segments}
-            for page in _segment(dynamodb, table_name, segment, limiter):
+            for page in pages:
                 deliver(page)
+                del page
                 if stop.is_set():
                     return
         except BaseException as error:
@@ -154,11 +195,11 @@ def _merged(
         else:
             deliver(None)
 
-    threads = [threading.Thread(target=read, args=(number,), daemon=True) for number in range(segments)]
+    threads = [threading.Thread(target=read, args=(reader,), daemon=True) for reader in readers]
     for thread in threads:
         thread.start()
     try:
-        left = segments
+        left = len(readers)
         while left:
             result = ready.get()
             if result is None:
@@ -167,6 +208,7 @@ def _merged(
                 raise result
             else:
                 yield result
+                del result
     finally:
         stop.set()
         for thread in threads:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
+from rollbook.contract import pauses
 from rollbook.engine.dynamodb import definitions
 
 _POLL_SECONDS = 0.5
@@ -148,7 +148,7 @@ def found(dynamodb: Any, table_name: str) -> dict[str, Any] | None:
 def _wait(is_so: Callable[[], bool], waiting: Callable[[], None] = lambda: None) -> None:
     while not is_so():
         waiting()
-        time.sleep(_POLL_SECONDS)
+        pauses.sleep(_POLL_SECONDS)
 
 
 def _is_active(dynamodb: Any, table_name: str) -> bool:

@@ -78,11 +78,14 @@ class Writer:
         sums.update(first)
         yield first
         for page in pages:
-            lines = _SEPARATOR.join([b"", *page.items] if self.items else page.items)
-            sums.update(lines)
-            self.items += len(page.items)
             self.read_units += page.read_units
-            yield lines
+            for items in page.parts():
+                lines = _SEPARATOR.join([b"", *items] if self.items else items)
+                sums.update(lines)
+                self.items += len(items)
+                yield lines
+                del lines, items
+            del page  # before the next one is read
         sums.update(b"\n")
         self.completed_at = clock()
         end = {"itemCount": self.items, "completedAt": self.completed_at, "blocks": sums.blocks()}

@@ -14,7 +14,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -23,13 +23,11 @@ import msgspec
 
 from rollbook.contract import moments
 from rollbook.engine.dynamodb.scan import Page
-from rollbook.engine.formats import compression
+from rollbook.engine.formats import compression, export_files
+from rollbook.engine.formats.export_files import DataFile
 from rollbook.engine.s3 import upload
 
 _VERSION = "2020-06-30"
-# Uncompressed. ImportTable accepts 5,000 objects, which is 320 GB at this size.
-_FILE_BYTES = 64 * 1024 * 1024
-_OPEN, _BETWEEN, _CLOSE = b'{"Item":', b'}\n{"Item":', b"}\n"
 
 
 class Summary(msgspec.Struct, rename="camel", kw_only=True):
@@ -107,8 +105,8 @@ class Writer:
         self._s3 = s3
         self._place = place
         self._method = method
-        self._files: list[tuple[upload.Upload, int, str]] = []
-        self._open: upload.Upload | None = None
+        self._files: list[DataFile] = []
+        self._open: DataFile | None = None
         self.items = 0
         self.read_units = 0.0
         self.sha256 = ""
@@ -117,7 +115,7 @@ class Writer:
     @property
     def stored_bytes(self) -> int:
         """Return the total size of the stored data files in bytes."""
-        return sum(file.bytes for file, _, _ in self._files)
+        return sum(file.upload.bytes for file in self._files)
 
     def write(self, pages: Iterable[Page]) -> None:
         """Upload the data files without completing them.
@@ -134,72 +132,81 @@ class Writer:
 
     def _lines(self, pages: Iterable[Page]) -> Iterator[tuple[bytes, int]]:
         for page in pages:
-            lines = _OPEN + _BETWEEN.join(page.items) + _CLOSE
-            self.items += len(page.items)
             self.read_units += page.read_units
-            yield lines, len(page.items)
+            for items in page.parts():
+                self.items += len(items)
+                yield export_files.lines(items), len(items)
+            del page  # before the next one is read
 
     def _write_file(self, pieces: Iterator[tuple[bytes, int]]) -> None:
-        name = hashlib.sha256(f"{self._place.export_id}/{len(self._files)}".encode()).hexdigest()[:26]
-        key = self._place.key(f"data/{name}.json{compression.SUFFIXES[self._method]}")
-        self._open = upload.Upload(
-            self._s3, bucket=self._place.bucket, key=key, content_type="application/octet-stream"
-        )
-        digest = hashlib.md5(usedforsecurity=False)
-        compressor = compression.compressor(self._method)
-        items = 0
+        key = self._place.key(export_files.name_of(self._place.export_id, len(self._files), self._method))
+        self._open = DataFile(self._s3, bucket=self._place.bucket, key=key, method=self._method)
         for lines, count in pieces:
-            items += count
-            chunk = compressor.compress(lines)
-            digest.update(chunk)
-            self._open.write(chunk)
-        chunk = compressor.flush()
-        digest.update(chunk)
-        self._open.write(chunk)
-        self._open.flush()
-        self._files.append((self._open, items, base64.b64encode(digest.digest()).decode()))
+            self._open.write(lines, count)
+        self._open.end()
+        self._files.append(self._open)
         self._open = None
 
     def complete(self, *, table_arn: str, table_id: str, started_at: datetime, ended_at: datetime) -> str:
         """Complete the data files, then write the manifests. Return the key of `manifest-summary.json`."""
         try:
-            files = [File(items, checksum, file.complete().etag, file.key) for file, items, checksum in self._files]
+            files = [File(each.items, each.md5, each.upload.complete().etag, each.upload.key) for each in self._files]
         except BaseException as error:
             self.abort(error)
             raise
-        place = self._place
-        summary = Summary(
-            export_arn=f"{table_arn}/export/{place.export_id}",
-            start_time=moments.to_text(started_at),
-            end_time=moments.to_text(ended_at),
-            table_arn=table_arn,
-            table_id=table_id,
-            export_time=moments.to_text(started_at),
-            s3_bucket=place.bucket,
-            s3_prefix=place.prefix,
-            manifest_files_s3_key=place.key("manifest-files.json"),
-            billed_size_bytes=0,
-            item_count=self.items,
+        put = put_manifests(
+            self._s3, self._place, files, table_arn=table_arn, table_id=table_id, times=(started_at, ended_at)
         )
-        listing = b"".join(msgspec.json.encode(file) + b"\n" for file in files)
-        self.sha256 = hashlib.sha256(listing).hexdigest()
-        self.crc32 = self._put("manifest-files", listing)
-        self._put("manifest-summary", msgspec.json.encode(summary))
-        return place.key("manifest-summary.json")
+        self.sha256, self.crc32 = put
+        return self._place.key("manifest-summary.json")
 
     def abort(self, error: BaseException) -> None:
         """Abort the uploads of all files that are not visible yet."""
-        waiting = [file for file, _, _ in self._files]
-        upload.abort([*waiting, self._open] if self._open else waiting, error)
+        waiting = [*self._files, self._open] if self._open else self._files
+        upload.abort([file.upload for file in waiting], error)
 
-    def _put(self, name: str, data: bytes) -> str:
-        """Write a manifest's MD5, then the manifest. Return the manifest's CRC32."""
-        self._put_file(f"{name}.md5", md5(data).encode(), "text/plain")
-        return self._put_file(f"{name}.json", data, "application/json")
 
-    def _put_file(self, name: str, body: bytes, content_type: str) -> str:
-        key = self._place.key(name)
-        return upload.put(self._s3, bucket=self._place.bucket, key=key, chunks=[body], content_type=content_type).crc32
+def put_manifests(
+    s3: Any,
+    place: Place,
+    files: Sequence[File],
+    *,
+    table_arn: str,
+    table_id: str,
+    times: tuple[datetime, datetime],
+    replace_equal: bool = False,
+) -> tuple[str, str]:
+    """Write the manifests, and return SHA-256 and CRC32 of `manifest-files.json`.
+
+    Arguments:
+        times: when the first and the last item were read.
+        replace_equal: whether to accept existing manifests with the same content.
+
+    Raises:
+        upload.ObjectExists: another object has the key of a manifest.
+    """
+    began, ended = map(moments.to_text, times)
+    summary = Summary(
+        export_arn=f"{table_arn}/export/{place.export_id}",
+        start_time=began,
+        end_time=ended,
+        table_arn=table_arn,
+        table_id=table_id,
+        export_time=began,
+        s3_bucket=place.bucket,
+        s3_prefix=place.prefix,
+        manifest_files_s3_key=place.key("manifest-files.json"),
+        billed_size_bytes=0,
+        item_count=sum(file.item_count for file in files),
+    )
+    listing = b"".join(msgspec.json.encode(file) + b"\n" for file in files)
+    contents = {"manifest-files": listing, "manifest-summary": msgspec.json.encode(summary)}
+    for name, data in contents.items():
+        # The MD5 first, so that a manifest that is visible can be checked.
+        for suffix, body, kind in ((".md5", md5(data).encode(), "text/plain"), (".json", data, "application/json")):
+            put = upload.put_equal if replace_equal else upload.put
+            put(s3, bucket=place.bucket, key=place.key(name + suffix), chunks=[body], content_type=kind)
+    return hashlib.sha256(listing).hexdigest(), upload.crc32_of(listing)
 
 
 def _files(pieces: Iterator[tuple[bytes, int]]) -> Iterator[Iterator[tuple[bytes, int]]]:
@@ -219,7 +226,7 @@ def _file(rest: list[tuple[bytes, int]], pieces: Iterator[tuple[bytes, int]]) ->
     while rest:
         piece = rest.pop()
         size += len(piece[0])
-        if size > _FILE_BYTES and size > len(piece[0]):
+        if size > export_files.FILE_BYTES and size > len(piece[0]):
             rest.append(piece)
             return
         yield piece

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
 from botocore.exceptions import HTTPClientError, IncompleteReadError, ResponseStreamingError
+
+from rollbook.contract import pauses
 
 # The requests of these pieces cost $0.0004 for 4 GB. After a broken connection, at most one piece is read again.
 _PIECE_BYTES = 4 * 1024 * 1024
@@ -47,7 +48,7 @@ def _piece(s3: Any, target: dict[str, str], etag: str, range_: str) -> bytes:
         except (HTTPClientError, IncompleteReadError, ResponseStreamingError, OSError):
             if attempt == _TRIES:
                 raise
-            time.sleep(0.1 * 2**attempt)
+            pauses.sleep(0.1 * 2**attempt)
         else:
             return body
     raise AssertionError("unreachable")

@@ -66,7 +66,19 @@ class Upload:
     @property
     def crc32(self) -> str:
         """Return the CRC32 of all written bytes, in Base64 as in S3."""
-        return base64.b64encode(self._crc32.to_bytes(4, "big")).decode()
+        return _base64(self._crc32)
+
+    def saved(self) -> dict[str, Any]:
+        """Return what `resumed` needs. The upload must be flushed."""
+        return {"id": self._upload_id, "parts": self._parts, "bytes": self.bytes, "crc32": self._crc32, "key": self.key}
+
+    @classmethod
+    def resumed(cls, s3: Any, *, bucket: str, content_type: str, saved: Mapping[str, Any]) -> Upload:
+        """Return an upload that another process began and flushed."""
+        upload = cls(s3, bucket=bucket, key=saved["key"], content_type=content_type)
+        upload._upload_id, upload._parts = saved["id"], list(saved["parts"])
+        upload.bytes, upload._crc32 = saved["bytes"], saved["crc32"]
+        return upload
 
     def write(self, chunk: bytes) -> None:
         """Append bytes. When there are enough for a part, the part is sent."""
@@ -126,6 +138,21 @@ class Upload:
         self._upload_id = ""
         return Uploaded(self.bytes, self.crc32, str(done["ETag"]).strip('"'), version_of(done))
 
+    def complete_once(self) -> str:
+        """Make the object visible, unless an earlier invocation did, and return its ETag.
+
+        Raises:
+            ObjectExists: another object with the key exists.
+            botocore.exceptions.ClientError: S3 has neither the upload nor the object.
+        """
+        try:
+            return self.complete().etag
+        except (ObjectExists, ClientError) as error:
+            is_known = isinstance(error, ObjectExists) or error.response["Error"]["Code"] == "NoSuchUpload"
+            if not is_known or not is_stored(self._s3, self._target["Bucket"], self.key, self.crc32):
+                raise
+        return str(self._s3.head_object(**self._target)["ETag"]).strip('"')
+
     def abort(self) -> None:
         """Delete the uploaded parts if the upload is not completed."""
         self._buffer = bytearray()
@@ -174,6 +201,42 @@ def put(s3: Any, *, bucket: str, key: str, chunks: Iterable[bytes], content_type
     except BaseException as error:
         abort([upload], error)
         raise
+
+
+def put_equal(s3: Any, *, bucket: str, key: str, chunks: Iterable[bytes], content_type: str) -> None:
+    """Write an object, unless there is one with the same bytes.
+
+    Raises:
+        ObjectExists: another object has the key.
+    """
+    whole = b"".join(chunks)
+    try:
+        put(s3, bucket=bucket, key=key, chunks=[whole], content_type=content_type)
+    except ObjectExists:
+        if not is_stored(s3, bucket, key, crc32_of(whole)):
+            raise
+
+
+def is_stored(s3: Any, bucket: str, key: str, crc32: str) -> bool:
+    """Return whether an object has this CRC32.
+
+    Arguments:
+        crc32: of the whole object, in Base64 as in S3.
+
+    Raises:
+        botocore.exceptions.ClientError: there is no such object, or access is denied.
+    """
+    found = s3.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
+    return bool(found.get("ChecksumCRC32") == crc32)
+
+
+def crc32_of(data: bytes) -> str:
+    """Return the CRC32 of bytes, in Base64 as in S3."""
+    return _base64(zlib.crc32(data))
+
+
+def _base64(crc32: int) -> str:
+    return base64.b64encode(crc32.to_bytes(4, "big")).decode()
 
 
 def abort(uploads: Iterable[Upload], error: BaseException) -> None:

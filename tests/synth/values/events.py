@@ -23,6 +23,7 @@ from tests.synth.values.view import ACCOUNT, View, check, differs
 _RECORDED = Path(__file__).with_name("recorded.json")
 # Amazon RDS User Guide, "Amazon RDS event categories and event messages": finished, and merely begun.
 _FINISHED = {"database snapshot": ("0042", "0091"), "database cluster snapshot": ("0075", "0169")}
+_OF_THE_BUS = ("log", "user-signup", "backup-completed", "backup-continues", "check-backup")
 _BEGUN = {"database snapshot": ("0040", "0090"), "database cluster snapshot": ("0074", "0168")}
 
 Event = dict[str, Any]
@@ -110,6 +111,10 @@ def cases(s: Settings) -> dict[str, tuple[list[Event], list[Event]]]:
         [recorded(done, s), recorded(done, s, detail__table="other")],
         [recorded(done, s, detail_type="backup failed"), recorded(done, s, source="rollbook.drills")],
     )
+    found[f"{s.events.bus_name}-backup-continues"] = (
+        [recorded("backup continues", s), recorded("backup continues", s, detail__table="other")],
+        [recorded(done, s), recorded("backup continues", s, source="rollbook.drills")],
+    )
     if s.signups.enabled:
         signed_up = {"source": s.signups.source, "detail_type": s.signups.detail_type}
         found[f"{s.events.bus_name}-user-signup"] = (
@@ -169,7 +174,7 @@ def every_rule_matches_what_it_should_and_nothing_else(view: View) -> Iterator[s
     timed = {"event_pattern": None, "schedule_expression": "rate(5 minutes)", "event_bus_name": "default"}
     yield from differs("the watch of the exports", {name: watch.get(name) for name in timed}, timed)
     yield from differs("the rules", sorted(rules), sorted(wanted))
-    of_the_bus = {f"{s.events.bus_name}-{what}" for what in ("log", "user-signup", "backup-completed", "check-backup")}
+    of_the_bus = {f"{s.events.bus_name}-{what}" for what in _OF_THE_BUS}
     for name, (right, wrong) in wanted.items():
         rule = rules[name]
         for events, should in ((right, True), (wrong, False)):

@@ -315,9 +315,10 @@ def undelivered(s: Settings) -> dict[str, tuple[str, str]]:
     """Return the rules that call a function: each rule's function and the queue of what could not be delivered."""
     found = {s.audit.trail_name: (s.audit.function_name, s.audit.undelivered_queue_name)}
     found[f"{s.events.bus_name}-check-backup"] = (s.checks.function_name, s.checks.undelivered_queue_name)
+    b = s.backups
+    found[f"{s.events.bus_name}-backup-continues"] = (b.function_name, b.continue_undelivered_queue_name)
     found[f"{s.events.bus_name}-user-signup"] = (s.signups.function_name, s.signups.undelivered_queue_name)
     if any(plan.options.retention for plan in s.backed_up_tables):
-        b = s.backups
         found[f"{s.events.bus_name}-backup-completed"] = (b.retention_function_name, b.retention_undelivered_queue_name)
     if s.snapshots.destination_region:
         found[s.snapshots.rule_name] = (s.snapshots.function_name, s.snapshots.undelivered_queue_name)

@@ -1,0 +1,106 @@
+"""How far a scan over several invocations has come. The history keeps it until the backup is complete."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from rollbook.contract.fields import from_texts
+from rollbook.contract.jobs import BackupJob
+from rollbook.engine.backup_request import Request
+from rollbook.engine.history import History
+
+# S3 deletes the parts of an upload that is not completed after a day (`infra/constructs/lifecycle.py`).
+LONGEST = timedelta(hours=20)
+_KEPT = timedelta(days=3)
+
+
+class File(msgspec.Struct, rename="camel"):
+    """A data file whose bytes are uploaded. It is not visible before its upload is completed.
+
+    Arguments:
+        upload: what `Upload.saved` returned.
+        md5: of the stored bytes, in Base64.
+        etag: of the object; empty while its upload is not completed.
+    """
+
+    upload: dict[str, Any]
+    items: int
+    md5: str
+    etag: str = ""
+
+
+class Checkpoint(msgspec.Struct, rename="camel", kw_only=True):
+    """The state of a scan after its last uploaded file.
+
+    Arguments:
+        job, request: of the backup, so that the next invocation needs only the execution's id.
+        name: the backup's key without its suffix.
+        reason: why the scan takes several invocations.
+        began_at: when the scan began (aware).
+        ended_at: when the last item was read; None before.
+        positions: LastEvaluatedKey of each segment, as DynamoDB wrote it; None for a segment that is read completely.
+            A segment that has not begun is missing.
+        files: the number of uploaded files.
+        bytes: their size.
+        read_seconds: how long the invocations have read, in seconds.
+    """
+
+    job: dict[str, str]
+    request: Request
+    name: str
+    reason: str
+    export_id: str
+    table_id: str
+    segments: int
+    began_at: datetime
+    ended_at: datetime | None = None
+    positions: dict[int, dict[str, dict[str, str]] | None] = {}
+    files: int = 0
+    items: int = 0
+    bytes: int = 0
+    read_units: float = 0.0
+    read_seconds: float = 0.0
+    invocations: int = 0
+
+    def of_job(self) -> BackupJob:
+        """Return the settings of the backup."""
+        return from_texts(BackupJob, self.job)
+
+
+class Checkpoints:
+    """The checkpoint and the files of one execution."""
+
+    def __init__(self, history: History, execution_id: str) -> None:
+        self._history = history
+        self._row = f"scan#{execution_id}"
+
+    def find(self) -> Checkpoint | None:
+        """Return the checkpoint, or None if the execution has none."""
+        row = self._history.recall(self._row)
+        return msgspec.json.decode(row["state"], type=Checkpoint) if row and row.get("state") else None
+
+    def save(self, state: Checkpoint, file: File | None, now: datetime) -> None:
+        """Save a file, then the checkpoint that counts it. A kill between them loses the file."""
+        if file is not None:
+            self.save_file(state.files - 1, file, now)
+        self._save(self._row, state, now)
+
+    def files(self, state: Checkpoint) -> list[File]:
+        """Return the files that were uploaded until the checkpoint."""
+        rows = (self._history.recall(f"{self._row}#{number}") or {} for number in range(state.files))
+        return [msgspec.json.decode(row["state"], type=File) for row in rows]
+
+    def save_file(self, number: int, file: File, now: datetime) -> None:
+        """Save one file."""
+        self._save(f"{self._row}#{number}", file, now)
+
+    def forget(self) -> None:
+        """Remove the checkpoint. The rows expire later."""
+        self._history.remember(self._row, {"state": ""})
+
+    def _save(self, row: str, value: Any, now: datetime) -> None:
+        state = msgspec.json.encode(value).decode()
+        self._history.remember(row, {"state": state, "expiresAt": int((now + _KEPT).timestamp())})

@@ -1,0 +1,221 @@
+"""Scans a table over several invocations, in AWS's export layout. Each one continues after the last uploaded file.
+
+The uploads of the data files are completed after the last page. So nothing is visible before the table is read, and S3
+deletes what an abandoned scan uploaded.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+from rollbook.contract import moments
+from rollbook.contract.fields import to_texts
+from rollbook.contract.jobs import BackupJob
+from rollbook.engine import checkpoints, stored
+from rollbook.engine.backup_request import Request
+from rollbook.engine.checkpoints import Checkpoint, Checkpoints, File
+from rollbook.engine.deadline import Deadline, OutOfTime, bytes_per_read_unit
+from rollbook.engine.dynamodb import scan
+from rollbook.engine.dynamodb.definitions import Described
+from rollbook.engine.engine_choice import measured
+from rollbook.engine.executions import Execution, Row
+from rollbook.engine.formats import description, export_files, export_layout
+from rollbook.engine.formats.export_files import DataFile
+from rollbook.engine.lease import LeaseRenewer
+from rollbook.engine.resources import Resources
+from rollbook.engine.s3 import upload
+
+# With less time, the first invocation leaves the scan to the next one.
+_LEAST_SECONDS = 5.0
+
+
+class ContinuedScan:
+    """The scan of one table over several invocations."""
+
+    def __init__(self, job: BackupJob, resources: Resources) -> None:
+        self._job = job
+        self._resources = resources
+
+    def find(self, execution: Execution, described: Described) -> Checkpoint | None:
+        """Return where an earlier invocation stopped, or None if the table must be read from its beginning."""
+        state = Checkpoints(self._resources.history, execution.id).find()
+        is_recent = state is not None and self._resources.clock() - state.began_at < checkpoints.LONGEST
+        return state if state and is_recent and state.table_id == described.table_id else None
+
+    def forget(self, execution: Execution) -> None:
+        """Remove the checkpoint of an execution that is completed, or whose backup is made again."""
+        Checkpoints(self._resources.history, execution.id).forget()
+
+    def begin(self, request: Request, name: str, described: Described, reason: str) -> Checkpoint:
+        """Return the checkpoint at the beginning of the table.
+
+        Arguments:
+            name: the backup's key without its suffix.
+            reason: why the scan takes several invocations.
+        """
+        now = self._resources.clock()
+        return Checkpoint(
+            job=to_texts(self._job),
+            request=request,
+            name=name,
+            reason=reason,
+            export_id=export_layout.new_id(now),
+            table_id=described.table_id,
+            segments=self._job.segments,
+            began_at=now,
+        )
+
+    def go_on(
+        self, state: Checkpoint, execution: Execution, described: Described, deadline: Deadline, renewer: LeaseRenewer
+    ) -> Row | None:
+        """Continue the scan, and return the values for the history row. None if the next invocation must continue it.
+
+        Raises:
+            OutOfTime: this invocation got no further.
+            ObjectExists: another object has the backup's key.
+        """
+        saved = Checkpoints(self._resources.history, execution.id)
+        state.invocations += 1
+        if state.invocations == 1 and deadline.left() < _LEAST_SECONDS:
+            saved.save(state, None, self._resources.clock())  # the time was spent on a document that did not fit
+            return None
+        if state.ended_at is None:
+            self._read(state, saved, described, deadline, renewer)
+        if state.ended_at is None:
+            return None
+        files = self._complete(state, saved, deadline, renewer)
+        return None if files is None else self._describe(state, files, execution, described)
+
+    def _read(
+        self, state: Checkpoint, saved: Checkpoints, described: Described, deadline: Deadline, renewer: LeaseRenewer
+    ) -> None:
+        """Read pages until the table or the time ends. The checkpoint is saved after each file."""
+        began, files = deadline.clock(), state.files
+        pages = scan.pages(
+            self._resources.dynamodb,
+            self._job.table_name,
+            segments=state.segments,
+            limiter=deadline.limiter(self._job),
+            is_consistent=self._job.consistent_reads,
+            positions=state.positions,
+        )
+        positions, units = dict(state.positions), 0.0
+        file: DataFile | None = None
+
+        def save() -> None:
+            nonlocal file, began, units
+            state.positions, state.read_units = dict(positions), state.read_units + units
+            state.read_seconds, began, units = state.read_seconds + deadline.clock() - began, deadline.clock(), 0.0
+            self._save(state, saved, file)
+            file = None
+
+        try:
+            with closing(pages):
+                for page in pages:
+                    file = file or self._open(state)
+                    for items in page.parts():
+                        file.write(export_files.lines(items), len(items))
+                    positions[page.segment] = page.last_key
+                    units += page.read_units
+                    del page  # before the next one is read
+                    if file.size >= export_files.FILE_BYTES:
+                        save()
+                    deadline.check(f"{self._job.table_name} was not read completely")
+                    renewer.renew_if_due({})
+            state.ended_at = self._resources.clock()
+            file = file or (None if state.files else self._open(state))  # a backup has at least one file
+            save()
+        except OutOfTime:
+            if file is None and state.files == files:
+                raise
+            if file is not None:
+                save()
+        except BaseException as error:
+            if file is not None:
+                upload.abort([file.upload], error)
+            raise
+
+    def _open(self, state: Checkpoint) -> DataFile:
+        method = state.of_job().compression  # of the first invocation; a deployment may have changed it since
+        key = self._place(state).key(export_files.name_of(state.export_id, state.files, method))
+        return DataFile(self._resources.s3, bucket=self._resources.bucket, key=key, method=method)
+
+    def _place(self, state: Checkpoint) -> export_layout.Place:
+        return export_layout.Place(self._resources.bucket, state.name, state.export_id)
+
+    def _save(self, state: Checkpoint, saved: Checkpoints, file: DataFile | None) -> None:
+        made: File | None = None
+        if file is not None:
+            file.end()
+            made = File(file.upload.saved(), file.items, file.md5)
+            state.files += 1
+            state.items += file.items
+            state.bytes += file.upload.bytes
+        saved.save(state, made, self._resources.clock())
+
+    def _complete(
+        self, state: Checkpoint, saved: Checkpoints, deadline: Deadline, renewer: LeaseRenewer
+    ) -> list[export_layout.File] | None:
+        """Make the data files visible, and return them. None if the next invocation must continue this."""
+        files = saved.files(state)
+        completed = 0
+        for number, file in enumerate(files):
+            if file.etag:
+                continue
+            if completed and deadline.left() <= 0:
+                return None
+            resumed = upload.Upload.resumed(
+                self._resources.s3,
+                bucket=self._resources.bucket,
+                content_type=export_files.CONTENT_TYPE,
+                saved=file.upload,
+            )
+            file.etag = resumed.complete_once()
+            saved.save_file(number, file, self._resources.clock())
+            completed += 1
+            renewer.renew_if_due({})
+        return [export_layout.File(file.items, file.md5, file.etag, file.upload["key"]) for file in files]
+
+    def _describe(
+        self, state: Checkpoint, files: list[export_layout.File], execution: Execution, described: Described
+    ) -> Row:
+        s3, bucket, place = self._resources.s3, self._resources.bucket, self._place(state)
+        ended = state.ended_at or state.began_at
+        sha256, crc32 = export_layout.put_manifests(
+            s3,
+            place,
+            files,
+            table_arn=described.definition["arn"],
+            table_id=described.table_id,
+            times=(state.began_at, ended),
+            replace_equal=True,
+        )
+        key, manifest = f"{state.name}.json", place.key("manifest-summary.json")
+        export = description.Description(
+            format=description.FORMAT,
+            table=described.definition,
+            started_at=state.began_at,
+            manifest=manifest,
+            item_count=state.items,
+            sha256=sha256,
+            completed_at=ended,
+            execution=execution.id,
+        )
+        put = stored.put_description(s3, bucket, key, export, replace_equal=True)
+        per_unit = bytes_per_read_unit(is_consistent=self._job.consistent_reads)
+        return {
+            "key": key,
+            "format": "dynamodb-export",
+            "manifest": manifest,
+            "items": state.items,
+            "bytes": state.bytes,
+            "sha256": sha256,
+            "crc32": crc32,
+            "etag": put.etag,
+            "versionId": put.version_id,
+            "readFrom": moments.to_text(state.began_at),
+            "readUntil": moments.to_text(ended),
+            "readUnits": f"{state.read_units:g}",
+            "isConsistent": self._job.consistent_reads,
+            **measured(state.read_units * per_unit, state.read_seconds),
+        }
