@@ -26,6 +26,8 @@ from rollbook.engine.dynamodb.scan import Page
 from rollbook.engine.formats import compression
 from rollbook.engine.s3 import upload
 
+# In the key of each file of an export.
+FOLDER = "/AWSDynamoDB/"
 _VERSION = "2020-06-30"
 # Uncompressed. ImportTable accepts 5,000 objects, which is 320 GB at this size.
 _FILE_BYTES = 64 * 1024 * 1024
@@ -80,7 +82,7 @@ class Place:
 
     def key(self, name: str) -> str:
         """Return the key of a file of the export."""
-        return f"{self.prefix}/AWSDynamoDB/{self.export_id}/{name}"
+        return f"{self.prefix}{FOLDER}{self.export_id}/{name}"
 
 
 def new_id(moment: datetime) -> str:
