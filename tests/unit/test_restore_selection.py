@@ -102,10 +102,16 @@ def test_a_key_names_a_partition_or_one_item(chosen: Selection, wanted: list[Any
     selector.check_found()
 
 
-@pytest.mark.parametrize("text", ['{"class":{"N":"1"}}', "{no", "ten"])
-def test_a_key_that_does_not_fit_the_table_is_refused(text: str) -> None:
+@pytest.mark.parametrize("is_excluded", [False, True])
+@pytest.mark.parametrize(
+    "text",
+    ['{"class":{"N":"1"}}', "{no", "ten", '{"class":{"S":"1"},"at":{"S":"1"}}', '{"class":{"N":"1"},"at":{"N":"1"}}'],
+)
+def test_a_key_that_does_not_fit_the_table_is_refused(text: str, is_excluded: bool) -> None:
+    """An excluded key of another type would exclude nothing, and the record would come back."""
+    chosen = Selection(excluded=(text,)) if is_excluded else Selection((text,))
     with pytest.raises(NotSelectable, match="is not a"):
-        Selector(Selection((text,)), ["class", "at"], ["N", "S"])
+        Selector(chosen, ["class", "at"], ["N", "S"])
 
 
 @pytest.fixture
