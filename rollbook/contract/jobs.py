@@ -24,7 +24,7 @@ class BackupJob:
         consistent_reads: whether a scan uses strongly consistent reads.
         doubtful_change_percent, doubtful_change_items: a backup whose number of items differs from the usual by more
             than both is not called good.
-        expire_after_days: when S3 deletes the backup; 0 if that is not known.
+        expire_after_days: when S3 deletes the backup; 0 if it does not expire by age.
     """
 
     table_name: str
