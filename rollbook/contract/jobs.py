@@ -51,12 +51,14 @@ class DrillJob:
         scratch_prefix: the beginning of the name of a scratch table.
         rpo_hours: the greatest allowed age of the newest backup's data.
         rto_minutes: the greatest allowed duration of its restore.
+        kms_key_arn: the customer managed key of the table, which encrypts the scratch table, too; empty for AWS's key.
     """
 
     table_name: str
     scratch_prefix: str
     rpo_hours: float
     rto_minutes: float
+    kms_key_arn: str = ""
 
 
 @dataclass(frozen=True)
