@@ -25,6 +25,9 @@ def accept(resources: Resources, key: str) -> Execution:
         raise NotInDoubt(f"the history knows no backup {key}")
     if not execution.doubt:
         raise NotInDoubt(f"{key} is not in doubt")
+    is_full = execution.export_type != "incremental"
+    if not is_full and (why := doubt.doubt_of_base(resources, execution)):
+        raise NotInDoubt(f"{key} cannot be accepted: {why}; accept that one first")
     found = examination.examine(resources, key)
     if found.fault or found.is_cold:
         raise NotInDoubt(
@@ -39,8 +42,8 @@ def accept(resources: Resources, key: str) -> Execution:
             "items": execution.items,
             "bytes": execution.bytes,
             "execution": execution.id,
-            "recent": doubt.remembered([], began, execution.items),
-        },
+        }
+        | ({"recent": doubt.remembered([], began, execution.items)} if is_full else {}),
         started_at=began,
     )
     history.remember(execution.id, {"doubt": ""})

@@ -15,7 +15,7 @@ import pytest
 from ops.backups import overview
 from rollbook.contract import moments
 from rollbook.contract.jobs import BackupJob
-from rollbook.engine import backup, chain, compare, finish_export, restore, stored
+from rollbook.engine import acceptance, backup, chain, compare, doubt, finish_export, restore, stored
 from rollbook.engine.executions import Execution
 from rollbook.engine.notifier import Notifier
 from rollbook.engine.resources import Resources
@@ -400,3 +400,30 @@ def test_a_link_that_ends_before_its_predecessor_breaks_the_chain(
 
     with pytest.raises(chain.ChainBroken, match=f"{first.key}, which it continues, ends later"):
         chain.find(swapped, last.key)
+
+
+def test_an_increment_of_a_base_in_doubt_is_in_doubt(school: School) -> None:
+    for number in range(40):
+        school.exporting.write(f"SV{number:03}", n={"N": "1"})
+    school.clock.now += MINUTE
+    good = school.back_up()
+    for number in range(39):
+        school.exporting.delete(f"SV{number:03}")
+    school.clock.now += 7 * DAY
+    base = school.back_up()
+    assert (base.export_type, bool(base.doubt)) == ("full", True)
+    school.clock.now += DAY
+    increment = school.back_up()
+    assert increment.export_type == "incremental"
+    assert increment.doubt == f"it continues {base.key}, which is in doubt"
+    assert school.used.history.newest_backup("studentData")["key"] == good.key
+    with pytest.raises(acceptance.NotInDoubt, match="accept that one first"):
+        acceptance.accept(school.used, increment.key)
+    acceptance.accept(school.used, base.key)
+    school.clock.now += DAY
+    following = school.back_up()
+    assert following.doubt == ""
+    acceptance.accept(school.used, increment.key)
+    newest = school.used.history.newest_backup("studentData")
+    assert newest["key"] == following.key
+    assert [items for _, items in doubt.recent_of(newest, school.clock.now)] == [1]
