@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
@@ -26,14 +27,22 @@ def job_of(event: Mapping[str, Any]) -> DrillJob:
     """Return the requested drill: the environment's job, with the fields of the event's `table` replaced.
 
     Raises:
-        ValueError: the event's `table` has an unknown field or a wrong value.
+        ValueError: the event's `table` has an unknown field or a wrong value, or the drill could not fail.
     """
     of_table = event.get("table", {})
-    if set(of_table) - _JOB_FIELDS or not all(isinstance(value, str) for value in of_table.values()):
+    is_known = isinstance(of_table, dict) and not set(of_table) - _JOB_FIELDS
+    if not is_known or not all(isinstance(value, str) for value in of_table.values()):
         raise ValueError(
-            f"the fields of the event's table must be texts and among {sorted(_JOB_FIELDS)}; it is {dict(of_table)}"
+            f"the fields of the event's table must be texts and among {sorted(_JOB_FIELDS)}; it is {of_table}"
         )
-    return from_texts(DrillJob, to_texts(environment.job) | of_table)
+    job = from_texts(DrillJob, to_texts(environment.job) | of_table)
+    for name in ("rpo_hours", "rto_minutes"):
+        # No drill would miss an objective that is not a number or infinite.
+        if not 0 < getattr(job, name) < math.inf:
+            raise ValueError(f"{name} is {getattr(job, name):g}; it must be more than 0 and finite")
+    if not job.scratch_prefix.startswith(f"{job.table_name}-"):
+        raise ValueError(f"the scratch prefix is {job.scratch_prefix}; it must begin with {job.table_name}-")
+    return job
 
 
 @logger.inject_lambda_context

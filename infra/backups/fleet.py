@@ -33,15 +33,14 @@ class Fleet:
             ],
             self._arns,
         )
-        keys = sorted({table.kms_key_arn for table in self._settings.backups.tables if table.kms_key_arn})
-        if keys:
+        if keys := self._keys():
             # DynamoDB decrypts with the caller's permissions (KMS Developer Guide, "How Amazon DynamoDB uses AWS KMS";
             # aws/aws-cdk issue 10010).
             function.allow(
                 "UseFleetKeys",
                 ["kms:Decrypt", "kms:DescribeKey"],
                 keys,
-                {"StringEquals": {"kms:ViaService": f"dynamodb.{self._settings.region}.amazonaws.com"}},
+                self._via_dynamodb(),
             )
         exported = [arn for arn, plan in zip(self._arns, self._plans, strict=True) if plan.options.engine != "scan"]
         if exported:
@@ -60,3 +59,23 @@ class Fleet:
             actions = ("BatchWriteItem", "CreateTable", "DeleteTable", "DescribeTable", "Scan")
             tables = [f"{arn}-{suffix}-*" for arn in self._arns]
             function.allow("FillScratchTables", [f"dynamodb:{action}" for action in actions], tables)
+        if keys := self._keys():
+            # Who creates a table with a key needs what DynamoDB does with it (DynamoDB Developer Guide, "DynamoDB
+            # encryption at rest usage notes", "Key policy for a customer managed key").
+            uses = (
+                "CreateGrant",
+                "Decrypt",
+                "DescribeKey",
+                "Encrypt",
+                "GenerateDataKey",
+                "GenerateDataKeyWithoutPlaintext",
+                "ReEncryptFrom",
+                "ReEncryptTo",
+            )
+            function.allow("EncryptScratchTables", [f"kms:{use}" for use in uses], keys, self._via_dynamodb())
+
+    def _keys(self) -> list[str]:
+        return sorted({table.kms_key_arn for table in self._settings.backups.tables if table.kms_key_arn})
+
+    def _via_dynamodb(self) -> dict[str, dict[str, str]]:
+        return {"StringEquals": {"kms:ViaService": f"dynamodb.{self._settings.region}.amazonaws.com"}}

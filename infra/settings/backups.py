@@ -178,7 +178,8 @@ class TablePlan:
             consistent_reads=options.consistent_reads,
             doubtful_change_percent=options.doubtful_change_percent,
             doubtful_change_items=options.doubtful_change_items,
-            expire_after_days=options.expire_after_days,
+            # With a retention, S3 deletes what is marked, at any age.
+            expire_after_days=0 if options.retention else options.expire_after_days,
         )
 
     @property
@@ -205,8 +206,8 @@ class FleetTable(TableBackups):
     kms_key_arn: str | None = Field(
         None,
         pattern=KEY_ARN,
-        description="Customer-managed KMS key that encrypts the table. The function gets permission to read with it. "
-        "Leave out if the key is AWS's.",
+        description="Customer-managed KMS key that encrypts the table. The backup function may read with it, and the "
+        "drill encrypts its scratch table with it. Leave out if the key is AWS's.",
     )
     drill_schedule_name: ScheduleName | None = Field(
         None, description="Schedule of the table's drill; by default `Drill-<table>`."

@@ -93,6 +93,7 @@ def _plan(drills: Drills, objectives: Objectives, plan: TablePlan) -> DrillPlan:
         scratch_prefix=f"{plan.table_name}-{drills.scratch_suffix}-",
         rpo_hours=(table.rpo_hours or _reachable(plan, objectives)) if table else objectives.rpo_hours,
         rto_minutes=(table.rto_minutes if table else None) or objectives.rto_minutes,
+        kms_key_arn=(table.kms_key_arn if table else None) or "",
     )
     return DrillPlan(
         (table.drill_schedule_name or f"Drill-{plan.table_name}"[:64]) if table else drills.schedule_name,

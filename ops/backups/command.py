@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ops import console, tables
-from ops.backups import checks, overview, restores, retention
+from ops.backups import check, checks, overview, restores, retention
 from ops.backups.function import invoke, make_drill
 from ops.backups.reading import explained, resources_of
 from ops.cloud import Cloud
@@ -21,7 +21,7 @@ from rollbook.engine import acceptance, stored
 
 # A run usually starts within its window. Data that is later than this is noted.
 _NOTED = timedelta(hours=1)
-app = group("Backups: list, show, create, verify, diff, restore, drill, accept, prune, pin.")
+app = group("Backups: list, show, create, verify, check, diff, restore, drill, accept, prune, pin.")
 Key = Annotated[str, typer.Argument(help="Key of the backup, from `list` or the mail.")]
 
 
@@ -153,5 +153,6 @@ def drill(
 
 
 checks.register(app)
+check.register(app)
 restores.register(app)
 retention.register(app)

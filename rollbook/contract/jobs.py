@@ -24,7 +24,7 @@ class BackupJob:
         consistent_reads: whether a scan uses strongly consistent reads.
         doubtful_change_percent, doubtful_change_items: a backup whose number of items differs from the usual by more
             than both is not called good.
-        expire_after_days: when S3 deletes the backup; 0 if that is not known.
+        expire_after_days: when S3 deletes the backup; 0 if it does not expire by age.
     """
 
     table_name: str
@@ -51,12 +51,14 @@ class DrillJob:
         scratch_prefix: the beginning of the name of a scratch table.
         rpo_hours: the greatest allowed age of the newest backup's data.
         rto_minutes: the greatest allowed duration of its restore.
+        kms_key_arn: the customer managed key of the table, which encrypts the scratch table, too; empty for AWS's key.
     """
 
     table_name: str
     scratch_prefix: str
     rpo_hours: float
     rto_minutes: float
+    kms_key_arn: str = ""
 
 
 @dataclass(frozen=True)

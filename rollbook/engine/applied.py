@@ -39,6 +39,15 @@ def check(history: History, dynamodb: Any, request: Request, backup: StoredBacku
     )
 
 
+def forget(history: History, request: Request, backup: StoredBackup) -> None:
+    """Forget the moment of an existing target before a full backup, or a part of one, is written into it.
+
+    An increment leaves the moment: if it is interrupted, it can be applied again.
+    """
+    if backup.change_of is None and not request.is_new:
+        history.update(_of(request.table_name), {"until": ""}, "attribute_exists(id)", {})
+
+
 def remember(history: History, dynamodb: Any, request: Request, backup: StoredBackup, result: Row) -> None:
     """Record the moment to which a table is restored, if the table has exactly the state of that moment.
 
@@ -47,7 +56,7 @@ def remember(history: History, dynamodb: Any, request: Request, backup: StoredBa
     """
     end = chain.as_of(backup)
     is_exact = backup.change_of is not None or not (result["differing"] or result["extra"])
-    if end is None or not is_exact or request.scratch:
+    if end is None or not is_exact or request.scratch or request.selection:
         return
     values = {"tableId": _table_id(dynamodb, request.table_name), "key": request.key, "until": moments.to_text(end)}
     history.remember(_of(request.table_name), values)

@@ -1,7 +1,7 @@
 """Finds and reads a chain: a full export and the incremental exports that continue it.
 
-Each description names its base and its predecessor. A chain is whole if every link can be opened, is of the same table
-and begins no later than its predecessor ends.
+Each description names its base and its predecessor. A chain is whole if every link can be opened, is of the same table,
+begins no later than its predecessor ends, and does not end before it.
 """
 
 from __future__ import annotations
@@ -173,6 +173,8 @@ def _check(described: Description, link: StoredBackup, before: StoredBackup) -> 
     end, begin = as_of(before), (link.change_of or ("", ""))[0]
     if end is None or not begin or datetime.fromisoformat(begin) > end:
         raise ChainBroken(f"{link.key} begins at {begin}, but {before.key}, which it continues, ends at {end}")
+    if link.change_of and datetime.fromisoformat(link.change_of[1]) < end:
+        raise ChainBroken(f"{link.key} ends at {link.change_of[1]}, but {before.key}, which it continues, ends later")
     other = _description_of(before)
     if other is None or other.table_id != described.table_id:
         raise ChainBroken(f"{link.key} and {before.key}, which it continues, are of different tables")

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from rollbook.engine import recorded
+from rollbook.engine.executions import Execution
+from rollbook.engine.resources import Resources
+
 # Four weeks contain the same weekdays equally often.
 _REMEMBERED = timedelta(days=28)
 # An hourly schedule has 672 backups in four weeks. A row of the history stays far below DynamoDB's 400 KB.
@@ -42,6 +46,13 @@ def doubt(limits: Limits, items: int, recent: Sequence[int]) -> str:
         f"the table has {items:,} items, and the median of the last 28 days is {usual:,.0f}; that differs by "
         f"{change:,.0f}{share}, and the limit is {limits.percent:g} % and {limits.items:,} items"
     )
+
+
+def doubt_of_base(resources: Resources, increment: Execution) -> str:
+    """Return why an incremental export is in doubt, as a sentence: its base is. Otherwise return an empty text."""
+    known = recorded.find(resources.history, increment.base_key)
+    base = resources.history.get(known.execution) if known else None
+    return f"it continues {increment.base_key}, which is in doubt" if base and base.doubt else ""
 
 
 def _median(numbers: Sequence[int]) -> float:

@@ -114,7 +114,7 @@ class Drill:
         resources = self._resources
         began = resources.clock()
         backup = chain.open_chain(resources.open_backup, key)
-        request = Request(key, scratch, is_new=True, scratch=True, chain=True)
+        request = Request(key, scratch, is_new=True, scratch=True, chain=True, kms_key=self._job.kms_key_arn)
         restored = Restore(resources).run(request, holder=holder, deadline=deadline)
         took = (resources.clock() - began).total_seconds()
         data = chain.as_of(backup)

@@ -90,7 +90,9 @@ def _complete(
     limits = doubt.Limits(execution.doubtful_change_percent, execution.doubtful_change_items)
     is_full = execution.export_type != "incremental"
     values: Row = {
-        "doubt": doubt.doubt(limits, items, [count for _, count in recent]) if is_full else "",
+        "doubt": doubt.doubt(limits, items, [count for _, count in recent])
+        if is_full
+        else doubt.doubt_of_base(resources, execution),
         "readFrom": instant,
         "readUntil": instant,
         "etag": put.etag,

@@ -15,12 +15,11 @@ from rollbook.contract.retention import MARK, PIN, SMOKE, YES, RetainedTable
 from rollbook.engine import executions, stored
 from rollbook.engine.executions import COMPLETED, Execution
 from rollbook.engine.formats.description import Description
+from rollbook.engine.formats.export_layout import FOLDER
 from rollbook.engine.formats.lines import Corrupted
 from rollbook.engine.retention import Backup, State
 from rollbook.engine.s3 import download, tags
 
-# In the key of each file of an export (DynamoDB Developer Guide, "DynamoDB table export output format").
-EXPORT_FOLDER = "/AWSDynamoDB/"
 _ABSENT = frozenset({"404", "NoSuchKey"})
 _deserialize = TypeDeserializer().deserialize
 
@@ -43,9 +42,10 @@ class Entry:
 
 @dataclass
 class _Stored:
-    """The files of a backup. `modified` is the time of the object that has the backup's key."""
+    """The files of a backup. `modified` and `etag` are of the object that has the backup's key."""
 
     modified: datetime
+    etag: str
     files: list[str] = field(default_factory=list)
 
 
@@ -79,10 +79,10 @@ class Inventory:
         for page in listed.paginate(Bucket=self._bucket, Prefix=prefix):
             for found in page.get("Contents", []):
                 key = found["Key"]
-                if EXPORT_FOLDER in key:
-                    files.setdefault(key.split(EXPORT_FOLDER)[0], []).append(key)
+                if FOLDER in key:
+                    files.setdefault(key.split(FOLDER)[0], []).append(key)
                 elif not key.startswith(f"{prefix}{SMOKE}"):
-                    named[key] = _Stored(found["LastModified"])
+                    named[key] = _Stored(found["LastModified"], found["ETag"].strip('"'))
         for key, one in named.items():
             one.files = files.get(key.removesuffix(".json"), [])
         return named
@@ -113,17 +113,11 @@ class Inventory:
         manifest = str(row.get("manifest") or "") or _manifest(found.files)
         objects = _in_order(key, manifest, found.files) if manifest else (key,)
         tagged = self._tags(objects[0])
-        state: State = "unknown"
-        if execution:
-            # A backup in doubt is complete, and the policy must not count it as good.
-            is_bad = row.get("damagedAt") or execution.doubt
-            state = "damaged" if is_bad else "verified" if row.get("verifiedAt") else "completed"
-        if tagged is None or (manifest and manifest not in found.files):
-            state = "damaged"
+        is_whole = tagged is not None and (not manifest or manifest in found.files)
         backup = Backup(
             key=key,
             taken_at=execution.started_at if execution else found.modified,
-            state=state,
+            state=_state(execution, row, found, is_whole=is_whole),
             is_full=is_full,
             base_key=base,
             predecessor_key=predecessor,
@@ -157,6 +151,17 @@ class Inventory:
             return False, "", ""
         base, predecessor = (getattr(described, name, None) or "" for name in ("base_key", "predecessor_key"))
         return False, str(base), str(predecessor)
+
+
+def _state(execution: Execution | None, row: Mapping[str, Any], found: _Stored, *, is_whole: bool) -> State:
+    # S3 keeps the version that the history names only for the noncurrent days once another one has replaced it.
+    is_replaced = execution is not None and execution.etag not in {"", found.etag}
+    if not is_whole or row.get("damagedAt") or is_replaced:
+        return "damaged"
+    if execution is None:
+        return "unknown"
+    # A backup in doubt is complete, and the policy must not count it as good.
+    return "doubtful" if execution.doubt else "verified" if row.get("verifiedAt") else "completed"
 
 
 def _manifest(files: list[str]) -> str:

@@ -10,12 +10,11 @@ from botocore.exceptions import ClientError
 
 from rollbook.contract import moments
 from rollbook.contract.retention import MARK, PIN, YES, RetainedTable
-from rollbook.engine import retention, stored
-from rollbook.engine.formats.lines import Corrupted
+from rollbook.engine import examination, retention
 from rollbook.engine.inventory import Entry, Inventory, full_backups
 from rollbook.engine.recorded import PREFIX
 from rollbook.engine.resources import Resources
-from rollbook.engine.retention import Decision
+from rollbook.engine.retention import Backup, Decision
 from rollbook.engine.s3 import tags
 
 
@@ -51,14 +50,17 @@ class Marking:
         self._history_days = history_days
 
     def plan(self, table: RetainedTable) -> list[Decision]:
-        """Return what `run` would decide, the newest backup first. Assumes that the newest backups are whole."""
+        """Return what `run` would decide, the newest backup first.
+
+        The newest backup is assumed to be whole if it was not read yet.
+        """
         entries = self._inventory.of(table)
-        to_verify = {entry.backup.key for entry in _relied_on(entries)}
+        to_verify = {entry.backup.key for entry in _relied_on(entries) if entry.backup.state == "completed"}
         backups = [
             replace(entry.backup, state="verified") if entry.backup.key in to_verify else entry.backup
             for entry in entries
         ]
-        return retention.decide(backups, table.policy, self._zone)
+        return self._decide(table, backups)
 
     def run(self, table: RetainedTable) -> Outcome:
         """Verify the newest backup, then mark what the policy does not keep, and unmark what it keeps.
@@ -71,8 +73,13 @@ class Marking:
         """
         entries = self._inventory.of(table)
         for entry in _relied_on(entries):
-            entries[entries.index(entry)] = self._verified(entry)
-        decisions = retention.decide([entry.backup for entry in entries], table.policy, self._zone)
+            entries[entries.index(entry)] = self._verified(table, entry)
+        decisions = self._decide(table, [entry.backup for entry in entries])
+        # The verification took a while, and a backup may have been pinned meanwhile.
+        pinned = {each.backup.key for each in decisions if not each.is_kept and self._is_pinned(each.backup.key)}
+        if pinned:
+            entries = [_pinned(entry) if entry.backup.key in pinned else entry for entry in entries]
+            decisions = self._decide(table, [entry.backup for entry in entries])
         by_key = {entry.backup.key: entry for entry in entries}
         outcome, refused = Outcome(), list[str]()
         for decision in decisions:
@@ -100,7 +107,7 @@ class Marking:
         self._change_pin(table, key, YES)
         entries = {entry.backup.key: entry for entry in self._inventory.of(table)}
         outcome = Outcome()
-        for decision in retention.decide([entry.backup for entry in entries.values()], table.policy, self._zone):
+        for decision in self._decide(table, [entry.backup for entry in entries.values()]):
             if decision.is_kept:
                 self._apply(entries[decision.backup.key], decision, outcome)
         return outcome
@@ -121,20 +128,24 @@ class Marking:
             )
         tags.change(self._resources.s3, self._resources.bucket, key, PIN, value)
 
-    def _verified(self, entry: Entry) -> Entry:
+    def _decide(self, table: RetainedTable, backups: list[Backup]) -> list[Decision]:
+        return retention.decide(backups, table.policy, self._zone, self._resources.clock())
+
+    def _is_pinned(self, key: str) -> bool:
+        return tags.read(self._resources.s3, self._resources.bucket, key).get(PIN) == YES
+
+    def _verified(self, table: RetainedTable, entry: Entry) -> Entry:
         """Read a backup, compare it with its row, and record the result."""
-        resources, execution = self._resources, entry.execution
-        assert execution is not None
-        now = moments.to_text(resources.clock())
-        try:
-            stored.verify(resources.open_backup(execution.key))
-        except Corrupted as damage:
-            resources.history.remember(execution.id, {"damagedAt": now})
+        key = entry.backup.key
+        found = examination.examine(self._resources, key)
+        examination.record(self._resources, found)
+        if found.fault or found.is_cold or found.known is None:
+            why = found.fault or ("its storage class cannot be read at once" if found.is_cold else "it is unknown")
+            what = "is damaged" if found.fault else "cannot be verified"
             raise NotMarked(
-                f"the newest backup {execution.key} is damaged, so no backup of {execution.table_name} was marked: "
-                f"{damage}. Make a new backup"
-            ) from None
-        resources.history.remember(execution.id, {"verifiedAt": now, "damagedAt": ""})
+                f"the newest backup {key} {what}, so no backup of {table.table_name} was marked: {why}. Make a new "
+                "backup"
+            )
         return replace(entry, backup=replace(entry.backup, state="verified"))
 
     def _apply(self, entry: Entry, decision: Decision, outcome: Outcome) -> None:
@@ -173,12 +184,17 @@ class Marking:
                 self._resources.history.update(row, {"expiresAt": int(until.timestamp())}, "attribute_exists(id)", {})
 
 
+def _pinned(entry: Entry) -> Entry:
+    return replace(entry, backup=replace(entry.backup, is_pinned=True))
+
+
 def _relied_on(entries: Sequence[Entry]) -> list[Entry]:
     """Return the newest backup and the newest full one, as far as they are not verified. The others may go after that.
 
-    A backup that was found damaged is read again while it is the newest: the reading may have been the fault.
+    A backup that was found damaged is read again while it is the newest: the reading may have been the fault. One in
+    doubt is not relied on.
     """
-    made = [entry for entry in entries if entry.execution]
+    made = [entry for entry in entries if entry.execution and entry.backup.state != "doubtful"]
     newest = max(made, key=lambda each: (each.backup.taken_at, each.backup.key), default=None)
     full = next(full_backups(entries), None)
     found = {entry.backup.key: entry for entry in (newest, full) if entry and entry.backup.state != "verified"}

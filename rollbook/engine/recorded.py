@@ -68,27 +68,37 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 def record(history: History, done: Execution, now: datetime) -> None:
     """Write the row by which a backup is found by its key."""
-    recorded = Recorded.of(done)
-    values: dict[str, Any] = {name: value for name, value in msgspec.to_builtins(recorded).items() if value is not None}
-    history.remember(_row(done.key), values | {"expiresAt": history.expires_at(now)})
+    # A backup that was made again is there again.
+    values = _values(Recorded.of(done)) | {"isFormer": False, "expiresAt": history.expires_at(now)}
+    history.remember(_row(done.key), values, remove="goneAt")
+
+
+def keep(history: History, known: Recorded, now: datetime) -> None:
+    """Write the row of a backup of an earlier release, which `find` found among the executions."""
+    history.remember(_row(known.key), _values(known) | {"isFormer": True, "expiresAt": history.expires_at(now)})
 
 
 def find(history: History, key: str) -> Recorded | None:
     """Return what the history records of a backup, or None if it knows none with that key.
 
-    Earlier releases wrote no row for a key. So without one, all executions are read.
+    Earlier releases wrote no row for a key. So without one, all executions are read. A row without an execution is of
+    an unknown backup: it has only the time of its last reading.
 
     Raises:
         Corrupted: the row cannot be read.
     """
     row = history.recall(_row(key))
-    if row:
+    if row and "execution" in row:
         try:
             return msgspec.convert({**row, **{n: int(row[n]) for n in ("items", "bytes")}}, Recorded, strict=False)
         except (msgspec.ValidationError, KeyError, ValueError) as error:
             raise Corrupted(f"the row {_row(key)} of the history cannot be read: {error}") from None
     found = [each for each in map(_backup, history.rows()) if each and each.key == key]
     return Recorded.of(found[-1]) if found else None
+
+
+def _values(recorded: Recorded) -> dict[str, Any]:
+    return {name: value for name, value in msgspec.to_builtins(recorded).items() if value is not None}
 
 
 def _backup(row: dict[str, Any]) -> Execution | None:

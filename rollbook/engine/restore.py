@@ -65,6 +65,7 @@ class Restore:
                 work.target.renewer = LeaseRenewer(
                     self._resources.history, request.id, holder, self._resources.clock, self._options.lease, check
                 )
+                applied.forget(self._resources.history, request, work.backup)
                 with work.target.renewer:
                     result = work.run(execution)
                 applied.remember(self._resources.history, self._resources.dynamodb, request, work.backup, result)

@@ -117,7 +117,12 @@ class RestoreTarget:
         """
         if self.backup.table is None:
             raise RestoreRefused(f"{self.request.key} does not contain the table's definition")
-        return definitions.with_key(self.backup.table, self.request.kms_key, self.options.managed_key)
+        kms_key = self.request.kms_key
+        if self.request.scratch and not kms_key and self.backup.table.get("encryption"):
+            # The AWS managed key needs no KMS permission (DynamoDB Developer Guide, "DynamoDB encryption at rest usage
+            # notes"). A backup does not say whether its key is managed by AWS.
+            kms_key = "aws-managed"
+        return definitions.with_key(self.backup.table, kms_key, self.options.managed_key)
 
     def _created(self) -> definitions.Definition:
         definition = self.definition()

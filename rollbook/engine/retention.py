@@ -17,7 +17,7 @@ from typing import Literal
 
 from rollbook.contract.retention import PERIODS, Policy
 
-State = Literal["verified", "completed", "damaged", "unknown"]
+State = Literal["verified", "completed", "doubtful", "damaged", "unknown"]
 # Only these count for the policy. A damaged backup must not take the place of a good one.
 _COUNTED = frozenset({"verified", "completed"})
 
@@ -28,8 +28,8 @@ class Backup:
 
     Arguments:
         taken_at: when the backup began (aware).
-        state: `verified`: it was read and is whole. `completed`: the history says so. `damaged`: it cannot be restored.
-            `unknown`: the history does not know it.
+        state: `verified`: it was read and is whole. `completed`: the history says so. `doubtful`: its number of items
+            is unusual. `damaged`: it cannot be restored. `unknown`: the history does not know it.
         is_full: whether it has all items, not only changes.
         base_key: of an increment: the full backup that it changes; empty if unknown.
         predecessor_key: of an increment: the backup before it in its chain; empty if unknown.
@@ -59,21 +59,24 @@ class Decision:
         return bool(self.reasons)
 
 
-def decide(backups: Iterable[Backup], policy: Policy, zone: tzinfo) -> list[Decision]:
+def decide(backups: Iterable[Backup], policy: Policy, zone: tzinfo, now: datetime | None = None) -> list[Decision]:
     """Decide about all backups of one table.
 
     Arguments:
         zone: the time zone in which a day, week, month and year begin. Weeks begin on Monday (ISO 8601).
+        now: a backup with a later time was made with a wrong clock: it is kept, and it does not count for the policy.
+            None if all count.
 
     Returns:
         A decision for each backup, the newest first.
     """
-    table = _Table(backups)
+    table = _Table(backups, now)
     reasons: dict[str, list[str]] = {backup.key: [] for backup in table.backups}
     for key, reason in [
         *_by_policy(table, policy, zone),
         *_pinned(table),
         *_not_certain(table),
+        *_of_the_future(table),
         *_since_the_last_good(table),
     ]:
         reasons[key].append(reason)
@@ -85,7 +88,8 @@ def decide(backups: Iterable[Backup], policy: Policy, zone: tzinfo) -> list[Deci
 class _Table:
     """The backups of a table, newest first, with their chains: a full backup and the increments that need it."""
 
-    def __init__(self, backups: Iterable[Backup]) -> None:
+    def __init__(self, backups: Iterable[Backup], now: datetime | None) -> None:
+        self._now = now
         self.backups = sorted(backups, key=lambda backup: (backup.taken_at, backup.key), reverse=True)
         self.by_key = {backup.key: backup for backup in self.backups}
         self.chains: dict[str, list[Backup]] = defaultdict(list)
@@ -104,6 +108,10 @@ class _Table:
             backup = before
         return backup.key if backup.is_full else backup.base_key
 
+    def is_of_the_future(self, backup: Backup) -> bool:
+        """Return whether the time of a backup has not come yet."""
+        return self._now is not None and backup.taken_at > self._now
+
     def can_be_restored(self, backup: Backup) -> bool:
         """Return whether a backup and all that it needs are present and not known to be damaged."""
         base = self.by_key.get(self.base_of(backup))
@@ -120,7 +128,9 @@ class _Table:
 
 
 def _by_policy(table: _Table, policy: Policy, zone: tzinfo) -> list[tuple[str, str]]:
-    counted = [backup for backup in table.backups if table.can_be_restored(backup)]
+    counted = [
+        backup for backup in table.backups if table.can_be_restored(backup) and not table.is_of_the_future(backup)
+    ]
     kept = [(backup.key, "last") for backup in counted[: policy.keep_last]]
     for name in PERIODS:
         kept += _of_period(counted, name, getattr(policy, name), zone)
@@ -168,6 +178,8 @@ def _not_certain(table: _Table) -> list[tuple[str, str]]:
             kept.append((backup.key, "not in the history"))
         elif backup.state == "damaged":
             kept.append((backup.key, "damaged"))
+        elif backup.state == "doubtful":
+            kept.append((backup.key, "in doubt"))
         base = table.base_of(backup)
         if not base:
             kept.append((backup.key, "its base is unknown"))
@@ -177,9 +189,13 @@ def _not_certain(table: _Table) -> list[tuple[str, str]]:
     return kept
 
 
+def _of_the_future(table: _Table) -> list[tuple[str, str]]:
+    return [(backup.key, "its time has not come yet") for backup in table.backups if table.is_of_the_future(backup)]
+
+
 def _since_the_last_good(table: _Table) -> list[tuple[str, str]]:
     for number, backup in enumerate(table.backups):
-        if backup.is_full and backup.state == "verified":
+        if backup.is_full and backup.state == "verified" and not table.is_of_the_future(backup):
             newer = [(each.key, f"newer than {backup.key}") for each in table.backups[:number]]
             return [(backup.key, "last good full"), *newer]
     return [(backup.key, "no full backup is verified") for backup in table.backups]

@@ -93,9 +93,14 @@ class Selector:
     def _key(self, text: str) -> bytes:
         if text.startswith("{"):
             try:
-                return fingerprints.fingerprint_of(self._names)(text.encode()).key
+                key = fingerprints.fingerprint_of(self._names)(text.encode()).key
             except ValueError as error:
                 raise NotSelectable(f"{text} is not a primary key of the table: {error}") from None
+            named = msgspec.json.decode(key)
+            for name, kind in zip(self._names, self._types, strict=True):
+                if set(named[name]) != {kind}:
+                    raise NotSelectable(f"{text} is not a primary key of the table: the type of {name} is {kind}")
+            return key
         try:
             return fingerprints.canonical(msgspec.json.encode({self._names[0]: {self._types[0]: text}}))
         except (ValueError, ArithmeticError) as error:

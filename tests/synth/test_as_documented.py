@@ -245,21 +245,67 @@ def test_every_schedule_says_what_it_is_for_and_that_it_is_on(stacks: Stacks, en
         assert len(schedule["description"]) > 20, name
 
 
-def test_the_backup_may_use_the_key_of_a_table_that_has_one_of_its_own(tmp_path: Path) -> None:
-    """DynamoDB decrypts in the name of who reads the table: aws/aws-cdk issue 10010."""
-    local, key = load(ENVIRONMENTS / "local.toml"), "arn:aws:kms:ap-southeast-1:123456789012:key/1"
-    tables = [table.model_copy(update={"kms_key_arn": key}) for table in local.backups.tables]
+KEY = "arn:aws:kms:ap-southeast-1:123456789012:key/1"
+
+
+@pytest.fixture(scope="module")
+def with_a_key(tmp_path_factory: pytest.TempPathFactory) -> Stacks:
+    """The local environment, whose further tables have a key of their own."""
+    local = load(ENVIRONMENTS / "local.toml")
+    tables = [table.model_copy(update={"kms_key_arn": KEY}) for table in local.backups.tables]
     backups = local.backups.model_copy(update={"tables": tables})
-    stacks = synthesize_settings(local.model_copy(update={"backups": backups}), tmp_path)
+    return synthesize_settings(local.model_copy(update={"backups": backups}), tmp_path_factory.mktemp("key"))
+
+
+def key_grants(stacks: Stacks) -> dict[str, dict[str, Any]]:
     made = stacks.resources("local", "aws_iam_role_policy").values()
-    [use] = [statements(each["policy"])["UseFleetKeys"] for each in made if each["name"] == "UseFleetKeys"]
-    assert (use["Action"], use["Resource"]) == (["kms:Decrypt", "kms:DescribeKey"], key)
-    assert use["Condition"] == {"StringEquals": {"kms:ViaService": "dynamodb.ap-southeast-1.amazonaws.com"}}
+    return {
+        name: found for each in made for name, found in statements(each["policy"]).items() if KEY in found["Resource"]
+    }
+
+
+@pytest.mark.parametrize(
+    ("statement", "uses"),
+    [
+        # DynamoDB decrypts in the name of who reads the table: aws/aws-cdk issue 10010.
+        ("UseFleetKeys", ["Decrypt", "DescribeKey"]),
+        # DynamoDB Developer Guide, "Key policy for a customer managed key": who chooses the key of a new table.
+        (
+            "EncryptScratchTables",
+            [
+                "CreateGrant",
+                "Decrypt",
+                "DescribeKey",
+                "Encrypt",
+                "GenerateDataKey",
+                "GenerateDataKeyWithoutPlaintext",
+                "ReEncryptFrom",
+                "ReEncryptTo",
+            ],
+        ),
+    ],
+)
+def test_backup_and_drill_may_use_the_key_of_a_table_that_has_one_of_its_own(
+    with_a_key: Stacks, statement: str, uses: list[str]
+) -> None:
+    found = key_grants(with_a_key)
+    assert set(found) == {"UseFleetKeys", "EncryptScratchTables"}
+    assert (found[statement]["Action"], found[statement]["Resource"]) == ([f"kms:{use}" for use in uses], KEY)
+    via = {"StringEquals": {"kms:ViaService": "dynamodb.ap-southeast-1.amazonaws.com"}}
+    assert found[statement]["Condition"] == via
+
+
+def test_the_drill_of_such_a_table_encrypts_its_scratch_table_with_the_key(with_a_key: Stacks) -> None:
+    inputs = [each["target"]["input"] for each in with_a_key.resources("local", "aws_scheduler_schedule").values()]
+    drills = [json.loads(text).get("table", {}) for text in inputs if "scratch_prefix" in text]
+    assert drills
+    assert {drill["kms_key_arn"] for drill in drills} == {KEY}
 
 
 def test_without_such_a_table_the_backup_may_use_no_key(stacks: Stacks) -> None:
     for env in ALL:
-        assert all(each["name"] != "UseFleetKeys" for each in stacks.resources(env, "aws_iam_role_policy").values())
+        names = {each["name"] for each in stacks.resources(env, "aws_iam_role_policy").values()}
+        assert not names & {"UseFleetKeys", "EncryptScratchTables"}
 
 
 def test_the_roles_of_the_workflows_leave_room_for_longer_names(stacks: Stacks) -> None:

@@ -15,11 +15,12 @@ import pytest
 from ops.backups import overview
 from rollbook.contract import moments
 from rollbook.contract.jobs import BackupJob
-from rollbook.engine import backup, chain, compare, finish_export, restore, stored
+from rollbook.engine import acceptance, backup, chain, compare, doubt, finish_export, restore, stored
 from rollbook.engine.executions import Execution
 from rollbook.engine.notifier import Notifier
 from rollbook.engine.resources import Resources
 from rollbook.engine.restore_request import Request, RestoreRefused
+from rollbook.engine.selection import Selection
 from tests.tiers import slow_beyond
 from tests.unit.engine import JOB, MINUTE, PLACES, Clock, Mail, resources, soon, table
 from tests.unit.exports import BUCKET, Exporting, Reading
@@ -66,6 +67,11 @@ class School:
 @pytest.fixture
 def school(aws: None, clock: Clock, mail: Mail) -> School:
     return School(clock, mail)
+
+
+def put_item(table_name: str, studentid: str, number: str) -> None:
+    item = {"studentid": {"S": studentid}, "n": {"N": number}}
+    boto3.client("dynamodb").put_item(TableName=table_name, Item=item)
 
 
 def items_of(backup: stored.StoredBackup) -> dict[str, Any]:
@@ -352,3 +358,72 @@ def test_the_list_says_type_period_and_base(school: School) -> None:
     assert rows[first.key]["type"] == "incremental"
     assert (rows[first.key]["base"], rows[first.key]["predecessor"]) == (base.key, base.key)
     assert overview.period(rows[first.key]) == f"{rows[first.key]['from']} to {rows[first.key]['until']}"
+
+
+def test_a_selection_does_not_bring_a_table_to_the_end_of_a_backup(school: School) -> None:
+    base, first, second = a_base_and_two_links(school)
+    some = Request(base.key, "restored", is_new=True, selection=Selection(("SV001",)))
+    restore.Restore(school.used).run(some, holder="a")
+    with pytest.raises(RestoreRefused, match="the history has no restore of this table"):
+        restored(school, first.key, "restored", is_new=False)
+    restored(school, base.key, "whole", is_new=True)
+    restored(school, first.key, "whole", is_new=False)
+    one = Request(second.key, "whole", is_new=False, selection=Selection(("SV003",)))
+    restore.Restore(school.used).run(one, holder="a")
+    restored(school, second.key, "whole", is_new=False)
+    assert numbers("whole") == {"SV001": "2", "SV003": "3"}
+
+
+def test_a_full_backup_over_a_table_ends_its_place_in_the_chain(school: School) -> None:
+    base, first, second = a_base_and_two_links(school)
+    restored(school, base.key, "restored", is_new=True)
+    restored(school, first.key, "restored", is_new=False)
+    put_item("restored", "SV009", "9")
+    over = Request(base.key, "restored", is_new=False, mode="differing")
+    row = restore.Restore(school.used).run(over, holder="a")
+    assert row.extra == 1
+    with pytest.raises(RestoreRefused, match="the history has no restore of this table"):
+        restored(school, second.key, "restored", is_new=False)
+
+
+def test_a_link_that_ends_before_its_predecessor_breaks_the_chain(
+    school: School, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, first, last = a_base_and_two_links(school)
+    opened = school.used.open_backup
+
+    def swapped(key: str) -> stored.StoredBackup:
+        found = opened(key)
+        if key == last.key:
+            found.change_of = ("2025-07-08T00:00:00.000Z", "2025-07-08T12:00:00.000Z")
+        return found
+
+    with pytest.raises(chain.ChainBroken, match=f"{first.key}, which it continues, ends later"):
+        chain.find(swapped, last.key)
+
+
+def test_an_increment_of_a_base_in_doubt_is_in_doubt(school: School) -> None:
+    for number in range(40):
+        school.exporting.write(f"SV{number:03}", n={"N": "1"})
+    school.clock.now += MINUTE
+    good = school.back_up()
+    for number in range(39):
+        school.exporting.delete(f"SV{number:03}")
+    school.clock.now += 7 * DAY
+    base = school.back_up()
+    assert (base.export_type, bool(base.doubt)) == ("full", True)
+    school.clock.now += DAY
+    increment = school.back_up()
+    assert increment.export_type == "incremental"
+    assert increment.doubt == f"it continues {base.key}, which is in doubt"
+    assert school.used.history.newest_backup("studentData")["key"] == good.key
+    with pytest.raises(acceptance.NotInDoubt, match="accept that one first"):
+        acceptance.accept(school.used, increment.key)
+    acceptance.accept(school.used, base.key)
+    school.clock.now += DAY
+    following = school.back_up()
+    assert following.doubt == ""
+    acceptance.accept(school.used, increment.key)
+    newest = school.used.history.newest_backup("studentData")
+    assert newest["key"] == following.key
+    assert [items for _, items in doubt.recent_of(newest, school.clock.now)] == [1]

@@ -10,9 +10,12 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from rollbook.engine import backup, checks
 from rollbook.engine.deadline import Deadline
+from rollbook.engine.dynamodb import scan
+from rollbook.engine.formats import document
 from rollbook.engine.notifier import Notifier
 from tests.unit.engine import (
     JOB,
@@ -29,6 +32,7 @@ from tests.unit.engine import (
     resources,
     soon,
 )
+from tests.unit.restores import delete
 
 BUCKET = PLACES.s3_bucket_name
 
@@ -50,13 +54,14 @@ def made(mail: Mail, clock: Clock, days: int = 1) -> list[str]:
     return keys
 
 
-def checker(mail: Mail, clock: Clock) -> checks.Checks:
+def checker(mail: Mail, clock: Clock, s3: Any = None) -> checks.Checks:
     used = resources(clock)
+    used = replace(used, s3=s3 or used.s3)
 
     def client(name: str) -> Any:
         return mail if name == "sesv2" else local().client(name)
 
-    return checks.Checks(used, Notifier(PLACES, history=used.history, client=client, clock=clock))
+    return checks.Checks(used, Notifier(PLACES, history=used.history, client=client, clock=clock).damaged)
 
 
 def row_of(key: str) -> dict[str, Any]:
@@ -70,7 +75,7 @@ def damaged(mail: Mail) -> list[str]:
 
 def test_a_backup_is_read_after_it_was_made(mail: Mail, clock: Clock) -> None:
     made(mail, clock)
-    assert checker(mail, clock).one(KEY, "check#1").read == [KEY]
+    assert checker(mail, clock).one(KEY, "check#1", soon()).read == [KEY]
     assert row_of(KEY)["verifiedAt"] == "2025-07-08T00:00:03.000Z"
 
 
@@ -84,7 +89,7 @@ def test_damage_is_told_once_and_raises_each_time(mail: Mail, clock: Clock, how:
         s3.delete_object(Bucket=BUCKET, Key=KEY)
     for number in range(2):
         with pytest.raises(checks.DamageFound, match=f"{KEY} was {how}"):
-            checker(mail, clock).one(KEY, f"check#{number}")
+            checker(mail, clock).one(KEY, f"check#{number}", soon()).judge()
     assert damaged(mail) == [f"Backup Damaged: {KEY}"]
     assert "verifiedAt" not in row_of(KEY)
 
@@ -113,7 +118,7 @@ def test_one_damaged_backup_does_not_keep_the_others_unread(mail: Mail, clock: C
     first, *others = made(mail, clock, days=3)
     boto3.client("s3").put_object(Bucket=BUCKET, Key=first, Body=b"{}")
     with pytest.raises(checks.DamageFound, match="1 backups are damaged"):
-        checker(mail, clock).share(1, "check#1", soon())
+        checker(mail, clock).share(1, "check#1", soon()).judge()
     assert all("verifiedAt" in row_of(key) for key in others)
 
 
@@ -124,7 +129,7 @@ def test_what_is_cold_counts_as_unread(mail: Mail, clock: Clock) -> None:
     )
     # A lifecycle rule moves the version itself.
     resources(clock).history.remember(f"backup#{KEY}", {"versionId": moved["VersionId"]})
-    outcome = checker(mail, clock).one(KEY, "check#1")
+    outcome = checker(mail, clock).one(KEY, "check#1", soon())
     assert (outcome.cold, outcome.read) == ([KEY], [])
     assert "verifiedAt" not in row_of(KEY)
 
@@ -139,7 +144,7 @@ def test_a_backup_that_was_erased_before_its_expiry_is_damage(mail: Mail, clock:
     made(mail, clock)
     erase(KEY)
     with pytest.raises(checks.DamageFound, match=f"S3 has no object {KEY}"):
-        checker(mail, clock).share(30, "check#1", soon())
+        checker(mail, clock).share(30, "check#1", soon()).judge()
     assert damaged(mail) == [f"Backup Damaged: {KEY}"]
 
 
@@ -164,11 +169,143 @@ def test_a_backup_that_the_lifecycle_deleted_is_gone_and_not_damaged(mail: Mail,
     assert done is not None
     boto3.client("s3").delete_object(Bucket=BUCKET, Key=KEY)
     with pytest.raises(checks.DamageFound):
-        checker(mail, clock).one(KEY, "check#1")
+        checker(mail, clock).one(KEY, "check#1", soon()).judge()
     clock.now += timedelta(days=366)
-    assert checker(mail, clock).one(KEY, "check#2").gone == [KEY]
+    assert checker(mail, clock).one(KEY, "check#2", soon()).gone == [KEY]
 
 
 def test_what_is_not_read_in_time_is_named(mail: Mail, clock: Clock) -> None:
     keys = made(mail, clock, days=2)
     assert checker(mail, clock).share(1, "check#1", Deadline.after(0)).left == keys
+
+
+class Denying:
+    """An S3 client that may not read some objects."""
+
+    def __init__(self, *keys: str) -> None:
+        self._s3 = boto3.client("s3")
+        self._keys = keys
+        self.read: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._s3, name)
+
+    def head_object(self, **request: Any) -> Any:
+        if request["Key"] in self._keys:
+            raise ClientError({"Error": {"Code": "403", "Message": "Forbidden"}}, "HeadObject")
+        return self._s3.head_object(**request)
+
+    def get_object(self, **request: Any) -> Any:
+        self.read.append(request["Key"])
+        return self._s3.get_object(**request)
+
+
+def test_a_backup_that_cannot_be_read_hides_no_damage_of_the_others(mail: Mail, clock: Clock) -> None:
+    first, second, third = made(mail, clock, days=3)
+    boto3.client("s3").put_object(Bucket=BUCKET, Key=first, Body=b"{}")
+    work = checker(mail, clock, Denying(second))
+    with pytest.raises(checks.DamageFound, match=f"1 backups could not be read: {second}: .*403"):
+        work.share(1, "check#1", soon()).judge()
+    assert damaged(mail) == [f"Backup Damaged: {first}"]
+    assert "verifiedAt" in row_of(third)
+    assert "verifiedAt" not in row_of(second)
+
+
+def test_a_backup_that_takes_longer_than_an_invocation_does_not_keep_the_others_unread(
+    mail: Mail, clock: Clock
+) -> None:
+    put(**{f"SV{number:03}": {} for number in range(150)})
+    [large] = made(mail, clock)
+    delete(*(f"SV{number:03}" for number in range(150)))
+    others = made(mail, clock, days=4)[1:]
+    seconds = iter(range(100_000))
+
+    def deadline() -> Deadline:
+        began = next(seconds)
+        return Deadline(began + 115, clock=lambda: next(seconds))
+
+    done, failed = Counter[str](), set[str]()
+    for day in range(8):
+        clock.now += timedelta(days=1)
+        outcome = checker(mail, clock).share(4, f"check#{day}", deadline())
+        done.update(outcome.read)
+        failed |= outcome.failed.keys()
+    assert set(done) == set(others)
+    assert failed == {large}
+
+
+def test_a_key_that_is_no_backup_leaves_no_row(mail: Mail, clock: Clock) -> None:
+    with pytest.raises(checks.NotChecked, match="the history does not know it either"):
+        checker(mail, clock).one("students-backup-typo.json", "check#1", soon()).judge()
+    assert not boto3.resource("dynamodb").Table(PLACES.history_table_name).scan()["Items"]
+
+
+def forget(*, executions: bool) -> None:
+    """Delete the rows of the backups, as if an earlier release had made them."""
+    table = boto3.resource("dynamodb").Table(PLACES.history_table_name)
+    for row in table.scan()["Items"]:
+        if row["id"].startswith("backup#") or (executions and row.get("kind") == "backup"):
+            table.delete_item(Key={"id": row["id"]})
+
+
+def test_a_backup_of_an_earlier_release_is_read_and_compared_with_its_execution(mail: Mail, clock: Clock) -> None:
+    first, second = made(mail, clock, days=2)
+    forget(executions=False)
+    work = checker(mail, clock)
+    assert sorted(work.share(1, "check#1", soon()).read) == [first, second]
+    assert row_of(first)["verifiedAt"]
+    boto3.client("s3").put_object(Bucket=BUCKET, Key=second, Body=read(first))
+    clock.now += timedelta(days=1)
+    assert list(work.share(1, "check#2", soon()).damaged) == [second]
+
+
+def test_a_backup_without_a_row_stays_unknown_and_is_read_once(mail: Mail, clock: Clock) -> None:
+    first, second = made(mail, clock, days=2)
+    forget(executions=True)
+    boto3.client("s3").put_object(Bucket=BUCKET, Key=f"{JOB.key_prefix}smoke-x1.json", Body=b"{}")
+    work = checker(mail, clock)
+    outcome = work.share(30, "check#1", soon())
+    assert (sorted(outcome.unknown), outcome.read) == ([first, second], [])
+    assert "verifiedAt" not in row_of(first)
+    assert resources(clock).open_backup(first).recorded is None
+    clock.now += timedelta(days=1)
+    assert len(work.share(30, "check#2", soon()).unknown) == 1
+    boto3.client("s3").delete_object(Bucket=BUCKET, Key=first)
+    clock.now += timedelta(days=30)
+    assert work.share(30, "check#3", soon()).gone == [first]
+
+
+def test_an_unknown_backup_that_is_damaged_by_its_own_digest_is_told(mail: Mail, clock: Clock) -> None:
+    [key] = made(mail, clock)
+    forget(executions=True)
+    boto3.client("s3").put_object(Bucket=BUCKET, Key=key, Body=read(key).replace(b"SV001", b"SV009"))
+    for number in range(2):
+        with pytest.raises(checks.DamageFound, match="CRC32"):
+            checker(mail, clock).one(key, f"check#{number}", soon()).judge()
+    assert damaged(mail) == [f"Backup Damaged: {key}"]
+
+
+def test_a_key_that_is_there_twice_is_damage(mail: Mail, clock: Clock) -> None:
+    page = scan.Page([b'{"studentid":{"S":"SV001"}}'] * 2, read_units=1.0)
+    table = {
+        "name": "studentData",
+        "keySchema": [{"AttributeName": "studentid", "KeyType": "HASH"}],
+        "attributeDefinitions": [{"AttributeName": "studentid", "AttributeType": "S"}],
+    }
+    head = document.Header(document.FORMAT, "x", table, clock())
+    key = f"{JOB.key_prefix}twice.json"
+    body = b"".join(document.Writer().chunks(head, [page], clock))
+    boto3.client("s3").put_object(Bucket=BUCKET, Key=key, Body=body)
+    outcome = checker(mail, clock).one(key, "check#1", soon())
+    assert "contains the key" in outcome.damaged[key]
+
+
+def test_damage_that_could_not_be_told_is_told_by_the_next_check(mail: Mail, clock: Clock) -> None:
+    [key] = made(mail, clock)
+    boto3.client("s3").put_object(Bucket=BUCKET, Key=key, Body=b"{}")
+    mail.fails = True
+    assert list(checker(mail, clock).share(30, "check#1", soon()).failed) == [key]
+    mail.fails = False
+    clock.now += timedelta(minutes=1)
+    assert list(checker(mail, clock).share(30, "check#1", soon()).damaged) == [key]
+    assert damaged(mail) == [f"Backup Damaged: {key}"]

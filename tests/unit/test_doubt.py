@@ -164,3 +164,36 @@ def _without_release(update: Any) -> Any:
         return None if values == {"mailLeaseUntil": 0} else update(row_id, values, *arguments, **options)
 
     return killed_before
+
+
+def lose(first: int, last: int) -> None:
+    dynamodb = boto3.client("dynamodb")
+    for number in range(first, last):
+        dynamodb.delete_item(TableName="studentData", Key={"studentid": {"S": f"SV{number:03}"}})
+
+
+def test_an_older_backup_that_is_accepted_does_not_replace_a_newer_good_one(
+    aws: None, mail: Mail, clock: Clock
+) -> None:
+    put(**{f"SV{number:03}": {} for number in range(40)})
+    backed_up(mail, clock, 0)
+    lose(0, 20)
+    in_doubt = backed_up(mail, clock, 1)
+    put(**{f"SV{number:03}": {} for number in range(40)})
+    newer = backed_up(mail, clock, 2)
+    used = resources(clock)
+    acceptance.accept(used, in_doubt.key)
+    assert used.history.newest_backup("studentData")["key"] == newer.key
+    assert used.history.get(in_doubt.id).doubt == ""  # type: ignore[union-attr]
+
+
+def test_a_damaged_backup_is_not_accepted(aws: None, mail: Mail, clock: Clock) -> None:
+    put(**{f"SV{number:03}": {} for number in range(40)})
+    good = backed_up(mail, clock, 0)
+    lose(0, 20)
+    in_doubt = backed_up(mail, clock, 1)
+    used = resources(clock)
+    used.s3.put_object(Bucket=used.bucket, Key=in_doubt.key, Body=b"{}")
+    with pytest.raises(acceptance.NotInDoubt, match=f"{in_doubt.key} is damaged"):
+        acceptance.accept(used, in_doubt.key)
+    assert used.history.newest_backup("studentData")["key"] == good.key

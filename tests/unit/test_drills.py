@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import boto3
 import pytest
 
 from rollbook.contract.jobs import DrillJob
+from rollbook.engine import chain
 from rollbook.engine.deadline import Deadline
 from rollbook.engine.drill import Drill, DrillFailed
 from rollbook.engine.drill_lock import DrillLock, DrillRunning
@@ -16,6 +18,7 @@ from rollbook.engine.history import scratch_of
 from tests.unit.engine import MINUTE, Clock, Mail, local, soon
 from tests.unit.test_chains import DAY, School
 
+KEY = "arn:aws:kms:ap-southeast-1:123456789012:key/1"
 JOB = DrillJob(table_name="studentData", scratch_prefix="studentData-drill-", rpo_hours=25, rto_minutes=60)
 
 
@@ -123,3 +126,29 @@ def test_a_drill_names_its_table_uniquely(school: School, monkeypatch: pytest.Mo
         drilled(school).run(f"drill#{holder}", holder=holder, deadline=Deadline.after(60))
         names.append((school.used.history.recall(scratch_of("studentData")) or {})["table"])
     assert len(set(names)) == 2
+
+
+@pytest.mark.parametrize(
+    ("kms_key_arn", "sent"),
+    [("", {"Enabled": True, "SSEType": "KMS"}), (KEY, {"Enabled": True, "SSEType": "KMS", "KMSMasterKeyId": KEY})],
+)
+def test_the_scratch_table_has_the_key_that_the_settings_name_or_that_of_aws(
+    school: School, monkeypatch: pytest.MonkeyPatch, kms_key_arn: str, sent: dict[str, Any]
+) -> None:
+    created: list[dict[str, Any]] = []
+    create_table, open_chain = local().dynamodb.create_table, chain.open_chain
+
+    def noted(**request: Any) -> Any:
+        created.append(request)
+        return create_table(**request)
+
+    def encrypted(*of: Any) -> Any:
+        found = open_chain(*of)
+        found.table = (found.table or {}) | {"encryption": {"SSEType": "KMS", "KMSMasterKeyArn": f"{KEY}-of-aws"}}
+        return found
+
+    monkeypatch.setattr(school.exporting, "create_table", noted, raising=False)
+    monkeypatch.setattr(chain, "open_chain", encrypted)
+    row = drilled(school, job=replace(JOB, kms_key_arn=kms_key_arn)).run("drill#1", holder="a", deadline=soon())
+    assert row is not None
+    assert [request["SSESpecification"] for request in created] == [sent]

@@ -18,7 +18,7 @@ from infra.settings import SettingsError
 from infra.settings.retention import Retention
 from ops import adopt, cdktf, csv_import, demo, deploy, environment, plan, schedule, state, students, synth, terraform
 from ops import report as reports
-from ops.backups import checks, overview, restores, retention
+from ops.backups import check, checks, overview, restores, retention
 from ops.backups import command as backups
 from ops.events import bus_log, dead_letters
 from ops.events import command as events
@@ -32,6 +32,7 @@ from ops.preflight import record
 from ops.preflight.point import look, ok
 from ops.smoke import steps
 from ops.smoke.steps import Outcome as StepOutcome
+from rollbook.engine import checks as engine_checks
 from rollbook.engine.acceptance import NotInDoubt
 from rollbook.engine.comparison import Outcome
 from rollbook.engine.dynamodb.batch_write import NotWritten
@@ -249,6 +250,22 @@ def _(it: Commands) -> Result:
     it.set(backups, resources_of=giving(None))
     it.set(backups.acceptance, accept=raising(NotInDoubt("KEY is not in doubt")))
     return run("backups", "accept", "KEY")
+
+
+@case("backups check", Exit.GOOD)
+def _(it: Commands) -> Result:
+    it.cloud()
+    it.set(check, resources_of=giving(None))
+    it.set(check.Checks, share=giving(engine_checks.Outcome(read=["KEY"])))
+    return run("backups", "check")
+
+
+@case("backups check", Exit.FINDINGS)
+def _(it: Commands) -> Result:
+    it.cloud()
+    it.set(check, resources_of=giving(None))
+    it.set(check.Checks, share=giving(engine_checks.Outcome(damaged={"KEY": "it is truncated"})))
+    return run("backups", "check")
 
 
 @case("backups create", Exit.FAILED)

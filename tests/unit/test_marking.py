@@ -281,3 +281,65 @@ def test_an_increment_without_a_row_keeps_everything_older(aws: None, mail: Mail
     found = {each.backup.key: each.reasons for each in marking(clock).plan(TABLE)}
     assert found[keys[0]] == (f"may be needed by {keys[1]}",)
     assert "its base is unknown" in found[keys[1]]
+
+
+def test_a_backup_in_doubt_does_not_take_the_place_of_the_last_good_one(aws: None, mail: Mail, clock: Clock) -> None:
+    put(**{f"SV{number:03}": {} for number in range(40)})
+    keys = days(3, mail, clock)
+    dynamodb = boto3.client("dynamodb")
+    for name in ["item", *(f"SV{number:03}" for number in range(39))]:
+        dynamodb.delete_item(TableName=JOB.table_name, Key={"studentid": {"S": name}})
+    clock.now += DAY
+    job = replace(JOB, key_prefix=JOB.key_prefix)
+    done = backup_of(job, mail, clock).run(run.scheduled(job, ZONE, clock.now), holder="a", deadline=soon())
+    assert done is not None
+    assert done.doubt
+    shortest = replace(TABLE, policy=Policy(keep_last=1))
+    for _ in range(2):
+        marking(clock).run(shortest)
+        assert [MARK in tagged(key) for key in [*keys, done.key]] == [True, True, False, False]
+    reasons = {each.backup.key: each.reasons for each in marking(clock).plan(shortest)}
+    assert "in doubt" in reasons[done.key]
+    assert "last good full" in reasons[keys[2]]
+
+
+def versioned() -> None:
+    boto3.client("s3").put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+
+
+def test_a_replaced_newest_backup_stops_the_marking(aws: None, mail: Mail, clock: Clock) -> None:
+    """S3 deletes the version that the history names after the noncurrent days."""
+    versioned()
+    keys = days(4, mail, clock)
+    boto3.client("s3").put_object(Bucket=BUCKET, Key=keys[3], Body=b"another")
+    with pytest.raises(NotMarked, match=f"{keys[3]} was replaced by the version"):
+        marking(clock).run(TABLE)
+    assert [tagged(key) for key in keys] == [{}] * 4
+
+
+def test_a_verified_backup_that_was_replaced_since_is_not_the_last_good_one(
+    aws: None, mail: Mail, clock: Clock
+) -> None:
+    versioned()
+    keys = days(3, mail, clock)
+    marking(clock).run(replace(TABLE, policy=Policy(keep_last=3)))
+    boto3.client("s3").put_object(Bucket=BUCKET, Key=keys[2], Body=b"another")
+    found = {each.backup.key: each for each in marking(clock).plan(replace(TABLE, policy=Policy(keep_last=1)))}
+    assert "last good full" not in found[keys[2]].reasons
+    assert found[keys[1]].is_kept
+
+
+def test_a_pin_that_is_set_during_a_marking_is_respected(aws: None, mail: Mail, clock: Clock) -> None:
+    keys = days(3, mail, clock)
+    s3 = Recording()
+    work = marking(clock, s3)
+    head = work._inventory.of
+
+    def pinned_after(table: RetainedTable) -> Any:
+        found = head(table)
+        tags.change(boto3.client("s3"), BUCKET, keys[0], PIN, "yes")
+        return found
+
+    work._inventory.of = pinned_after  # type: ignore[method-assign]
+    work.run(TABLE)
+    assert tagged(keys[0]) == {PIN: "yes"}

@@ -7,6 +7,7 @@ import json
 import boto3
 import pytest
 
+from infra.settings import ENVIRONMENTS, load
 from rollbook.engine import backup, recorded, stored
 from rollbook.engine.formats.lines import Corrupted
 from rollbook.engine.restore_request import Request, RestoreRefused
@@ -96,3 +97,11 @@ def test_a_row_of_a_key_expires_like_its_execution(clock: Clock) -> None:
     rows = boto3.resource("dynamodb").Table("backup-executions")
     of_key, execution = (rows.get_item(Key={"id": id_})["Item"] for id_ in (f"backup#{KEY}", scheduled().id))
     assert of_key["expiresAt"] >= execution["expiresAt"]
+
+
+def test_a_backup_that_does_not_expire_by_age_has_no_expiry_in_the_history() -> None:
+    """Otherwise its deletion after that age would be no damage."""
+    plans = {plan.table_name: plan for plan in load(ENVIRONMENTS / "production.toml").backed_up_tables}
+    retained = {name: plan.job.expire_after_days for name, plan in plans.items() if plan.options.retention}
+    assert set(retained.values()) == {0}
+    assert all(plan.job.expire_after_days for name, plan in plans.items() if name not in retained)

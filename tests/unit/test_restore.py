@@ -404,7 +404,7 @@ def test_what_dynamodb_leaves_over_is_sent_again_until_nothing_is_left(monkeypat
         return requests[3:]
 
     monkeypatch.setattr(batch_write.Writer, "_attempt", leaving)
-    monkeypatch.setattr(batch_write.time, "sleep", lambda _: None)
+    monkeypatch.setattr(batch_write.pauses, "sleep", lambda _: None)
     requests = [raw.put(b'{"id":{"S":"%d"}}' % number) for number in range(103)]
     assert batch_write.Writer(None, "t", key_names=["id"]).write(iter(requests)) == 103
     assert sorted(taken) == sorted(requests)

@@ -102,10 +102,16 @@ def test_a_key_names_a_partition_or_one_item(chosen: Selection, wanted: list[Any
     selector.check_found()
 
 
-@pytest.mark.parametrize("text", ['{"class":{"N":"1"}}', "{no", "ten"])
-def test_a_key_that_does_not_fit_the_table_is_refused(text: str) -> None:
+@pytest.mark.parametrize("is_excluded", [False, True])
+@pytest.mark.parametrize(
+    "text",
+    ['{"class":{"N":"1"}}', "{no", "ten", '{"class":{"S":"1"},"at":{"S":"1"}}', '{"class":{"N":"1"},"at":{"N":"1"}}'],
+)
+def test_a_key_that_does_not_fit_the_table_is_refused(text: str, is_excluded: bool) -> None:
+    """An excluded key of another type would exclude nothing, and the record would come back."""
+    chosen = Selection(excluded=(text,)) if is_excluded else Selection((text,))
     with pytest.raises(NotSelectable, match="is not a"):
-        Selector(Selection((text,)), ["class", "at"], ["N", "S"])
+        Selector(chosen, ["class", "at"], ["N", "S"])
 
 
 @pytest.fixture
@@ -255,3 +261,19 @@ def test_the_command_names_every_refused_item(
 def test_options_that_exclude_each_other_are_refused(cloud: Any, key: str, options: tuple[str, ...]) -> None:
     assert restore(key, *options).exit_code == Exit.FAILED
     assert len(numbers()) == 3
+
+
+def test_the_event_says_whether_a_chain_is_restored(function: Any, key: str) -> None:
+    new_table = {"key": key, "to": "studentData-restored-1"}
+    assert not function.parse(new_table).chain
+    assert not function.parse(new_table | {"chain": False}).chain
+    whole = function.parse(new_table | {"chain": True})
+    assert whole.chain
+    assert whole.id == f"{function.parse(new_table).id}#chain"
+    assert function.parse(event(key, chain=True)).chain
+
+
+@pytest.mark.parametrize("value", ["true", 1, None, []])
+def test_a_chain_that_is_neither_true_nor_false_is_refused(function: Any, key: str, value: Any) -> None:
+    with pytest.raises(RestoreRefused, match="it must be true or false"):
+        function.parse(event(key, chain=value))

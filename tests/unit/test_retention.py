@@ -270,3 +270,11 @@ def test_no_decision_marks_the_last_good_a_pin_or_a_part_of_a_kept_chain(backups
 
 def _is_kept(decided: dict[str, Decision], key: str) -> bool:
     return decided[key].is_kept
+
+
+def test_a_backup_of_a_wrong_clock_does_not_take_the_place_of_the_others() -> None:
+    backups = [full(0), full(1), full(2), full(400)]
+    found = {each.backup.key: each.reasons for each in decide(backups, LAST_ONLY, ZONE, START + 3 * DAY)}
+    assert found["full-400"] == ("its time has not come yet", "newer than full-2")
+    assert found["full-2"] == ("last", "last good full")
+    assert found["full-1"] == ()

@@ -164,8 +164,6 @@ def creation(definition: Definition, table_name: str, region: str, scratch: bool
     }
     if scratch:
         given["BillingMode"] = "PAY_PER_REQUEST"
-        # The AWS managed key needs no KMS permission (DynamoDB Developer Guide, "Encryption at rest: How it works").
-        given["SSESpecification"] = {"Enabled": True, "SSEType": "KMS"} if definition.get("encryption") else None
         for limit in _LIMITS:
             given.pop(limit, None)
         given["GlobalSecondaryIndexes"] = [

@@ -27,8 +27,8 @@ def create(
     """Create a table from a definition and prepare it for writing; see `prepare`.
 
     Arguments:
-        scratch: create a temporary table: on demand, encrypted with the AWS managed key, without stream,
-            point-in-time recovery and tags (other programs may select tables by tags).
+        scratch: create a temporary table: on demand, without stream, point-in-time recovery and tags (other programs
+            may select tables by tags).
         created: called with the description of the created table.
         waiting: called before each poll; an exception that it raises ends the wait.
 

@@ -27,6 +27,8 @@ from rollbook.engine.formats import compression, export_files
 from rollbook.engine.formats.export_files import DataFile
 from rollbook.engine.s3 import upload
 
+# In the key of each file of an export.
+FOLDER = "/AWSDynamoDB/"
 _VERSION = "2020-06-30"
 
 
@@ -78,7 +80,7 @@ class Place:
 
     def key(self, name: str) -> str:
         """Return the key of a file of the export."""
-        return f"{self.prefix}/AWSDynamoDB/{self.export_id}/{name}"
+        return f"{self.prefix}{FOLDER}{self.export_id}/{name}"
 
 
 def new_id(moment: datetime) -> str:

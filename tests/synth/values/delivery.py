@@ -242,9 +242,10 @@ def schedules_fire_when_they_should_and_are_tried_again(view: View) -> Iterator[
                 "scratch_prefix": f"{plan.table_name}-{s.drills.scratch_suffix}-",
                 "rpo_hours": f"{s.objectives.rpo_hours:g}",
                 "rto_minutes": f"{s.objectives.rto_minutes:g}",
+                "kms_key_arn": table.kms_key_arn or "",
             }
         }
-        for plan in s.backed_up_tables[1:]
+        for plan, table in zip(s.backed_up_tables[1:], s.backups.tables, strict=True)
     }
     messages[s.weekly_report.measure_schedule_name] = {"measure": "ages"}
     for name, (function, role, queue) in wanted.items():

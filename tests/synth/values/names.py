@@ -107,7 +107,7 @@ def functions(settings: Settings) -> dict[str, Function]:
         "EXPORT_TYPE": b.export_type,
         "DOUBTFUL_CHANGE_PERCENT": f"{b.doubtful_change_percent:g}",
         "DOUBTFUL_CHANGE_ITEMS": str(b.doubtful_change_items),
-        "EXPIRE_AFTER_DAYS": str(b.expire_after_days),
+        "EXPIRE_AFTER_DAYS": "0" if b.retention else str(b.expire_after_days),
     }
     school, way_back, weekly = s.functions, s.restores, s.weekly_report
     found = [

@@ -26,6 +26,18 @@ def grants(s: Settings) -> dict[str, tuple[Grant, ...]]:
     identities = tuple(n.arn("ses", f"identity/{address}") for address in (s.mail.sender, s.mail.recipient))
     fleet = tuple(n.table(plan.table_name) for plan in s.backed_up_tables[1:])
     drilled = tuple(f"{table}-{s.drills.scratch_suffix}-*" for table in (n.records, *fleet))
+    keys = tuple(sorted({table.kms_key_arn for table in b.tables if table.kms_key_arn}))
+    through_dynamodb = {"kms:viaservice": f"dynamodb.{s.region}.amazonaws.com"}
+    read_fleet = Grant("read with the tables' keys", ("kms:Decrypt", "kms:DescribeKey"), keys, through_dynamodb)
+    encrypt_scratch = Grant(
+        "encrypt scratch tables",
+        (
+            *("kms:CreateGrant", "kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"),
+            *("kms:GenerateDataKeyWithoutPlaintext", "kms:ReEncryptFrom", "kms:ReEncryptTo"),
+        ),
+        keys,
+        through_dynamodb,
+    )
     restored = f"{n.records}-{s.restores.restored_suffix}-*"
     tags = ("s3:PutObjectTagging",) if any(plan.options.tags for plan in s.backed_up_tables) else ()
 
@@ -52,6 +64,7 @@ def grants(s: Settings) -> dict[str, tuple[Grant, ...]]:
             *reporting,
             write_backups,
             Grant("back tables up", (*_DESCRIBE, "dynamodb:Scan"), (n.records, *fleet)),
+            *((read_fleet,) if keys else ()),
             Grant("start exports", ("dynamodb:ExportTableToPointInTime",), (n.records, *fleet)),
             look_at_exports,
         ),
@@ -114,6 +127,7 @@ def grants(s: Settings) -> dict[str, tuple[Grant, ...]]:
                 ),
                 drilled,
             ),
+            *((encrypt_scratch,) if keys else ()),
         ),
         s.signups.function_name: (
             Grant("send mail", ("ses:SendEmail",), identities[:1], sender),
