@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rollbook.contract.jobs import BackupJob
-from rollbook.engine import chain
+from rollbook.engine import chain, recorded, stored
 from rollbook.engine.dynamodb import exports
 from rollbook.engine.dynamodb.exports import LONGEST, SHORTEST, Period
 from rollbook.engine.executions import Row
 from rollbook.engine.formats.lines import Corrupted
 from rollbook.engine.resources import Resources
+from rollbook.engine.stored import StoredBackup
 
 # DynamoDB's latest restorable time is typically five minutes ago, so a refused end moves back by this time.
 _STEP_BACK = timedelta(minutes=5)
@@ -67,6 +68,8 @@ def plan(job: BackupJob, resources: Resources, table_id: str, now: datetime) -> 
         links = chain.find(resources.open_backup, str(newest["key"]))
     except Corrupted as fault:
         return _full(f"the last export {newest['key']} cannot be continued: {fault}")
+    if fault := next(filter(None, (_fault(resources, link) for link in links)), ""):
+        return _full(f"the last export {newest['key']} cannot be continued: {fault}")
     base, last = chain.as_of(links[0]), chain.as_of(links[-1])
     if base is None or last is None:
         return _full(f"the last export {newest['key']} does not name its time")
@@ -100,6 +103,15 @@ def _next(job: BackupJob, resources: Resources, since: datetime, chained: Planne
     if until - since < SHORTEST:
         return _full(f"the last export is of {_short(since)}, and an increment covers 15 minutes or more")
     return Planned(Period(since, until), "", chained.base_key, chained.predecessor_key)
+
+
+def _fault(resources: Resources, link: StoredBackup) -> str:
+    """Return why a link that can be opened must not be continued, or an empty text.
+
+    S3 deletes a link that was deleted or replaced after the noncurrent days, and with it every increment since.
+    """
+    told = (resources.history.recall(recorded.PREFIX + link.key) or {}).get("damage")
+    return str(told or "") or stored.replaced(resources.s3, resources.bucket, link)
 
 
 def _full(why: str) -> Planned:

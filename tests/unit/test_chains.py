@@ -16,6 +16,7 @@ from ops.backups import overview
 from rollbook.contract import moments
 from rollbook.contract.jobs import BackupJob
 from rollbook.engine import backup, chain, compare, finish_export, restore, stored
+from rollbook.engine.checks import Checks, DamageFound
 from rollbook.engine.executions import Execution
 from rollbook.engine.notifier import Notifier
 from rollbook.engine.resources import Resources
@@ -148,6 +149,26 @@ def test_a_chain_with_a_missing_link_is_not_continued(school: School, gone: str)
     assert row.export_type == "full"
     assert "cannot be continued" in row.reason
     assert lost in row.reason
+
+
+@pytest.mark.parametrize("gone", ["base", "link", "data of the base"])
+def test_a_chain_is_not_continued_if_somebody_deleted_a_link_and_its_version_remains(school: School, gone: str) -> None:
+    """S3 deletes the version after the noncurrent days, and with it the chain."""
+    s3 = school.used.s3
+    s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    first = after(school, timedelta(hours=12))
+    lost = {"base": first.base_key, "link": first.key}.get(gone)
+    if lost is None:
+        folder = stored.open_backup(s3, BUCKET, first.base_key).manifest or ""
+        lost = folder.replace("manifest-summary.json", "data/one.json.gz")
+    s3.delete_object(Bucket=BUCKET, Key=lost)
+    if gone.startswith("data"):  # only a check reads the data
+        with pytest.raises(DamageFound):
+            Checks(school.used, school.notifier).share(1, "check#1", soon())
+    school.clock.now += timedelta(hours=12)
+    row = school.back_up()
+    assert row.export_type == "full"
+    assert lost.partition("/")[0] in row.reason
 
 
 def test_an_increment_is_full_after_recovery_was_switched_off_and_on(school: School) -> None:
