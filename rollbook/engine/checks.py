@@ -10,7 +10,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from rollbook.contract import events, moments
-from rollbook.engine import stored
+from rollbook.engine import announcements, stored
 from rollbook.engine.deadline import Deadline
 from rollbook.engine.executions import Row
 from rollbook.engine.formats.lines import Corrupted
@@ -115,16 +115,20 @@ class Checks:
         if fault and _may_be_gone(row, now) and self._is_absent(key):
             outcome.gone.append(key)
             return self._remember(key, {"goneAt": moments.to_text(now)})
+        # Without a newer backup, the function that marks does not run, and the rows would expire before the backup.
+        kept = {"expiresAt": resources.history.expires_at(now)}
         if backup_of := row.get("execution"):
             found = (
                 {"damagedAt": moments.to_text(now)} if fault else {"verifiedAt": moments.to_text(now), "damagedAt": ""}
             )
-            resources.history.update(str(backup_of), found, "attribute_exists(id)", {})
+            resources.history.update(str(backup_of), found | kept, "attribute_exists(id)", {})
         if fault:
             outcome.damaged[key] = fault
-            return self._remember(key, {"checkedAt": moments.to_text(now), "damage": fault[:2000]})
+            return self._remember(key, kept | {"checkedAt": moments.to_text(now), "damage": fault[:2000]})
         outcome.read.append(key)
-        return self._remember(key, {"checkedAt": moments.to_text(now), "verifiedAt": moments.to_text(now)})
+        announcements.release_damage(resources.history, key)  # damage that comes back is another incident
+        at = moments.to_text(now)
+        return self._remember(key, kept | {"checkedAt": at, "verifiedAt": at, "damage": ""})
 
     def _is_absent(self, key: str) -> bool:
         try:

@@ -172,3 +172,26 @@ def test_a_backup_that_the_lifecycle_deleted_is_gone_and_not_damaged(mail: Mail,
 def test_what_is_not_read_in_time_is_named(mail: Mail, clock: Clock) -> None:
     keys = made(mail, clock, days=2)
     assert checker(mail, clock).share(1, "check#1", Deadline.after(0)).left == keys
+
+
+def test_damage_that_comes_back_after_a_repair_is_told_again(mail: Mail, clock: Clock) -> None:
+    made(mail, clock)
+    s3 = boto3.client("s3")
+    for number in range(2):
+        marker = s3.delete_object(Bucket=BUCKET, Key=KEY)["VersionId"]
+        with pytest.raises(checks.DamageFound):
+            checker(mail, clock).one(KEY, f"check#{number}")
+        s3.delete_object(Bucket=BUCKET, Key=KEY, VersionId=marker)
+        checker(mail, clock).one(KEY, f"check#{number}-whole")
+    assert damaged(mail) == [f"Backup Damaged: {KEY}"] * 2
+
+
+def test_the_rows_of_a_backup_that_is_there_do_not_expire(mail: Mail, clock: Clock) -> None:
+    """When backups stop, nothing is marked, and the function that marks does not extend the rows."""
+    made(mail, clock)
+    clock.now += timedelta(days=399)
+    checker(mail, clock).share(30, "check#1", soon())
+    execution = row_of(KEY)["execution"]
+    rows = boto3.resource("dynamodb").Table(PLACES.history_table_name)
+    for row in (row_of(KEY), rows.get_item(Key={"id": execution})["Item"]):
+        assert int(row["expiresAt"]) > (clock.now + timedelta(days=199)).timestamp()
