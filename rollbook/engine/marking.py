@@ -53,7 +53,9 @@ class Marking:
     def plan(self, table: RetainedTable) -> list[Decision]:
         """Return what `run` would decide, the newest backup first. Assumes that the newest backups are whole."""
         entries = self._inventory.of(table)
-        to_verify = {entry.backup.key for entry in _relied_on(entries)}
+        to_verify = {
+            entry.backup.key for entry in _relied_on(entries) if not (entry.execution and entry.execution.doubt)
+        }
         backups = [
             replace(entry.backup, state="verified") if entry.backup.key in to_verify else entry.backup
             for entry in entries
@@ -135,6 +137,8 @@ class Marking:
                 f"{damage}. Make a new backup"
             ) from None
         resources.history.remember(execution.id, {"verifiedAt": now, "damagedAt": ""})
+        if execution.doubt:  # whole, and still not a good one
+            return entry
         return replace(entry, backup=replace(entry.backup, state="verified"))
 
     def _apply(self, entry: Entry, decision: Decision, outcome: Outcome) -> None:

@@ -281,3 +281,15 @@ def test_an_increment_without_a_row_keeps_everything_older(aws: None, mail: Mail
     found = {each.backup.key: each.reasons for each in marking(clock).plan(TABLE)}
     assert found[keys[0]] == (f"may be needed by {keys[1]}",)
     assert "its base is unknown" in found[keys[1]]
+
+
+def test_a_backup_in_doubt_does_not_take_the_place_of_the_last_good_one(aws: None, mail: Mail, clock: Clock) -> None:
+    good = days(1, mail, clock)
+    boto3.client("dynamodb").delete_item(TableName=JOB.table_name, Key={"studentid": {"S": "item"}})
+    clock.now += DAY
+    doubtful = backup_of(JOB, mail, clock).run(run.scheduled(JOB, ZONE, clock.now), holder="a", deadline=soon())
+    assert doubtful is not None
+    assert doubtful.doubt == "the table is empty"
+    only_the_last = replace(TABLE, policy=Policy(keep_last=1))
+    assert marking(clock).run(only_the_last).marked == []
+    assert good[0] not in [each.backup.key for each in marking(clock).plan(only_the_last) if not each.is_kept]
