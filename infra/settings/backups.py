@@ -178,7 +178,8 @@ class TablePlan:
             consistent_reads=options.consistent_reads,
             doubtful_change_percent=options.doubtful_change_percent,
             doubtful_change_items=options.doubtful_change_items,
-            expire_after_days=options.expire_after_days,
+            # With a retention, a backup has no last day, and its absence is damage unless it was marked.
+            expire_after_days=0 if options.retention else options.expire_after_days,
         )
 
     @property
