@@ -16,6 +16,9 @@ from rollbook.engine.stored import StoredBackup
 
 # DynamoDB's latest restorable time is typically five minutes ago, so a refused end moves back by this time.
 _STEP_BACK = timedelta(minutes=5)
+# A start that is late, or a schedule's window. After a longer gap, increments would stay behind until the next full
+# export, because each covers 24 hours.
+_LAG = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,10 @@ def _next(job: BackupJob, resources: Resources, since: datetime, chained: Planne
             f"point-in-time recovery covers the time since {_short(window.earliest)}, and the last export is of "
             f"{_short(since)}; it was switched off in between, or its period is too short"
         )
-    until = min(window.latest or now, since + LONGEST)
+    latest = window.latest or now
+    if latest - since > LONGEST + _LAG:
+        return _full(f"the last export is of {_short(since)}, and an increment covers 24 hours or less")
+    until = min(latest, since + LONGEST)
     if until - since < SHORTEST:
         return _full(f"the last export is of {_short(since)}, and an increment covers 15 minutes or more")
     return Planned(Period(since, until), "", chained.base_key, chained.predecessor_key)
