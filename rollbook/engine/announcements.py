@@ -38,22 +38,50 @@ def release_mail(history: History, execution_id: str) -> None:
 
 
 def begin_incident(history: History, table_name: str, *, now: datetime) -> bool:
-    """Return whether this failure of a table is the first one since its last backup."""
-    values = {"failingSince": moments.to_text(now)}
-    return history.update(latest(table_name), values, "attribute_not_exists(failingSince)", {}).granted
+    """Return whether the caller must tell this failure of a table, because none was told since its last backup."""
+    return _begin(history, latest(table_name), "failingSince", now)
 
 
-def begin_damage(history: History, key: str, *, now: datetime) -> bool:
-    """Return whether the damage of a backup was not told yet."""
-    values = {"damageToldAt": moments.to_text(now)}
-    return history.update(PREFIX + key, values, "attribute_not_exists(damageToldAt)", {}).granted
-
-
-def release_damage(history: History, key: str) -> None:
-    """Record that the damage was not told, so that the next check tells it."""
-    history.update(PREFIX + key, {}, "attribute_exists(damageToldAt)", {}, remove="damageToldAt")
+def incident_told(history: History, table_name: str, *, now: datetime) -> None:
+    """Record that a failure of a table was told."""
+    history.update(latest(table_name), {"failingSince": moments.to_text(now), "tellLeaseUntil": 0}, "", {})
 
 
 def release_incident(history: History, table_name: str) -> None:
     """Record that the first failure was not told, so that the next one is."""
-    history.update(latest(table_name), {}, "attribute_exists(failingSince)", {}, remove="failingSince")
+    _release(history, latest(table_name))
+
+
+def begin_damage(history: History, key: str, *, now: datetime) -> bool:
+    """Return whether the caller must tell the damage of a backup, because it was not told yet."""
+    return _begin(history, PREFIX + key, "damageToldAt", now)
+
+
+def damage_told(history: History, key: str, *, now: datetime) -> None:
+    """Record that the damage of a backup was told."""
+    told = {"damageToldAt": moments.to_text(now), "tellLeaseUntil": 0}
+    history.update(PREFIX + key, told, "attribute_exists(id)", {})
+
+
+def release_damage(history: History, key: str) -> None:
+    """Record that the damage was not told, so that the next check tells it."""
+    _release(history, PREFIX + key)
+
+
+def end_damage(history: History, key: str) -> None:
+    """Record that a backup is whole again, so that damage that comes back is told."""
+    history.update(PREFIX + key, {}, "attribute_exists(damageToldAt)", {}, remove="damageToldAt")
+
+
+def _begin(history: History, row_id: str, told: str, now: datetime) -> bool:
+    """Claim a mail. If the caller dies before it records that it was sent, the next one sends it."""
+    return history.update(
+        row_id,
+        {"tellLeaseUntil": int((now + _LEASE).timestamp())},
+        condition=f"attribute_not_exists({told}) AND (attribute_not_exists(tellLeaseUntil) OR tellLeaseUntil < :now)",
+        operands={":now": int(now.timestamp())},
+    ).granted
+
+
+def _release(history: History, row_id: str) -> None:
+    history.update(row_id, {"tellLeaseUntil": 0}, "attribute_exists(id)", {})

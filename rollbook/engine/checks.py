@@ -126,7 +126,7 @@ class Checks:
             outcome.damaged[key] = fault
             return self._remember(key, kept | {"checkedAt": moments.to_text(now), "damage": fault[:2000]})
         outcome.read.append(key)
-        announcements.release_damage(resources.history, key)  # damage that comes back is another incident
+        announcements.end_damage(resources.history, key)  # damage that comes back is another incident
         at = moments.to_text(now)
         return self._remember(key, kept | {"checkedAt": at, "verifiedAt": at, "damage": ""})
 

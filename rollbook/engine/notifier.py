@@ -95,6 +95,7 @@ class Notifier:
         except BaseException:
             announcements.release_incident(self._history, event.table)
             raise
+        announcements.incident_told(self._history, event.table, now=self._clock())
 
     def damaged(self, event: events.BackupDamaged) -> None:
         """Put the event of a damaged backup on the bus, and send a mail once for each backup."""
@@ -106,6 +107,7 @@ class Notifier:
         except BaseException:
             announcements.release_damage(self._history, event.key)
             raise
+        announcements.damage_told(self._history, event.key, now=self._clock())
 
     def _remember(self, done: Execution, items: int) -> None:
         """Write the row of the table's newest backup. A backup in doubt does not replace the last good one."""
@@ -148,6 +150,8 @@ class Notifier:
             if is_first:
                 announcements.release_incident(self._history, event.table)
             raise
+        if is_first:
+            announcements.incident_told(self._history, event.table, now=self._clock())
 
     def event(self, event: events.Event) -> None:
         """Put an event on the bus and write its metrics. No mail is sent."""

@@ -195,3 +195,38 @@ def test_the_rows_of_a_backup_that_is_there_do_not_expire(mail: Mail, clock: Clo
     rows = boto3.resource("dynamodb").Table(PLACES.history_table_name)
     for row in (row_of(KEY), rows.get_item(Key={"id": execution})["Item"]):
         assert int(row["expiresAt"]) > (clock.now + timedelta(days=199)).timestamp()
+
+
+class Dying(Mail):
+    """A mail whose invocation is killed before it is sent."""
+
+    def send_email(self, **_: Any) -> dict[str, str]:
+        raise MemoryError
+
+
+def test_the_mail_of_damage_is_not_lost_to_a_kill(mail: Mail, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    made(mail, clock)
+    boto3.client("s3").delete_object(Bucket=BUCKET, Key=KEY)
+    with monkeypatch.context() as dead:
+        # A killed invocation releases nothing.
+        dead.setattr("rollbook.engine.announcements.release_damage", lambda *_: None)
+        with pytest.raises(MemoryError):
+            checker(Dying(), clock).one(KEY, "check#1")
+    clock.now += timedelta(minutes=1)
+    with pytest.raises(checks.DamageFound):
+        checker(mail, clock).one(KEY, "check#1")
+    assert damaged(mail) == [f"Backup Damaged: {KEY}"]
+
+
+def test_the_mail_of_a_failure_is_not_lost_to_a_kill(mail: Mail, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    boto3.client("dynamodb").delete_table(TableName=JOB.table_name)
+    request = backup.scheduled(JOB, ZONE, MIDNIGHT)
+    with monkeypatch.context() as dead:
+        dead.setattr("rollbook.engine.announcements.release_incident", lambda *_: None)
+        with pytest.raises(Exception, match="not found"):
+            backup_of(JOB, Dying(), clock).run(request, holder="a", deadline=soon())
+    clock.now += timedelta(minutes=1)
+    for _ in range(2):
+        with pytest.raises(Exception, match="not found"):
+            backup_of(JOB, mail, clock).run(request, holder="a", deadline=soon())
+    assert [sent["Subject"]["Data"] for sent in mail.sent] == [f"Backup Failed: {JOB.table_name}"]
