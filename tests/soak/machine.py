@@ -61,6 +61,7 @@ class Soak(RuleBasedStateMachine):
         ]
         self.model = Model()
         self.number = 0
+        self.unrecorded = 0  # mails in invocations with a fault, which may have been sent and not recorded
         self.exports: dict[str, str] = {}
         self.manifests: dict[str, str] = {}
         self.drills: list[str] = []
@@ -216,8 +217,10 @@ class Soak(RuleBasedStateMachine):
         gate = self.school.gate
         if gate.hits:
             COUNTS[f"fault: {fault.kind}"] += 1
-        if gate.hits and gate.mailed and run:
-            run.mail_kills += 1
+        if gate.hits and gate.mailed:
+            self.unrecorded += gate.mailed
+            if run:
+                run.mail_kills += 1
 
     @precondition(lambda self: bool(self.exports))
     @rule(place=PLACES, fails=st.sampled_from([False, False, False, True]))
@@ -387,6 +390,7 @@ class Soak(RuleBasedStateMachine):
     def check(self, fault: Fault) -> None:
         """Each damaged backup is found, and told once until it is whole again."""
         number, school = self.tick(), self.school
+        school.times.now += MINUTE  # the lease of a mail that was not sent is over
         versions = school.versions()
         found: str = ""
         try:
@@ -409,8 +413,8 @@ class Soak(RuleBasedStateMachine):
             made.is_told = is_damaged
             sent = [subject for subject, _ in school.mail.sent if subject == f"Backup Damaged: {made.key}"]
             assert made.mails <= len(sent), f"{len(sent)} mails of {made.mails} incidents of {made.key}"
-            made.mails = len(sent) if COUNTS["fault: kill after"] else made.mails
-            assert made.mails == len(sent), f"{len(sent)} mails of {made.mails} incidents of {made.key}"
+            most = made.mails + self.unrecorded
+            assert len(sent) <= most, f"{len(sent)} mails of {made.mails} incidents of {made.key}"
 
     def _may_be_gone(self, made: Made) -> bool:
         """Return whether the absence of a backup is no damage: it was marked, or its days are over."""
