@@ -93,7 +93,7 @@ class GatedExports(Exporting):
         return self._gate.request("DescribeExport", lambda: asked(**request))
 
 
-def _rules(policy: Policy | None) -> list[dict[str, Any]]:
+def rules_of(policy: Policy | None) -> list[dict[str, Any]]:
     """Return the lifecycle rules of the stack for the table; tests/unit/test_soak.py compares them."""
     noncurrent = {"NoncurrentVersionExpiration": {"NoncurrentDays": NONCURRENT_DAYS}}
     whole = {"ID": "backups", "Status": "Enabled", "Filter": {"Prefix": PREFIX}}
@@ -133,7 +133,7 @@ class School:
         create_bucket(BUCKET)
         create_bus(PLACES.event_bus_name)
         self.s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
-        self.s3.put_bucket_lifecycle_configuration(Bucket=BUCKET, LifecycleConfiguration={"Rules": _rules(policy)})
+        self.s3.put_bucket_lifecycle_configuration(Bucket=BUCKET, LifecycleConfiguration={"Rules": rules_of(policy)})
 
     # The table.
 

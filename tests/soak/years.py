@@ -64,14 +64,15 @@ class Life:
 
 
 def lives() -> Iterator[Life]:
-    """Yield all lives: every combination weekly and monthly, and one of each engine daily."""
+    """Yield all lives: every combination, and with each frequency those that differ in more than the compression."""
     for combination, is_retained in itertools.product(VALID, (True, False)):
-        is_chain = combination.export_type == "incremental"
-        for full_every in (1, 7, 25) if is_chain else (7,):
+        if combination.compression != "none":
+            if is_retained:
+                yield Life(combination, "weekly", is_retained)
+            continue
+        for full_every in (1, 7, 25) if combination.export_type == "incremental" else (7,):
             for frequency in FREQUENCIES:
-                # The compression makes no difference to the times; each one is lived through weekly.
-                if frequency == "weekly" or combination.compression == "none":
-                    yield Life(combination, frequency, is_retained, full_every)
+                yield Life(combination, frequency, is_retained, full_every)
 
 
 class Years:
