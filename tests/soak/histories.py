@@ -15,7 +15,7 @@ __all__ = ["COUNTS", "live"]
 
 HISTORIES, STEPS = 10, 60
 # Hypothesis shortens a history for up to five minutes.
-SHORTENING_SECONDS = 90
+SHORTENING_SECONDS = 60
 
 
 def live(number: int, histories: int = HISTORIES, steps: int = STEPS) -> None:

@@ -172,7 +172,8 @@ class Soak(RuleBasedStateMachine):
         """Retry a run as Lambda does, or as an operator who sends its dead letter again."""
         runs = list(self.model.open_runs())
         number = self.tick()
-        self._attempt(runs[place % len(runs)], "the same" if is_same else f"request-{number}", fault)
+        run = runs[place % len(runs)]
+        self._attempt(run, run.holder if is_same else f"request-{number}", fault)
 
     @precondition(lambda self: bool(self.model.made))
     @rule(place=PLACES, fault=FAULTS)
@@ -186,6 +187,7 @@ class Soak(RuleBasedStateMachine):
         school = self.school
         if run.attempts:
             school.times.now += MINUTE  # Lambda's first retry comes after a minute
+        run.holder = run.holder or holder
         began, table = school.times(), dict(school.records)
         COUNTS["backups tried"] += 1
         row = None

@@ -21,6 +21,7 @@ class Run:
 
     Arguments:
         attempts: of each invocation: when it began and ended by its clock, and the table at that time.
+        holder: of the first invocation; Lambda retries it with the same one.
         is_open: whether an invocation was killed or failed, so that the run may be continued.
         mail_kills: how often an invocation had a fault after it had sent a mail, and could not record that.
     """
@@ -29,6 +30,7 @@ class Run:
     job: BackupJob
     attempts: list[tuple[datetime, datetime, dict[str, Item]]] = field(default_factory=list)
     export_arn: str = ""
+    holder: str = ""
     is_open: bool = True
     mail_kills: int = 0
 
@@ -114,7 +116,7 @@ class Model:
         """Return the full backups that are good and whole, the newest first."""
         found = [made for made in self.made.values() if made.is_full and not made.row.doubt]
         return sorted(
-            (made for made in found if made.is_untouched(versions)), key=lambda made: made.began, reverse=True
+            (made for made in found if made.is_untouched(versions)), key=lambda made: made.row.started_at, reverse=True
         )
 
     def open_runs(self) -> Iterable[Run]:

@@ -126,7 +126,7 @@ class Years:
         soak._back_up(VALID.index(self.life.combination), happens, is_manual=False)
         if fault == "killed run":
             for run in list(soak.model.open_runs()):
-                soak._attempt(run, "the same", NONE)
+                soak._attempt(run, run.holder, NONE)
         elif fault == "failed run":
             for run in list(soak.model.open_runs()):
                 run.is_open = False
