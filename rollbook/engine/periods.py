@@ -71,8 +71,8 @@ def plan(job: BackupJob, resources: Resources, table_id: str, now: datetime) -> 
         links = chain.find(resources.open_backup, str(newest["key"]))
     except Corrupted as fault:
         return _full(f"the last export {newest['key']} cannot be continued: {fault}")
-    if fault := next(filter(None, (_fault(resources, link) for link in links)), ""):
-        return _full(f"the last export {newest['key']} cannot be continued: {fault}")
+    if why := next(filter(None, (_fault(resources, link) for link in links)), ""):
+        return _full(f"the last export {newest['key']} cannot be continued: {why}")
     base, last = chain.as_of(links[0]), chain.as_of(links[-1])
     if base is None or last is None:
         return _full(f"the last export {newest['key']} does not name its time")
