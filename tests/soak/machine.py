@@ -44,7 +44,7 @@ SCANS, EXPORTS = (
     for is_export in (False, True)
 )
 POLICIES = st.sampled_from([None, Policy(keep_last=1), Policy(keep_last=2, daily=2), Policy(keep_last=1, weekly=3)])
-# What AWS or an operator is told of; anything else is a fault of the engine.
+# Errors that a fault may cause; anything else is a fault of the engine.
 TOLD = (ClientError, BotoCoreError, RuntimeError, Corrupted)
 
 
@@ -254,7 +254,8 @@ class Soak(RuleBasedStateMachine):
             row = self.school.finish(manifest, f"finisher-{manifest}", fault)
         except (Killed, *TOLD) as error:
             # Until its lease expires, a killed invocation keeps all others away.
-            if not isinstance(error, Killed) and "must wait for the retry" not in str(error):
+            is_waiting = "must wait for the retry" in str(error)
+            if not isinstance(error, Killed) and not is_waiting and not self._is_damaged(run):
                 self._expect_reason(error)
             self._count(run, fault)
             return
@@ -262,6 +263,10 @@ class Soak(RuleBasedStateMachine):
         del self.manifests[manifest]
         if row is not None:
             self._made(run, row)
+
+    def _is_damaged(self, run: Run) -> bool:
+        versions = self.school.versions()
+        return any(made.run is run and not made.is_untouched(versions) for made in self.model.made.values())
 
     @rule(fault=FAULTS)
     def watch(self, fault: Fault) -> None:
