@@ -1,6 +1,6 @@
 # Needed beforehand: Python 3.11 to 3.13 as python3, and make. Terraform is fetched if it is not there.
 .DELETE_ON_ERROR:
-.PHONY: tests-quick tests-slow tests-all help setup demo test test-slow test-all functions terraform check verify-lock accept alterations format plan deploy bench prove-iam docs pictures lock clean
+.PHONY: tests-quick tests-slow tests-all help setup demo test test-slow test-all functions terraform check verify-lock accept alterations format plan deploy bench prove-iam soak years docs pictures lock clean
 
 PYTHON_VERSION ?= 3.13
 ENVIRONMENTS = $(filter-out exceptions,$(basename $(notdir $(wildcard environments/*.toml))))
@@ -101,6 +101,12 @@ bench: setup ## Measure, and write docs/benchmarks.md
 
 prove-iam: setup terraform ## Show that every action of every role is needed, by taking it away
 	$(PYTHON) -m tests.local.prove_iam
+
+soak: setup ## Live random histories of a school with faults: make soak SECONDS=60, or one again with SEED=17
+	$(PYTHON) -m tests.soak --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED))
+
+years: setup ## Live 400 days with each way of making backups
+	$(PYTHON) -m tests.soak.years $(if $(LIFE),--life "$(LIFE)")
 
 docs: setup ## Write the generated pages of docs/
 	$(PYTHON) -m docs.generate

@@ -74,3 +74,9 @@ def once(history: History, announcement: Announcement, clock: Clock) -> Iterator
         history.update(row, {lease: 0}, "attribute_exists(id)", {})
         raise
     history.update(row, {told: moments.to_text(clock())}, "attribute_exists(id)", {}, remove=lease)
+
+
+def end(history: History, announcement: Announcement) -> None:
+    """Record that its reason is over, so that the next one is announced."""
+    told = announcement.told
+    history.update(announcement.row, {}, f"attribute_exists({told})", {}, remove=told)

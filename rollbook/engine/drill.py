@@ -116,11 +116,11 @@ class Drill:
         backup = chain.open_chain(resources.open_backup, key)
         request = Request(key, scratch, is_new=True, scratch=True, chain=True, kms_key=self._job.kms_key_arn)
         restored = Restore(resources).run(request, holder=holder, deadline=deadline)
-        took = (resources.clock() - began).total_seconds()
+        took = max(0.0, (resources.clock() - began).total_seconds())
         data = chain.as_of(backup)
         if data is None:
             raise DrillFailed(f"the backup {key} does not say when it was made, so its age is unknown")
-        age = (began - data).total_seconds()
+        age = max(0.0, (began - data).total_seconds())  # a clock may be behind
         self._expect_objectives(key, data, age, took)
         return {"key": key, "items": restored.items, "rtoSeconds": f"{took:.1f}", "rpoSeconds": f"{age:.0f}"}
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from botocore.exceptions import ClientError
 
 from rollbook.contract import moments
-from rollbook.engine import recorded, stored, verification
+from rollbook.engine import announcements, recorded, stored, verification
 from rollbook.engine.executions import Row
 from rollbook.engine.formats.lines import Corrupted
 from rollbook.engine.recorded import PREFIX, Recorded
@@ -69,17 +69,27 @@ def examine(resources: Resources, key: str, counted: Callable[[], None] = lambda
 
 
 def record(resources: Resources, found: Examined) -> None:
-    """Record the result in the row of the backup and in the row of the execution that made it.
+    """Record the result in the row of the backup and in the row of the execution that made it, and keep both rows.
 
-    An unknown backup gets a row that has only the time of the reading.
+    An unknown backup gets a row that has only the time of the reading. Damage that was repaired and comes back is
+    announced again.
     """
-    now = moments.to_text(resources.clock())
+    history, now = resources.history, moments.to_text(resources.clock())
     values: Row = {"checkedAt": now}
-    if not found.is_cold and found.known:
-        values |= {"damage": found.fault[:2000]} if found.fault else {"verifiedAt": now}
-        of_execution = {"damagedAt": now} if found.fault else {"verifiedAt": now, "damagedAt": ""}
-        resources.history.update(found.known.execution, of_execution, "attribute_exists(id)", {})
-    resources.history.remember(PREFIX + found.key, values)
+    if found.known:
+        # When no newer backup is made, nothing else keeps the rows from expiring before the backup.
+        kept = {"expiresAt": history.expires_at(resources.clock())}
+        of_execution: Row = dict(kept)
+        if found.fault:
+            values["damage"], of_execution["damagedAt"] = found.fault[:2000], now
+        elif not found.is_cold:
+            values |= {"verifiedAt": now, "damage": ""}
+            of_execution |= {"verifiedAt": now, "damagedAt": ""}
+        values |= kept
+        history.update(found.known.execution, of_execution, "attribute_exists(id)", {})
+    history.remember(PREFIX + found.key, values)
+    if not found.fault and not found.is_cold:
+        announcements.end(history, announcements.of_damage(found.key))
 
 
 def is_absent(resources: Resources, key: str) -> bool:

@@ -6,15 +6,19 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rollbook.contract.jobs import BackupJob
-from rollbook.engine import chain
+from rollbook.engine import chain, recorded, stored
 from rollbook.engine.dynamodb import exports
 from rollbook.engine.dynamodb.exports import LONGEST, SHORTEST, Period
 from rollbook.engine.executions import Row
 from rollbook.engine.formats.lines import Corrupted
 from rollbook.engine.resources import Resources
+from rollbook.engine.stored import StoredBackup
 
 # DynamoDB's latest restorable time is typically five minutes ago, so a refused end moves back by this time.
 _STEP_BACK = timedelta(minutes=5)
+# A start that is late, or a schedule's window. After a longer gap, increments would stay behind until the next full
+# export, because each covers 24 hours.
+_LAG = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,8 @@ def plan(job: BackupJob, resources: Resources, table_id: str, now: datetime) -> 
         links = chain.find(resources.open_backup, str(newest["key"]))
     except Corrupted as fault:
         return _full(f"the last export {newest['key']} cannot be continued: {fault}")
+    if why := next(filter(None, (_fault(resources, link) for link in links)), ""):
+        return _full(f"the last export {newest['key']} cannot be continued: {why}")
     base, last = chain.as_of(links[0]), chain.as_of(links[-1])
     if base is None or last is None:
         return _full(f"the last export {newest['key']} does not name its time")
@@ -96,10 +102,22 @@ def _next(job: BackupJob, resources: Resources, since: datetime, chained: Planne
             f"point-in-time recovery covers the time since {_short(window.earliest)}, and the last export is of "
             f"{_short(since)}; it was switched off in between, or its period is too short"
         )
-    until = min(window.latest or now, since + LONGEST)
+    latest = window.latest or now
+    if latest - since > LONGEST + _LAG:
+        return _full(f"the last export is of {_short(since)}, and an increment covers 24 hours or less")
+    until = min(latest, since + LONGEST)
     if until - since < SHORTEST:
         return _full(f"the last export is of {_short(since)}, and an increment covers 15 minutes or more")
     return Planned(Period(since, until), "", chained.base_key, chained.predecessor_key)
+
+
+def _fault(resources: Resources, link: StoredBackup) -> str:
+    """Return why a link that can be opened must not be continued, or an empty text.
+
+    S3 deletes a link that was deleted or replaced after the noncurrent days, and with it every increment since.
+    """
+    told = (resources.history.recall(recorded.PREFIX + link.key) or {}).get("damage")
+    return str(told or "") or stored.replaced(resources.s3, resources.bucket, link)
 
 
 def _full(why: str) -> Planned:

@@ -16,6 +16,7 @@ from ops.backups import overview
 from rollbook.contract import moments
 from rollbook.contract.jobs import BackupJob
 from rollbook.engine import acceptance, backup, chain, compare, doubt, finish_export, restore, stored
+from rollbook.engine.checks import Checks
 from rollbook.engine.executions import Execution
 from rollbook.engine.notifier import Notifier
 from rollbook.engine.resources import Resources
@@ -93,7 +94,8 @@ def after(school: School, gap: timedelta) -> Execution:
         (timedelta(hours=12), "incremental", ""),
         (DAY, "incremental", ""),
         (DAY + 9 * MINUTE, "incremental", ""),
-        (3 * DAY, "incremental", ""),
+        (DAY + 64 * MINUTE, "incremental", ""),
+        (3 * DAY, "full", "full, because the last export is of 2025-07-08T00:01Z, and an increment covers 24 hours or"),
         (10 * MINUTE, "full", "full, because the last export is of 2025-07-08T00:01Z, and an increment covers 15"),
         (7 * DAY, "full", "full, because the last full export is of 2025-07-08T00:01Z, 7 days ago or more"),
     ],
@@ -154,6 +156,25 @@ def test_a_chain_with_a_missing_link_is_not_continued(school: School, gone: str)
     assert row.export_type == "full"
     assert "cannot be continued" in row.reason
     assert lost in row.reason
+
+
+@pytest.mark.parametrize("gone", ["base", "link", "data of the base"])
+def test_a_chain_is_not_continued_if_somebody_deleted_a_link_and_its_version_remains(school: School, gone: str) -> None:
+    """S3 deletes the version after the noncurrent days, and with it the chain."""
+    s3 = school.used.s3
+    s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    first = after(school, timedelta(hours=12))
+    lost = {"base": first.base_key, "link": first.key}.get(gone)
+    if lost is None:
+        folder = stored.open_backup(s3, BUCKET, first.base_key).manifest or ""
+        lost = folder.replace("manifest-summary.json", "data/one.json.gz")
+    s3.delete_object(Bucket=BUCKET, Key=lost)
+    if gone.startswith("data"):  # only a check reads the data
+        assert Checks(school.used, school.notifier.damaged).share(1, "check#1", soon()).damaged
+    school.clock.now += timedelta(hours=12)
+    row = school.back_up()
+    assert row.export_type == "full"
+    assert lost.partition("/")[0] in row.reason
 
 
 def test_an_increment_is_full_after_recovery_was_switched_off_and_on(school: School) -> None:

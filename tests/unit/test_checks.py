@@ -309,3 +309,25 @@ def test_damage_that_could_not_be_told_is_told_by_the_next_check(mail: Mail, clo
     clock.now += timedelta(minutes=1)
     assert list(checker(mail, clock).share(30, "check#1", soon()).damaged) == [key]
     assert damaged(mail) == [f"Backup Damaged: {key}"]
+
+
+def test_damage_that_comes_back_after_a_repair_is_told_again(mail: Mail, clock: Clock) -> None:
+    made(mail, clock)
+    s3 = boto3.client("s3")
+    for number in range(2):
+        marker = s3.delete_object(Bucket=BUCKET, Key=KEY)["VersionId"]
+        assert checker(mail, clock).one(KEY, f"check#{number}", soon()).damaged
+        s3.delete_object(Bucket=BUCKET, Key=KEY, VersionId=marker)
+        assert checker(mail, clock).one(KEY, f"check#{number}-whole", soon()).read == [KEY]
+    assert damaged(mail) == [f"Backup Damaged: {KEY}"] * 2
+
+
+def test_the_rows_of_a_backup_that_is_there_do_not_expire(mail: Mail, clock: Clock) -> None:
+    """When backups stop, nothing is marked, and the function that marks does not extend the rows."""
+    made(mail, clock)
+    clock.now += timedelta(days=399)
+    checker(mail, clock).share(30, "check#1", soon())
+    execution = row_of(KEY)["execution"]
+    rows = boto3.resource("dynamodb").Table(PLACES.history_table_name)
+    for row in (row_of(KEY), rows.get_item(Key={"id": execution})["Item"]):
+        assert int(row["expiresAt"]) > (clock.now + timedelta(days=199)).timestamp()

@@ -101,3 +101,12 @@ def test_too_many_retentions_for_the_variables_of_a_function_are_refused(tmp_pat
     path.write_text(text + "\n" + more)
     with pytest.raises(SettingsError, match="the retentions of 91 tables have"):
         load(path)
+
+
+def test_the_days_until_expiry_are_no_reason_for_the_absence_of_a_retained_backup() -> None:
+    """With a retention, `expire_after_days` is of the copies alone; the check of the backups must not rely on it."""
+    retained = [plan for plan in load(ENVIRONMENTS / "production.toml").backed_up_tables if plan.retained]
+    assert retained
+    assert {plan.job.expire_after_days for plan in retained} == {0}
+    [by_age] = load(ENVIRONMENTS / "workshop.toml").backed_up_tables
+    assert by_age.job.expire_after_days == by_age.options.expire_after_days > 0

@@ -1,0 +1,1 @@
+"""A model of a school's years: random histories of backups, faults and restores, compared with what must be true."""
