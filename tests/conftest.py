@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from dataclasses import dataclass
@@ -99,6 +100,7 @@ def _end(number: int, frame: object) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    gc.disable()
     offline.forbid()
     shared = getattr(config, "workerinput", {}).get("stage")
     if shared is None:
@@ -150,6 +152,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Begin what takes long before the first test, so that the quick tests run meanwhile."""
     if session.config.option.collectonly:
         return
+    # What was collected lives to the end: half a million objects. The garbage collector need not visit them.
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+    gc.enable()
     fixtures = {name for item in session.items for name in getattr(item, "fixturenames", ())}
     wanted = {name for name, given in ((SYNTH, "stacks"), (LOCAL, "local")) if given in fixtures}
     stage = session.config.stash[_STAGE]

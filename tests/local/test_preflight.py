@@ -308,7 +308,7 @@ def test_lambdas_concurrency_in_a_new_account_is_found(account: Account, quota: 
     reserving = with_resource(account, "aws_lambda_function", reserved_concurrent_executions=1)
     assert of(reserving, "Lambda concurrency").state == "ok"
     quota("lambda", "L-B99A9384", 10)
-    assert "the stack has 13 functions: they would be throttled" in of(account, "Lambda concurrency").found
+    assert "the stack has 14 functions: they would be throttled" in of(account, "Lambda concurrency").found
     point = of(reserving, "Lambda concurrency")
     assert (point.state, "so the apply fails" in point.found) == ("look", True)
     assert "--quota-code L-B99A9384" in point.remedy

@@ -350,8 +350,8 @@ def _(it: Commands) -> Result:
 
 @case("backups unpin", Exit.FAILED)
 def _(it: Commands) -> Result:
-    it.cloud()
-    return run("backups", "unpin", "KEY")
+    failed = {"errorType": "NoSuchBackup", "errorMessage": "no backup"}
+    return _with_retention(it, failed, "unpin", "KEY", FunctionError="Unhandled")
 
 
 @case("backups pin", Exit.GOOD)

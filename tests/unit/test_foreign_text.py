@@ -14,7 +14,7 @@ from typer.testing import Result
 
 from ops import adopt, csv_import, demo, schedule, state, students, synth
 from ops.adoption.leftovers import Leftover
-from ops.backups import checks, overview, restores
+from ops.backups import check, checks, overview, restores
 from ops.backups import command as backups
 from ops.cloud import Cloud
 from ops.events import bus_log, dead_letters
@@ -30,6 +30,7 @@ from ops.preflight.point import look
 from ops.smoke import steps
 from ops.smoke.steps import Outcome as StepOutcome
 from rollbook.engine.acceptance import NotInDoubt
+from rollbook.engine.checks import Outcome as Checked
 from rollbook.engine.comparison import Outcome
 from rollbook.engine.formats.lines import Corrupted
 from tests.unit.commands import COMMANDS, LOCAL, Commands, cloud, giving, raising, run
@@ -90,6 +91,13 @@ def backups_diff(it: Commands) -> Result:
     it.set(checks.compare, keys=giving(["id"]), compare=giving(outcome))
     it.set(checks.Comparison, differences=giving(iter([SimpleNamespace(kind="added", key=TEXT)])))
     return run("backups", "diff", TEXT)
+
+
+def backups_check(it: Commands) -> Result:
+    it.cloud()
+    work = SimpleNamespace(share=giving(Checked(damaged={TEXT: TEXT}, failed={TEXT: TEXT})))
+    it.set(check, resources_of=giving(None), Checks=giving(work))
+    return run("backups", "check")
 
 
 def backups_restore(it: Commands) -> Result:
@@ -242,6 +250,7 @@ CASES: dict[str, Callable[[Commands], Result]] = {
     "backups drill": backups_drill,
     "backups verify": backups_verify,
     "backups diff": backups_diff,
+    "backups check": backups_check,
     "backups restore": backups_restore,
     "events tail": events_tail,
     "events put": events_put,

@@ -283,7 +283,7 @@ def test_recovery_is_turned_on_by_the_next_try_if_the_first_was_stopped(
     ("region", "scratch", "key"),
     [
         (REGION, False, {"KMSMasterKeyId": f"arn:aws:kms:{REGION}:123456789012:key/1"}),
-        (REGION, True, {}),
+        (REGION, True, {"KMSMasterKeyId": f"arn:aws:kms:{REGION}:123456789012:key/1"}),
         ("eu-west-1", False, {}),
     ],
     ids=["as it was", "a scratch table", "another Region"],
@@ -291,7 +291,7 @@ def test_recovery_is_turned_on_by_the_next_try_if_the_first_was_stopped(
 def test_a_table_is_encrypted_by_a_key_that_the_caller_may_use(
     aws: None, region: str, scratch: bool, key: dict[str, str]
 ) -> None:
-    """A key is of one Region (KMS Developer Guide), and the drill has no right to a customer's."""
+    """A key is of one Region (KMS Developer Guide). The drill chooses the key of its table before."""
     definition = {
         "keySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
         "attributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
