@@ -285,7 +285,7 @@ def days(school: School, seed: int, count: int) -> Iterator[tuple[int, Execution
         yield day, school.back_up()
 
 
-@pytest.mark.parametrize("count", slow_beyond(1, [40, 400]))
+@pytest.mark.parametrize("count", slow_beyond(1, [20, 400]))
 def test_each_day_has_a_whole_chain_with_a_young_base(school: School, count: int) -> None:
     school.used = replace(school.used, s3=Reading(school.used.s3))
     bases: list[str] = []

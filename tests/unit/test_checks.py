@@ -95,11 +95,11 @@ def test_damage_is_told_once_and_raises_each_time(mail: Mail, clock: Clock, how:
 
 
 def test_each_backup_is_read_within_the_days(mail: Mail, clock: Clock) -> None:
-    keys = made(mail, clock, days=20)
+    keys = made(mail, clock, days=9)
     reads = [Counter[str](), Counter[str]()]
-    for day in range(10):
-        clock.now = MIDNIGHT + timedelta(days=20 + day)
-        reads[day // 5].update(checker(mail, clock).share(5, f"check#{day}", soon()).read)
+    for day in range(6):
+        clock.now = MIDNIGHT + timedelta(days=9 + day)
+        reads[day // 3].update(checker(mail, clock).share(3, f"check#{day}", soon()).read)
     assert [set(each) for each in reads] == [set(keys)] * 2
     assert set(reads[1].values()) == {1}
 

@@ -144,7 +144,7 @@ LIVES = [
 ]
 
 
-@pytest.mark.parametrize("life", slow_beyond(8, LIVES), ids=lambda life: "-".join(map(str, (life[0], *life[2:]))))
+@pytest.mark.parametrize("life", slow_beyond(4, LIVES), ids=lambda life: "-".join(map(str, (life[0], *life[2:]))))
 def test_no_midnight_is_without_a_good_full_backup_and_what_the_policy_keeps_is_there(
     rules: list[dict[str, Any]], life: tuple[int, Policy, int, bool]
 ) -> None:

@@ -37,6 +37,7 @@ def test_a_short_history_has_no_difference() -> None:
     assert histories.COUNTS["steps"] > before
 
 
+@pytest.mark.slow
 def test_a_difference_is_found_and_its_history_is_printed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
