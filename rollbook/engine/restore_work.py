@@ -13,6 +13,7 @@ from rollbook.engine.dynamodb.batch_write import Writer
 from rollbook.engine.dynamodb.conditional_write import ConditionalWriter, Write
 from rollbook.engine.dynamodb.workers import NAMED, Sent, not_written
 from rollbook.engine.executions import Execution, Row
+from rollbook.engine.fingerprints import Fingerprint
 from rollbook.engine.formats import incremental
 from rollbook.engine.formats.lines import Corrupted
 from rollbook.engine.lease import LeaseRenewer
@@ -49,9 +50,8 @@ class RestoreWork:
     def __post_init__(self) -> None:
         self.target = RestoreTarget(self.request, self.backup, self.resources, self.options)
         self._fingerprint = fingerprints.fingerprint_of(self.names)
-        self._backup_fingerprint = (
-            incremental.fingerprint_of(self.names) if self.backup.change_of else self._fingerprint
-        )
+        of_backup = incremental.fingerprint_of(self.names) if self.backup.change_of else self._fingerprint
+        self._backup_fingerprint = _or_corrupted(of_backup, self.request.key)
 
     @property
     def renewer(self) -> LeaseRenewer | None:
@@ -207,3 +207,15 @@ def _named(differences: Iterator[Difference]) -> tuple[int, str]:
 
 def _change_request(line: bytes) -> bytes:
     return incremental.read(line).request
+
+
+def _or_corrupted(fingerprint: Callable[[bytes], Fingerprint], key: str) -> Callable[[bytes], Fingerprint]:
+    """Return a function that raises Corrupted for an item that is invalid or lacks its key."""
+
+    def checked(item: bytes) -> Fingerprint:
+        try:
+            return fingerprint(item)
+        except ValueError as fault:
+            raise Corrupted(f"{key} is damaged: {fault}") from None
+
+    return checked

@@ -200,6 +200,7 @@ class Soak(RuleBasedStateMachine):
         run.attempts.append((began, school.times(), table))
         self._count(run, fault)
         if row is None:
+            self._made_again(run)
             return
         if row.status == COMPLETED:
             self._made(run, row)
@@ -285,6 +286,13 @@ class Soak(RuleBasedStateMachine):
                 self.manifests = {key: of for key, of in self.manifests.items() if of != request}
             elif what == "failed":
                 self.model.runs[request].is_open = True
+
+    def _made_again(self, run: Run) -> None:
+        """Take note of a backup whose object was gone, that was made again, and that could not be announced yet."""
+        row = self.school.used.history.get(run.request.id)
+        if row and row.status == COMPLETED and row.key in self.model.made:
+            self._made(run, row)
+            run.is_open = True
 
     def _made(self, run: Run, row: Execution) -> None:
         """Take note of a backup that was announced, and let the events of its completion follow."""

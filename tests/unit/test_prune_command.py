@@ -110,7 +110,9 @@ def test_pins_are_changed_by_the_function(function: Lambda) -> None:
 
 def test_an_environment_without_a_retention_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
     made = cloud()
-    made.settings = LOCAL.model_copy(update={"backups": LOCAL.backups.model_copy(update={"retention": None, "tables": []})})
+    made.settings = LOCAL.model_copy(
+        update={"backups": LOCAL.backups.model_copy(update={"retention": None, "tables": []})}
+    )
     monkeypatch.setattr(Cloud, "of", lambda _: made)
     for command in (["prune"], ["pin", "K"]):
         result = run("backups", *command)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -356,6 +357,16 @@ def test_a_damaged_backup_is_not_restored(aws: None, mail: Mail, clock: Clock) -
     key = backed_up(mail, clock)
     boto3.client("s3").put_object(Bucket="student-backup", Key=key, Body=read(key).replace(b"SV002", b"SV009"))
     with pytest.raises(Corrupted, match=r"items 1 to 2 .* are damaged"):
+        restorer(clock).run(new(key), holder="a")
+    assert sorted(boto3.client("dynamodb").list_tables()["TableNames"]) == TABLES
+
+
+def test_an_item_without_its_key_is_damage(aws: None, mail: Mail, clock: Clock) -> None:
+    put(SV001={}, SV002={})
+    key = backed_up(mail, clock, ("dynamodb-export", "gzip"))
+    [name] = [found for found in objects() if "/data/" in found]
+    boto3.client("s3").put_object(Bucket="student-backup", Key=name, Body=gzip.compress(b'{"Item":{}}\n'))
+    with pytest.raises(Corrupted, match=f"{key} is damaged: the key attributes studentid are missing"):
         restorer(clock).run(new(key), holder="a")
     assert sorted(boto3.client("dynamodb").list_tables()["TableNames"]) == TABLES
 
