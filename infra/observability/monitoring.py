@@ -167,7 +167,7 @@ class Monitoring(Construct):
             f"depth-{queue.plain_name}",
             name=f"{queue.plain_name}-depth",
             description=f"The dead-letter queue {queue.plain_name} has messages. List them: "
-            f"python -m ops events dead --env {self._settings.name}",
+            f"rollbook events dead --env {self._settings.name}",
             metric=Metric("AWS/SQS", "ApproximateNumberOfMessagesVisible", "Maximum", {"QueueName": queue.plain_name}),
             condition=Condition(at_least=1),
         )
@@ -190,7 +190,9 @@ class Monitoring(Construct):
 
     def _watch_run(self, run: RecurringRun) -> None:
         """Add an alarm that fires when a run is overdue. It fires on missing data, too."""
-        what = "drill" if run.metric == "DrillsPassed" else "backup"
+        is_drill = run.metric == "DrillsPassed"
+        what = "drill" if is_drill else "backup"
+        help_ = 'docs/runbook.md, "A drill failed".' if is_drill else 'docs/runbook.md, "No backup came".'
         silence = run.silence(self._settings)
         hours = math.ceil(silence / timedelta(hours=1))
         dimensions = {"Table": run.table}
@@ -209,8 +211,7 @@ class Monitoring(Construct):
         self._alarm(
             f"no-{what}-{run.table}",
             f"{run.table}-no-{what}",
-            f"No {what} of {run.table} succeeded in the last {hours} hours, and one was due. "
-            'docs/runbook.md, "No backup came".',
+            f"No {what} of {run.table} succeeded in the last {hours} hours, and one was due. {help_}",
             metric,
             condition,
         )

@@ -16,6 +16,7 @@ from ops.commands import command, group
 from ops.exits import Exit
 from ops.failures import OperatorError, Refused
 from ops.options import EnvOrLocal, Json
+from rollbook.contract import moments
 from rollbook.contract.fields import to_texts
 from rollbook.engine import acceptance, stored
 
@@ -70,12 +71,18 @@ def show(key: Key, env: EnvOrLocal = "local", as_json: Json = False) -> None:
         size = backup.stored_bytes()
     rows = [row for row in overview.overview(cloud) if row["key"] == key]
     facts = (rows[0] if rows else {"key": key, "status": overview.UNKNOWN}) | {"bytes": size}
-    facts |= {"startedAt": str(backup.started_at or facts.get("startedAt", "")), "manifest": backup.manifest or ""}
+    started = moments.to_text(backup.started_at) if backup.started_at else facts.get("startedAt", "")
+    facts |= {"startedAt": started, "manifest": backup.manifest or ""}
     if as_json:
         console.say_json(facts | {"table": backup.table})
         return
-    shown = {name: f"{value:,}" if isinstance(value, int) else value for name, value in facts.items()}
-    tables.show_facts([(name, value) for name, value in shown.items() if value])
+    tables.show_facts([(name, shown) for name, value in facts.items() if (shown := _shown(value))])
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else str(value or "")
 
 
 @command(
@@ -124,6 +131,7 @@ def create(
         console.say_json(answer)
     elif answer.get("doubt"):
         console.say(f"{answer['message']}. It is not called good: {answer['doubt']}.", "yellow")
+        console.say(f"If the change is intended: rollbook backups accept {answer['key']} --env {env}")
     else:
         console.done(answer["message"])
     if answer.get("doubt"):

@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 from ops import console
-from rollbook.engine.restore_request import Mode, Plan, Request
+from rollbook.engine import fingerprints
+from rollbook.engine.restore_request import Change, Mode, Plan, Request
 
 _KINDS = {
     "added": "not in the table",
@@ -16,14 +17,33 @@ _KINDS = {
 _SHOWN = 20
 
 
-def show_changes(plan: Plan) -> None:
-    """Print the selected items before and after."""
+def show_changes(plan: Plan, mode: Mode) -> None:
+    """Print the selected items before and after; those that are equal are only counted."""
+    equal = 0
     for change in plan.changes:
+        if _is_equal(change):
+            equal += 1
+            continue
         console.say(change.key)
-        console.say(f"  before  {change.before.decode() if change.before else 'no item'}")
-        console.say(f"  after   {change.after.decode() if change.after else 'no item'}")
+        console.say(f"  before  {_compact(change.before)}")
+        is_left = change.before is not None and mode == "missing"
+        console.say(f"  after   {'as before, without --overwrite' if is_left else _compact(change.after)}")
+    if equal:
+        console.say(f"{equal:,} selected {'item is' if equal == 1 else 'items are'} in the table as in the backup")
     if plan.changes and len(plan.changes) < plan.items:
         console.say(f"and {plan.items - len(plan.changes):,} more items")
+
+
+def _is_equal(change: Change) -> bool:
+    if change.before is None or change.after is None:
+        return change.before is change.after
+    return fingerprints.canonical(change.before) == fingerprints.canonical(change.after)
+
+
+def _compact(item: bytes | None) -> str:
+    if item is None:
+        return "no item"
+    return json.dumps(json.loads(item), ensure_ascii=False, separators=(",", ":"))
 
 
 def show(plan: Plan, mode: Mode) -> None:

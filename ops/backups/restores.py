@@ -140,7 +140,7 @@ def restore_(
         with restorer() as reading:
             planned = reading.plan(request)
         if not as_json:
-            plans.show_changes(planned)
+            plans.show_changes(planned, mode)
     if planned and dry_run:
         if as_json:
             console.say_json(plans.as_json(planned, request))

@@ -214,7 +214,7 @@ def _advice(
     if size < SMALLEST_MOVED and len(table.days) > 1:
         exception = " except to Glacier, which bills 40 KB extra per object" if table.moves_small else ""
         yield (
-            f"A backup has {size_of(size)}. S3 does not move objects under {size_of(SMALLEST_MOVED)} to a cheaper "
+            f"A backup has {size_of(size)}. S3 does not move objects under {SMALLEST_MOVED // 1024} KB to a cheaper "
             f"class{exception}. infrequent_access_after_days and glacier_after_days save nothing: set them to 0."
         )
     if "GLACIER" not in table.days and kept_days > 180 and size >= SMALLEST_MOVED:

@@ -106,8 +106,14 @@ def facts_of_vault(vault: VaultReport, zone: tzinfo) -> Iterator[tuple[str, str]
 
 
 def costs_of(report: Report) -> list[Cost]:
-    """Return the components of the cost, the highest first."""
-    costs = [cost for table in report.tables for cost in table.costs] + (report.vault.costs if report.vault else [])
+    """Return the components of the cost, the highest first. With several tables, each component names its table."""
+    is_one = len(report.tables) == 1
+    costs = [
+        cost if is_one else Cost(f"{table.table}: {cost.component}", cost.dollars, cost.how)
+        for table in report.tables
+        for cost in table.costs
+    ]
+    costs += report.vault.costs if report.vault else []
     return sorted(costs, key=lambda cost: cost.dollars, reverse=True)
 
 
@@ -185,7 +191,13 @@ def _or(value: T | None, show: Callable[[T], str]) -> str:
 
 
 def _counts(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count:,} {name.lower()}" for name, count in sorted(counts.items())) or "none"
+    """Return numbers by name. `completed, in doubt` is a part of `completed`, and is shown as one."""
+    whole = "completed, "
+    parts = [f"{n:,} {name.removeprefix(whole)}" for name, n in sorted(counts.items()) if name.startswith(whole)]
+    texts = {name: f"{n:,} {name.lower()}" for name, n in sorted(counts.items()) if not name.startswith(whole)}
+    if parts:
+        texts["completed"] += f" ({', '.join(parts)})"
+    return ", ".join(texts.values()) or "none"
 
 
 def _growth(table: TableReport) -> str:

@@ -152,7 +152,15 @@ def _service(name: str) -> dict[str, set[str]]:
     return operations
 
 
-_OF_THE_CLI = {"--region", "--profile", "--query", "--output", "--cli-binary-format", "--no-cli-pager"}
+_OF_THE_CLI = {
+    "--region",
+    "--profile",
+    "--query",
+    "--output",
+    "--cli-binary-format",
+    "--cli-read-timeout",
+    "--no-cli-pager",
+}
 # Commands of the CLI's own, with their options; all others are AWS's operations.
 _OWN = {
     "s3": {"cp": {"--recursive"}, "ls": {"--recursive"}},

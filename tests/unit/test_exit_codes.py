@@ -216,10 +216,15 @@ def _(it: Commands) -> Result:
 @case("backups show", Exit.GOOD)
 def _(it: Commands) -> Result:
     it.cloud()
-    it.set(overview, overview=giving([]))
-    backup = SimpleNamespace(stored_bytes=giving(1), started_at=None, manifest=None, table=None)
+    it.set(overview, overview=giving([{"key": "KEY", "isConsistent": False}]))
+    backup = SimpleNamespace(
+        stored_bytes=giving(1), started_at=datetime(2025, 7, 8, tzinfo=UTC), manifest=None, table=None
+    )
     it.set(backups.stored, open_backup=giving(backup))
-    return run("backups", "show", "KEY")
+    found = run("backups", "show", "KEY")
+    assert "isConsistent  no\n" in found.output
+    assert "startedAt     2025-07-08T00:00:00.000Z\n" in found.output
+    return found
 
 
 @case("backups create", Exit.GOOD)
@@ -232,8 +237,10 @@ def _(it: Commands) -> Result:
 @case("backups create", Exit.FINDINGS)
 def _(it: Commands) -> Result:
     it.cloud()
-    it.set(backups, invoke=giving({"message": "made", "doubt": "the table is empty"}))
-    return run("backups", "create")
+    it.set(backups, invoke=giving({"message": "made", "key": "KEY", "doubt": "the table is empty"}))
+    found = run("backups", "create")
+    assert "rollbook backups accept KEY --env local" in found.output
+    return found
 
 
 @case("backups accept", Exit.GOOD)

@@ -110,6 +110,17 @@ def test_a_success_whose_object_is_gone_is_none(schedule: None, backup: run.Back
     assert table.state == "late by 4 h"
     assert (table.last_key, table.success_rate) == (None, 0.0)
     assert table.executions == {"completed": 1, "completed, object gone": 1}
+    assert dict(page.facts_of(table, UTC))["Executions"] == "1 completed (1 object gone)"
+
+
+def test_the_cost_of_several_tables_names_the_table(schedule: None, backup: run.Backup) -> None:
+    made(backup)
+    found = seen(MIDNIGHT + timedelta(hours=4))
+    [table] = found.tables
+    other = msgspec.structs.replace(table, table="other")
+    both = page.costs_of(msgspec.structs.replace(found, tables=[table, other]))
+    assert {cost.component for cost in both} >= {"studentData: SES", "other: SES"}
+    assert "SES" in {cost.component for cost in page.costs_of(found)}
 
 
 def test_a_failure_is_counted_with_its_reason(schedule: None, backup: run.Backup) -> None:
@@ -156,7 +167,7 @@ def test_the_cost_is_that_of_the_steady_state(schedule: None, backup: run.Backup
     assert not {"S3 STANDARD_IA", "S3 GLACIER"} & costs.keys()
     assert costs["Scheduler"].dollars == pytest.approx(30.4e-6)
     assert found.monthly_dollars == pytest.approx(sum(cost.dollars for cost in costs.values()), abs=0.005)
-    assert any("S3 does not move objects under 131.1 KB to a cheaper class." in line for line in found.tables[0].advice)
+    assert any("S3 does not move objects under 128 KB to a cheaper class." in line for line in found.tables[0].advice)
 
 
 @pytest.mark.parametrize(

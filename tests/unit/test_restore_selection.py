@@ -222,6 +222,20 @@ def test_the_command_shows_the_named_items_before_and_after_and_restores_them(
     assert numbers() == {"SV000": "1", "SV002": "1", "SV003": "2", "SV004": "1"}
 
 
+def test_only_items_that_a_restore_would_write_have_an_after(cloud: Any, key: str) -> None:
+    """SV004 is equal in both, SV002 and SV003 differ and are left, SV000 is missing."""
+    planned = restore(key, "--into", "studentData", "--dry-run", "--except", "SV001")
+    assert planned.exit_code == Exit.GOOD, planned.output
+    lines = planned.stdout.splitlines()
+    assert not [line for line in lines if "SV004" in line]
+    assert "1 selected item is in the table as in the backup" in lines
+    [after] = [line for line in lines if line.startswith("  after   {")]
+    assert "SV000" in after
+    assert len([line for line in lines if line.startswith("  after   as before")]) == 2
+    overwritten = restore(key, "--into", "studentData", "--dry-run", "--except", "SV001", "--overwrite")
+    assert len([line for line in overwritten.stdout.splitlines() if line.startswith("  after   {")]) == 3
+
+
 def test_the_dry_run_names_keys_by_kind(cloud: Any, key: str) -> None:
     planned = restore(key, "--into", "studentData", "--dry-run")
     assert planned.exit_code == Exit.GOOD
