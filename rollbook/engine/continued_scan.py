@@ -79,18 +79,18 @@ class ContinuedScan:
         if state.invocations == 1 and deadline.left() < _LEAST_SECONDS:
             saved.save(state, None, self._resources.clock())  # the time was spent on a document that did not fit
             return None
-        if state.ended_at is None:
-            self._read(state, saved, described, deadline, renewer)
-        if state.ended_at is None:
+        if state.ended_at is None and not self._read(state, saved, deadline, renewer):
             return None
         files = self._complete(state, saved, deadline, renewer)
         return None if files is None else self._describe(state, files, execution, described)
 
-    def _read(
-        self, state: Checkpoint, saved: Checkpoints, described: Described, deadline: Deadline, renewer: LeaseRenewer
-    ) -> None:
-        """Read pages until the table or the time ends. The checkpoint is saved after each file."""
-        began, files = deadline.clock(), state.files
+    def _read(self, state: Checkpoint, saved: Checkpoints, deadline: Deadline, renewer: LeaseRenewer) -> bool:
+        """Read pages until the table or the time ends. The checkpoint is saved after each file.
+
+        Returns:
+            Whether the table was read completely.
+        """
+        began, saves = deadline.clock(), 0
         pages = scan.pages(
             self._resources.dynamodb,
             self._job.table_name,
@@ -101,17 +101,21 @@ class ContinuedScan:
         )
         positions, units = dict(state.positions), 0.0
         file: DataFile | None = None
+        is_between_pages = True
 
         def save() -> None:
-            nonlocal file, began, units
+            nonlocal file, began, units, saves
+            # From here on, a checkpoint may count the file: it is neither aborted nor saved again.
+            whole, file = file, None
             state.positions, state.read_units = dict(positions), state.read_units + units
             state.read_seconds, began, units = state.read_seconds + deadline.clock() - began, deadline.clock(), 0.0
-            self._save(state, saved, file)
-            file = None
+            self._save(state, saved, whole)
+            saves += 1
 
         try:
             with closing(pages):
                 for page in pages:
+                    is_between_pages = False
                     file = file or self._open(state)
                     for items in page.parts():
                         file.write(export_files.lines(items), len(items))
@@ -120,20 +124,26 @@ class ContinuedScan:
                     del page  # before the next one is read
                     if file.size >= export_files.FILE_BYTES:
                         save()
+                    is_between_pages = True
                     deadline.check(f"{self._job.table_name} was not read completely")
                     renewer.renew_if_due({})
+            is_between_pages = False
             state.ended_at = self._resources.clock()
             file = file or (None if state.files else self._open(state))  # a backup has at least one file
             save()
-        except OutOfTime:
-            if file is None and state.files == files:
-                raise
-            if file is not None:
+        except OutOfTime as late:
+            if file is not None and is_between_pages:
                 save()
+            elif file is not None:
+                upload.abort([file.upload], late)  # it may have a part of a page, or lack a part of the upload
+            if not saves:
+                raise
+            return False
         except BaseException as error:
             if file is not None:
                 upload.abort([file.upload], error)
             raise
+        return True
 
     def _open(self, state: Checkpoint) -> DataFile:
         method = state.of_job().compression  # of the first invocation; a deployment may have changed it since

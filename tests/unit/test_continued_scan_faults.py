@@ -1,0 +1,86 @@
+"""A scan over several invocations, when a request fails at a bad moment or two invocations work at the same time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ConnectionClosedError
+
+from rollbook.contract.pauses import OutOfTime
+from rollbook.engine import checkpoints, stored
+from rollbook.engine.checkpoints import Checkpoints
+from rollbook.engine.executions import Execution
+from rollbook.engine.s3.upload import Upload
+from tests.unit import test_continued_scan as scans
+from tests.unit.engine import Clock, Mail, put
+from tests.unit.test_continued_scan import BUCKET, ITEMS, Time, invoke, until_completed
+
+
+@pytest.fixture
+def time(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Time:
+    return scans.slow_scans(clock, monkeypatch)
+
+
+@pytest.fixture
+def students(aws: None) -> None:
+    put(**{f"SV{number:03}": {"text": {"S": "x" * 450}} for number in range(ITEMS)})
+
+
+def assert_whole(done: Execution) -> None:
+    backup = stored.open_backup(boto3.client("s3"), BUCKET, done.key)
+    whole = stored.verify(backup)
+    found = Counter(bytes(item) for item in scans.items_of(done))
+    assert (done.items, whole.items, len(found), set(found.values())) == (ITEMS, ITEMS, ITEMS, {1})
+
+
+@pytest.mark.parametrize("call", [2, 3, 5])
+def test_a_file_whose_upload_runs_out_of_time_is_not_counted(
+    students: None, time: Time, mail: Mail, monkeypatch: pytest.MonkeyPatch, call: int
+) -> None:
+    invoke(time, mail)
+    write, calls = Upload.write, 0
+
+    def out_of_time(upload: Upload, chunk: bytes) -> None:
+        nonlocal calls
+        write(upload, chunk)
+        calls += 1
+        if calls == call:
+            raise OutOfTime("S3 is slow")
+
+    monkeypatch.setattr(Upload, "write", out_of_time)
+    if call == 5:  # the first file was saved
+        assert invoke(time, mail).status == "continuing"
+    else:
+        with pytest.raises(OutOfTime):
+            invoke(time, mail)
+    done, _ = until_completed(time, mail) if call == 5 else (invoke(time, mail, seconds=900.0), 1)
+    assert_whole(done)
+
+
+@pytest.mark.parametrize("is_written", [True, False])
+@pytest.mark.parametrize("error", [OutOfTime("slow"), ConnectionClosedError(endpoint_url="https://x.example")])
+def test_a_checkpoint_whose_answer_is_lost_counts_its_file_once(
+    students: None, time: Time, mail: Mail, monkeypatch: pytest.MonkeyPatch, error: Exception, is_written: bool
+) -> None:
+    invoke(time, mail)
+    save, calls = Checkpoints._save, 0
+
+    def lost(self: Checkpoints, row: str, value: Any, now: datetime) -> None:
+        nonlocal calls
+        is_first = isinstance(value, checkpoints.Checkpoint) and value.files == 1 and not calls
+        if is_first:
+            calls += 1
+        if is_written or not is_first:
+            save(self, row, value, now)
+        if is_first:
+            raise error
+
+    monkeypatch.setattr(Checkpoints, "_save", lost)
+    with pytest.raises(type(error)):
+        invoke(time, mail)
+    assert calls == 1
+    assert_whole(invoke(time, mail, seconds=900.0))
