@@ -10,7 +10,7 @@ import msgspec
 from rollbook.contract.fields import from_texts
 from rollbook.contract.jobs import BackupJob
 from rollbook.engine.backup_request import Request
-from rollbook.engine.history import History
+from rollbook.engine.history import History, LeaseLost
 
 # S3 deletes the parts of an upload that is not completed after a day (`infra/constructs/lifecycle.py`).
 LONGEST = timedelta(hours=20)
@@ -71,11 +71,16 @@ class Checkpoint(msgspec.Struct, rename="camel", kw_only=True):
 
 
 class Checkpoints:
-    """The checkpoint and the files of one execution."""
+    """The checkpoint and the files of one execution.
 
-    def __init__(self, history: History, execution_id: str) -> None:
+    Arguments:
+        tries: of the claim that saves. What a later claim has saved stays as it is.
+    """
+
+    def __init__(self, history: History, execution_id: str, tries: int = 0) -> None:
         self._history = history
         self._row = f"scan#{execution_id}"
+        self._tries = tries
 
     def find(self) -> Checkpoint | None:
         """Return the checkpoint, or None if the execution has none."""
@@ -83,7 +88,11 @@ class Checkpoints:
         return msgspec.json.decode(row["state"], type=Checkpoint) if row and row.get("state") else None
 
     def save(self, state: Checkpoint, file: File | None, now: datetime) -> None:
-        """Save a file, then the checkpoint that counts it. A kill between them loses the file."""
+        """Save a file, then the checkpoint that counts it. A kill between them loses the file.
+
+        Raises:
+            LeaseLost: a later claim of the execution has saved its own checkpoint.
+        """
         if file is not None:
             self.save_file(state.files - 1, file, now)
         self._save(self._row, state, now)
@@ -103,4 +112,6 @@ class Checkpoints:
 
     def _save(self, row: str, value: Any, now: datetime) -> None:
         state = msgspec.json.encode(value).decode()
-        self._history.remember(row, {"state": state, "expiresAt": int((now + _KEPT).timestamp())})
+        values = {"state": state, "tries": self._tries, "expiresAt": int((now + _KEPT).timestamp())}
+        if not self._history.update(row, values, "attribute_not_exists(tries) OR tries <= :tries", {}).granted:
+            raise LeaseLost(f"a later invocation than try {self._tries} continues the scan {row}, and completes it")

@@ -72,13 +72,15 @@ class ContinuedScan:
 
         Raises:
             OutOfTime: this invocation got no further.
+            LeaseLost: a later invocation continues the scan.
             ObjectExists: another object has the backup's key.
         """
-        saved = Checkpoints(self._resources.history, execution.id)
+        saved = Checkpoints(self._resources.history, execution.id, execution.tries)
         state.invocations += 1
+        # Now, so that an invocation that lost its lease cannot save a position that belongs to other files.
+        saved.save(state, None, self._resources.clock())
         if state.invocations == 1 and deadline.left() < _LEAST_SECONDS:
-            saved.save(state, None, self._resources.clock())  # the time was spent on a document that did not fit
-            return None
+            return None  # the time was spent on a document that did not fit
         if state.ended_at is None and not self._read(state, saved, deadline, renewer):
             return None
         files = self._complete(state, saved, deadline, renewer)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import boto3
@@ -14,6 +14,7 @@ from rollbook.contract.pauses import OutOfTime
 from rollbook.engine import checkpoints, stored
 from rollbook.engine.checkpoints import Checkpoints
 from rollbook.engine.executions import Execution
+from rollbook.engine.history import LeaseLost
 from rollbook.engine.s3.upload import Upload
 from tests.unit import test_continued_scan as scans
 from tests.unit.engine import Clock, Mail, put
@@ -84,3 +85,24 @@ def test_a_checkpoint_whose_answer_is_lost_counts_its_file_once(
         invoke(time, mail)
     assert calls == 1
     assert_whole(invoke(time, mail, seconds=900.0))
+
+
+def test_an_invocation_that_was_overtaken_changes_no_checkpoint(
+    students: None, time: Time, mail: Mail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invoke(time, mail)
+    save, calls = Checkpoints._save, 0
+
+    def overtaken(self: Checkpoints, row: str, value: Any, now: datetime) -> None:
+        nonlocal calls
+        if isinstance(value, checkpoints.Checkpoint) and value.files == 1 and not calls:
+            calls += 1
+            time.wall.now += timedelta(minutes=1)  # the lease expires
+            assert invoke(time, mail, seconds=35.0).status == "continuing"
+        save(self, row, value, now)
+
+    monkeypatch.setattr(Checkpoints, "_save", overtaken)
+    with pytest.raises(LeaseLost):
+        invoke(time, mail)
+    assert calls == 1
+    assert_whole(until_completed(time, mail)[0])
