@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 from collections import Counter
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
@@ -15,10 +16,12 @@ from rollbook.engine import checkpoints, stored
 from rollbook.engine.checkpoints import Checkpoints
 from rollbook.engine.executions import Execution
 from rollbook.engine.history import LeaseLost
+from rollbook.engine.notifier import Notifier
 from rollbook.engine.s3.upload import Upload
 from tests.unit import test_continued_scan as scans
-from tests.unit.engine import Clock, Mail, put
-from tests.unit.test_continued_scan import BUCKET, ITEMS, Time, invoke, until_completed
+from tests.unit.aws import Context
+from tests.unit.engine import ENVIRONMENT, PLACES, Clock, Mail, executions, put, scheduled
+from tests.unit.test_continued_scan import BUCKET, ITEMS, Killed, Time, invoke, until_completed
 
 
 @pytest.fixture
@@ -106,3 +109,30 @@ def test_an_invocation_that_was_overtaken_changes_no_checkpoint(
         invoke(time, mail)
     assert calls == 1
     assert_whole(until_completed(time, mail)[0])
+
+
+@pytest.fixture
+def function(aws: None, mail: Mail, monkeypatch: pytest.MonkeyPatch) -> Any:
+    for name, value in ENVIRONMENT.variables().items():
+        monkeypatch.setenv(name, value)
+    boto3.client("sesv2").create_email_identity(EmailIdentity=PLACES.sender_email)
+    return importlib.reload(importlib.import_module("handlers.backup"))
+
+
+def test_a_kill_before_the_mail_leaves_the_mail_to_the_retry_of_the_event(
+    students: None, function: Any, clock: Clock, mail: Mail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: Any) -> None:
+        raise Killed
+
+    clock.now = datetime.now(UTC)
+    with monkeypatch.context() as patch:
+        time = scans.slow_scans(clock, patch)
+        invoke(time, mail)
+        patch.setattr(Notifier, "completed", killed)
+        with pytest.raises(Killed):
+            invoke(time, mail, seconds=900.0)
+    event = scans.continues(scheduled().id)
+    assert function.handler(event, Context())["items"] == ITEMS
+    [row] = executions()
+    assert row["mailedAt"]
