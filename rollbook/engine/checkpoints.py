@@ -10,11 +10,15 @@ import msgspec
 from rollbook.contract.fields import from_texts
 from rollbook.contract.jobs import BackupJob
 from rollbook.engine.backup_request import Request
+from rollbook.engine.executions import LONGEST_SCAN
 from rollbook.engine.history import History, LeaseLost
 
-# S3 deletes the parts of an upload that is not completed after a day (`infra/constructs/lifecycle.py`).
-LONGEST = timedelta(hours=20)
+LONGEST = LONGEST_SCAN
 _KEPT = timedelta(days=3)
+
+
+class NotReadInTime(RuntimeError):
+    """A table cannot be read before S3 deletes the parts that were uploaded first."""
 
 
 class File(msgspec.Struct, rename="camel"):
@@ -64,6 +68,22 @@ class Checkpoint(msgspec.Struct, rename="camel", kw_only=True):
     read_units: float = 0.0
     read_seconds: float = 0.0
     invocations: int = 0
+
+    def is_recent(self, now: datetime) -> bool:
+        """Return whether the uploaded files are still there. Otherwise the table must be read from its beginning.
+
+        Raises:
+            NotReadInTime: most of the longest time was spent on reading. The next time would not be enough either.
+        """
+        if now - self.began_at < LONGEST:
+            return True
+        if self.read_seconds < LONGEST.total_seconds() / 2:
+            return False  # it was abandoned for a while
+        raise NotReadInTime(
+            f"the table was not read within {LONGEST / timedelta(hours=1):g} hours; {self.items:,} items in "
+            f"{self.invocations} invocations. Raise the memory of the function or the segments of the table, or switch "
+            "point-in-time recovery on for an export"
+        )
 
     def of_job(self) -> BackupJob:
         """Return the settings of the backup."""

@@ -11,9 +11,9 @@ from contextlib import closing
 from rollbook.contract import moments
 from rollbook.contract.fields import to_texts
 from rollbook.contract.jobs import BackupJob
-from rollbook.engine import checkpoints, stored
+from rollbook.engine import stored
 from rollbook.engine.backup_request import Request
-from rollbook.engine.checkpoints import Checkpoint, Checkpoints, File
+from rollbook.engine.checkpoints import Checkpoint, Checkpoints, File, NotReadInTime
 from rollbook.engine.deadline import Deadline, OutOfTime, bytes_per_read_unit
 from rollbook.engine.dynamodb import scan
 from rollbook.engine.dynamodb.definitions import Described
@@ -37,10 +37,19 @@ class ContinuedScan:
         self._resources = resources
 
     def find(self, execution: Execution, described: Described) -> Checkpoint | None:
-        """Return where an earlier invocation stopped, or None if the table must be read from its beginning."""
+        """Return where an earlier invocation stopped, or None if the table must be read from its beginning.
+
+        Raises:
+            NotReadInTime: see `Checkpoint.is_recent`.
+        """
         state = Checkpoints(self._resources.history, execution.id).find()
-        is_recent = state is not None and self._resources.clock() - state.began_at < checkpoints.LONGEST
-        return state if state and is_recent and state.table_id == described.table_id else None
+        if state is None or state.table_id != described.table_id:
+            return None
+        try:
+            return state if state.is_recent(self._resources.clock()) else None
+        except NotReadInTime:
+            self.forget(execution)  # so that a retry does not begin again
+            raise
 
     def forget(self, execution: Execution) -> None:
         """Remove the checkpoint of an execution that is completed, or whose backup is made again."""

@@ -136,3 +136,18 @@ def test_a_kill_before_the_mail_leaves_the_mail_to_the_retry_of_the_event(
     assert function.handler(event, Context())["items"] == ITEMS
     [row] = executions()
     assert row["mailedAt"]
+    assert function.handler(event, Context()) == {"message": "There is nothing to continue."}
+
+
+def test_a_table_that_cannot_be_read_in_time_fails_instead_of_beginning_again_for_ever(
+    students: None, function: Any, time: Time, mail: Mail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invoke(time, mail)
+    invoke(time, mail)
+    monkeypatch.setattr(checkpoints, "LONGEST", timedelta(seconds=60))
+    with pytest.raises(RuntimeError, match=r"was not read within .*; .* items in \d+ invocations"):
+        invoke(time, mail)
+    [row] = executions()
+    assert row["status"] == {"S": "failed"}
+    answer = function.handler(scans.continues(scheduled().id), Context())
+    assert answer == {"message": "There is nothing to continue."}
