@@ -25,7 +25,7 @@ from rollbook.engine.lease import LeaseRenewer
 from rollbook.engine.resources import Resources
 from rollbook.engine.s3 import upload
 
-# With less time, the first invocation leaves the scan to the next one.
+# With less time, an invocation leaves the next step to the next one.
 _LEAST_SECONDS = 5.0
 
 
@@ -90,7 +90,9 @@ class ContinuedScan:
         saved.save(state, None, self._resources.clock())
         if state.invocations == 1 and deadline.left() < _LEAST_SECONDS:
             return None  # the time was spent on a document that did not fit
-        if state.ended_at is None and not self._read(state, saved, deadline, renewer):
+        if state.ended_at is None and (
+            not self._read(state, saved, deadline, renewer) or deadline.left() < _LEAST_SECONDS
+        ):
             return None
         files = self._complete(state, saved, deadline, renewer)
         return None if files is None else self._describe(state, files, execution, described)

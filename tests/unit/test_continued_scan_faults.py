@@ -20,7 +20,7 @@ from rollbook.engine.notifier import Notifier
 from rollbook.engine.s3.upload import Upload
 from tests.unit import test_continued_scan as scans
 from tests.unit.aws import Context
-from tests.unit.engine import ENVIRONMENT, PLACES, Clock, Mail, executions, put, scheduled
+from tests.unit.engine import ENVIRONMENT, PLACES, Clock, Mail, executions, objects, put, scheduled
 from tests.unit.test_continued_scan import BUCKET, ITEMS, Killed, Time, invoke, until_completed
 
 
@@ -151,3 +151,26 @@ def test_a_table_that_cannot_be_read_in_time_fails_instead_of_beginning_again_fo
     assert row["status"] == {"S": "failed"}
     answer = function.handler(scans.continues(scheduled().id), Context())
     assert answer == {"message": "There is nothing to continue."}
+
+
+def test_files_are_completed_by_the_next_invocation_if_the_last_page_used_up_the_time(
+    students: None, time: Time, mail: Mail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[float] = []
+    files = Checkpoints.files
+    end = 0.0
+
+    def looked_at(self: Checkpoints, state: checkpoints.Checkpoint) -> Any:
+        left.append(end - time.now)
+        return files(self, state)
+
+    monkeypatch.setattr(Checkpoints, "files", looked_at)
+    invoke(time, mail)
+    began = time.now
+    monkeypatch.setattr(time, "seconds_a_page", 0.0)
+    pages = sum(1 for _ in scans.scan.pages(scans.local().dynamodb, "studentData"))
+    monkeypatch.setattr(time, "seconds_a_page", 10.0)
+    end = began + pages * 10.0 + 17.0  # the reserve is 15 s
+    assert invoke(time, mail, seconds=end - time.now).status == "continuing"
+    assert (left, objects()) == ([], [])
+    assert_whole(until_completed(time, mail)[0])
