@@ -109,7 +109,7 @@ class ContinuedScan:
             self._job.table_name,
             segments=state.segments,
             limiter=deadline.limiter(self._job),
-            is_consistent=self._job.consistent_reads,
+            is_consistent=state.of_job().consistent_reads,  # a deployment may have changed it since
             positions=state.positions,
         )
         positions, units = dict(state.positions), 0.0
@@ -225,7 +225,8 @@ class ContinuedScan:
             execution=execution.id,
         )
         put = stored.put_description(s3, bucket, key, export, replace_equal=True)
-        per_unit = bytes_per_read_unit(is_consistent=self._job.consistent_reads)
+        is_consistent = state.of_job().consistent_reads
+        per_unit = bytes_per_read_unit(is_consistent=is_consistent)
         return {
             "key": key,
             "format": "dynamodb-export",
@@ -239,6 +240,6 @@ class ContinuedScan:
             "readFrom": moments.to_text(state.began_at),
             "readUntil": moments.to_text(ended),
             "readUnits": f"{state.read_units:g}",
-            "isConsistent": self._job.consistent_reads,
+            "isConsistent": is_consistent,
             **measured(state.read_units * per_unit, state.read_seconds),
         }

@@ -21,7 +21,7 @@ from rollbook.engine.s3.upload import Upload
 from tests.unit import test_continued_scan as scans
 from tests.unit.aws import Context
 from tests.unit.engine import ENVIRONMENT, PLACES, Clock, Mail, executions, objects, put, scheduled
-from tests.unit.test_continued_scan import BUCKET, ITEMS, Killed, Time, invoke, until_completed
+from tests.unit.test_continued_scan import BUCKET, ITEMS, SCAN, Killed, Time, invoke, until_completed
 
 
 @pytest.fixture
@@ -174,3 +174,12 @@ def test_files_are_completed_by_the_next_invocation_if_the_last_page_used_up_the
     assert invoke(time, mail, seconds=end - time.now).status == "continuing"
     assert (left, objects()) == ([], [])
     assert_whole(until_completed(time, mail)[0])
+
+
+def test_the_reads_are_those_of_the_first_invocation(
+    students: None, time: Time, mail: Mail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invoke(time, mail)
+    invoke(time, mail)
+    done, _ = until_completed(time, mail, scans.replace(SCAN, consistent_reads=True))
+    assert not done.is_consistent
