@@ -11,7 +11,7 @@ from contextlib import closing
 from rollbook.contract import moments
 from rollbook.contract.fields import to_texts
 from rollbook.contract.jobs import BackupJob
-from rollbook.engine import stored
+from rollbook.engine import scanned_files, stored
 from rollbook.engine.backup_request import Request
 from rollbook.engine.checkpoints import Checkpoint, Checkpoints, File, NotReadInTime
 from rollbook.engine.deadline import Deadline, OutOfTime, bytes_per_read_unit
@@ -24,6 +24,7 @@ from rollbook.engine.formats.export_files import DataFile
 from rollbook.engine.lease import LeaseRenewer
 from rollbook.engine.resources import Resources
 from rollbook.engine.s3 import upload
+from rollbook.engine.scanned_files import UploadLost
 
 # With less time, an invocation leaves the next step to the next one.
 _LEAST_SECONDS = 5.0
@@ -82,6 +83,7 @@ class ContinuedScan:
         Raises:
             OutOfTime: this invocation got no further.
             LeaseLost: a later invocation continues the scan.
+            UploadLost: S3 cannot complete a file.
             ObjectExists: another object has the backup's key.
         """
         saved = Checkpoints(self._resources.history, execution.id, execution.tries)
@@ -94,7 +96,12 @@ class ContinuedScan:
             not self._read(state, saved, deadline, renewer) or deadline.left() < _LEAST_SECONDS
         ):
             return None
-        files = self._complete(state, saved, deadline, renewer)
+        try:
+            files = scanned_files.complete(self._resources, state, saved, deadline, renewer)
+        except UploadLost:
+            again = self.begin(state.request, state.name, described, state.reason)
+            saved.save(again, None, self._resources.clock())
+            raise
         return None if files is None else self._describe(state, files, execution, described)
 
     def _read(self, state: Checkpoint, saved: Checkpoints, deadline: Deadline, renewer: LeaseRenewer) -> bool:
@@ -175,29 +182,6 @@ class ContinuedScan:
             state.items += file.items
             state.bytes += file.upload.bytes
         saved.save(state, made, self._resources.clock())
-
-    def _complete(
-        self, state: Checkpoint, saved: Checkpoints, deadline: Deadline, renewer: LeaseRenewer
-    ) -> list[export_layout.File] | None:
-        """Make the data files visible, and return them. None if the next invocation must continue this."""
-        files = saved.files(state)
-        completed = 0
-        for number, file in enumerate(files):
-            if file.etag:
-                continue
-            if completed and deadline.left() <= 0:
-                return None
-            resumed = upload.Upload.resumed(
-                self._resources.s3,
-                bucket=self._resources.bucket,
-                content_type=export_files.CONTENT_TYPE,
-                saved=file.upload,
-            )
-            file.etag = resumed.complete_once()
-            saved.save_file(number, file, self._resources.clock())
-            completed += 1
-            renewer.renew_if_due({})
-        return [export_layout.File(file.items, file.md5, file.etag, file.upload["key"]) for file in files]
 
     def _describe(
         self, state: Checkpoint, files: list[export_layout.File], execution: Execution, described: Described

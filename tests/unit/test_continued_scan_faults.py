@@ -9,7 +9,7 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.exceptions import ConnectionClosedError
+from botocore.exceptions import ClientError, ConnectionClosedError
 
 from rollbook.contract.pauses import OutOfTime
 from rollbook.engine import checkpoints, stored
@@ -183,3 +183,18 @@ def test_the_reads_are_those_of_the_first_invocation(
     invoke(time, mail)
     done, _ = until_completed(time, mail, scans.replace(SCAN, consistent_reads=True))
     assert not done.is_consistent
+
+
+def test_a_scan_whose_uploads_were_deleted_begins_again(
+    students: None, time: Time, mail: Mail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deleted(_: Upload) -> None:
+        raise ClientError({"Error": {"Code": "NoSuchUpload", "Message": "gone"}}, "CompleteMultipartUpload")
+
+    invoke(time, mail)
+    with monkeypatch.context() as patch:
+        patch.setattr(Upload, "complete", deleted)
+        with pytest.raises(RuntimeError, match="begins again"):
+            invoke(time, mail, seconds=900.0)
+    assert objects() == []
+    assert_whole(invoke(time, mail, seconds=900.0))
