@@ -128,7 +128,7 @@ class Checkpoints:
 
     def forget(self) -> None:
         """Remove the checkpoint. The rows expire later."""
-        self._history.remember(self._row, {"state": ""})
+        self._history.update(self._row, {"state": ""}, "attribute_exists(id)", {})
 
     def _save(self, row: str, value: Any, now: datetime) -> None:
         state = msgspec.json.encode(value).decode()

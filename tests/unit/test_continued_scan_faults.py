@@ -20,7 +20,7 @@ from rollbook.engine.notifier import Notifier
 from rollbook.engine.s3.upload import Upload
 from tests.unit import test_continued_scan as scans
 from tests.unit.aws import Context
-from tests.unit.engine import ENVIRONMENT, PLACES, Clock, Mail, executions, objects, put, scheduled
+from tests.unit.engine import ENVIRONMENT, PLACES, Clock, Mail, executions, objects, put, resources, scheduled
 from tests.unit.test_continued_scan import BUCKET, ITEMS, SCAN, Killed, Time, invoke, until_completed
 
 
@@ -198,3 +198,10 @@ def test_a_scan_whose_uploads_were_deleted_begins_again(
             invoke(time, mail, seconds=900.0)
     assert objects() == []
     assert_whole(invoke(time, mail, seconds=900.0))
+
+
+def test_a_table_that_fits_leaves_no_row_of_a_scan(students: None, time: Time, mail: Mail) -> None:
+    done = invoke(time, mail, seconds=900.0)
+    boto3.client("s3").delete_object(Bucket=BUCKET, Key=done.key)
+    invoke(time, mail, seconds=900.0)
+    assert resources(time.wall).history.recall(f"scan#{done.id}") is None
