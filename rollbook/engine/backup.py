@@ -215,5 +215,6 @@ class Backup:
         recent = [items for _, items in doubt.recent_of(history.newest_backup(self._job.table_name), ended)]
         limits = doubt.Limits(self._job.doubtful_change_percent, self._job.doubtful_change_items)
         values["doubt"] = doubt.doubt(limits, int(values["items"]), recent)
+        values |= {"verifiedAt": "", "damagedAt": ""}  # of a backup that an earlier try made, and that is gone
         values["seconds"] = f"{(ended - (began or execution.started_at)).total_seconds():.1f}"
         return history.complete(execution.id, holder=execution.holder, now=ended, values=values)

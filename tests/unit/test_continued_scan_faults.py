@@ -205,3 +205,14 @@ def test_a_table_that_fits_leaves_no_row_of_a_scan(students: None, time: Time, m
     boto3.client("s3").delete_object(Bucket=BUCKET, Key=done.key)
     invoke(time, mail, seconds=900.0)
     assert resources(time.wall).history.recall(f"scan#{done.id}") is None
+
+
+def test_a_backup_that_is_made_again_is_not_called_verified(students: None, time: Time, mail: Mail) -> None:
+    done = invoke(time, mail, seconds=900.0)
+    history = resources(time.wall).history
+    history.remember(done.id, {"verifiedAt": "2025-07-08T01:00:00Z", "damagedAt": "2025-07-08T01:00:00Z"})
+    boto3.client("s3").delete_object(Bucket=BUCKET, Key=done.key)
+    assert invoke(time, mail, seconds=900.0).status == "completed"
+    row = history.recall(done.id)
+    assert row is not None
+    assert (row.get("verifiedAt") or "", row.get("damagedAt") or "") == ("", "")
