@@ -139,7 +139,7 @@ def test_a_kill_before_the_mail_leaves_the_mail_to_the_retry_of_the_event(
     assert function.handler(event, Context()) == {"message": "There is nothing to continue."}
 
 
-def test_a_table_that_cannot_be_read_in_time_fails_instead_of_beginning_again_for_ever(
+def test_a_table_that_cannot_be_read_in_time_fails_instead_of_beginning_again(
     students: None, function: Any, time: Time, mail: Mail, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     invoke(time, mail)
