@@ -67,8 +67,8 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     if event.get("detail-type") == events.BackupContinues.DETAIL_TYPE:
         state = checkpoints.Checkpoints(_setup.history, event["detail"]["correlationId"]).find()
         if state is None:
-            logger.info("This backup is complete", execution=event["detail"]["correlationId"])
-            return {"message": "The backup is complete."}
+            logger.info("There is nothing to continue", execution=event["detail"]["correlationId"])
+            return {"message": "There is nothing to continue."}
         job, request = state.of_job(), state.request
     else:
         job = job_of(event)

@@ -85,6 +85,11 @@ class Backup:
             return None
         if execution.status == COMPLETED:
             self._notifier.completed(execution)
+            if execution.engine == "scan" and execution.manifest:
+                # Last, because the event that continues the scan finds the execution by its checkpoint: after a kill,
+                # its retry sends the notifications.
+                self._parts.forget(execution)
+                exporting.discard(self._resources.history, execution.id)
         return execution
 
     def _claim(self, request: Request, holder: str, *, again: bool = False) -> Claim:
@@ -177,10 +182,7 @@ class Backup:
         made = self._parts.go_on(state, execution, described, deadline, renewer)
         values: Row = {"engine": "scan", "reason": f"{state.reason}; {state.invocations} invocations"}
         if made is not None:
-            done = self._complete(execution, values | made, began=state.began_at)
-            self._parts.forget(execution)
-            exporting.discard(history, execution.id)
-            return done
+            return self._complete(execution, values | made, began=state.began_at)
         exporting.add(history, execution.id)  # the watch reports an execution that stops
         values["written"] = state.items
         return history.mark_continuing(
@@ -213,5 +215,6 @@ class Backup:
         recent = [items for _, items in doubt.recent_of(history.newest_backup(self._job.table_name), ended)]
         limits = doubt.Limits(self._job.doubtful_change_percent, self._job.doubtful_change_items)
         values["doubt"] = doubt.doubt(limits, int(values["items"]), recent)
+        values |= {"verifiedAt": "", "damagedAt": ""}  # of a backup that an earlier try made, and that is gone
         values["seconds"] = f"{(ended - (began or execution.started_at)).total_seconds():.1f}"
         return history.complete(execution.id, holder=execution.holder, now=ended, values=values)

@@ -10,11 +10,15 @@ import msgspec
 from rollbook.contract.fields import from_texts
 from rollbook.contract.jobs import BackupJob
 from rollbook.engine.backup_request import Request
-from rollbook.engine.history import History
+from rollbook.engine.executions import LONGEST_SCAN
+from rollbook.engine.history import History, LeaseLost
 
-# S3 deletes the parts of an upload that is not completed after a day (`infra/constructs/lifecycle.py`).
-LONGEST = timedelta(hours=20)
+LONGEST = LONGEST_SCAN
 _KEPT = timedelta(days=3)
+
+
+class NotReadInTime(RuntimeError):
+    """A table cannot be read before S3 deletes the parts that were uploaded first."""
 
 
 class File(msgspec.Struct, rename="camel"):
@@ -65,17 +69,38 @@ class Checkpoint(msgspec.Struct, rename="camel", kw_only=True):
     read_seconds: float = 0.0
     invocations: int = 0
 
+    def is_recent(self, now: datetime) -> bool:
+        """Return whether the uploaded files are still there. Otherwise the table must be read from its beginning.
+
+        Raises:
+            NotReadInTime: most of the longest time was spent on reading. The next time would not be enough either.
+        """
+        if now - self.began_at < LONGEST:
+            return True
+        if self.read_seconds < LONGEST.total_seconds() / 2:
+            return False  # it was abandoned for a while
+        raise NotReadInTime(
+            f"the table was not read within {LONGEST / timedelta(hours=1):g} hours; {self.items:,} items in "
+            f"{self.invocations} invocations. Raise the memory of the function or the segments of the table, or switch "
+            "point-in-time recovery on for an export"
+        )
+
     def of_job(self) -> BackupJob:
         """Return the settings of the backup."""
         return from_texts(BackupJob, self.job)
 
 
 class Checkpoints:
-    """The checkpoint and the files of one execution."""
+    """The checkpoint and the files of one execution.
 
-    def __init__(self, history: History, execution_id: str) -> None:
+    Arguments:
+        tries: of the claim that saves. What a later claim has saved stays as it is.
+    """
+
+    def __init__(self, history: History, execution_id: str, tries: int = 0) -> None:
         self._history = history
         self._row = f"scan#{execution_id}"
+        self._tries = tries
 
     def find(self) -> Checkpoint | None:
         """Return the checkpoint, or None if the execution has none."""
@@ -83,7 +108,11 @@ class Checkpoints:
         return msgspec.json.decode(row["state"], type=Checkpoint) if row and row.get("state") else None
 
     def save(self, state: Checkpoint, file: File | None, now: datetime) -> None:
-        """Save a file, then the checkpoint that counts it. A kill between them loses the file."""
+        """Save a file, then the checkpoint that counts it. A kill between them loses the file.
+
+        Raises:
+            LeaseLost: a later claim of the execution has saved its own checkpoint.
+        """
         if file is not None:
             self.save_file(state.files - 1, file, now)
         self._save(self._row, state, now)
@@ -99,8 +128,10 @@ class Checkpoints:
 
     def forget(self) -> None:
         """Remove the checkpoint. The rows expire later."""
-        self._history.remember(self._row, {"state": ""})
+        self._history.update(self._row, {"state": ""}, "attribute_exists(id)", {})
 
     def _save(self, row: str, value: Any, now: datetime) -> None:
         state = msgspec.json.encode(value).decode()
-        self._history.remember(row, {"state": state, "expiresAt": int((now + _KEPT).timestamp())})
+        values = {"state": state, "tries": self._tries, "expiresAt": int((now + _KEPT).timestamp())}
+        if not self._history.update(row, values, "attribute_not_exists(tries) OR tries <= :tries", {}).granted:
+            raise LeaseLost(f"a later invocation than try {self._tries} continues the scan {row}, and completes it")

@@ -11,9 +11,9 @@ from contextlib import closing
 from rollbook.contract import moments
 from rollbook.contract.fields import to_texts
 from rollbook.contract.jobs import BackupJob
-from rollbook.engine import checkpoints, stored
+from rollbook.engine import scanned_files, stored
 from rollbook.engine.backup_request import Request
-from rollbook.engine.checkpoints import Checkpoint, Checkpoints, File
+from rollbook.engine.checkpoints import Checkpoint, Checkpoints, File, NotReadInTime
 from rollbook.engine.deadline import Deadline, OutOfTime, bytes_per_read_unit
 from rollbook.engine.dynamodb import scan
 from rollbook.engine.dynamodb.definitions import Described
@@ -24,8 +24,9 @@ from rollbook.engine.formats.export_files import DataFile
 from rollbook.engine.lease import LeaseRenewer
 from rollbook.engine.resources import Resources
 from rollbook.engine.s3 import upload
+from rollbook.engine.scanned_files import UploadLost
 
-# With less time, the first invocation leaves the scan to the next one.
+# With less time, an invocation leaves the next step to the next one.
 _LEAST_SECONDS = 5.0
 
 
@@ -37,10 +38,19 @@ class ContinuedScan:
         self._resources = resources
 
     def find(self, execution: Execution, described: Described) -> Checkpoint | None:
-        """Return where an earlier invocation stopped, or None if the table must be read from its beginning."""
+        """Return where an earlier invocation stopped, or None if the table must be read from its beginning.
+
+        Raises:
+            NotReadInTime: see `Checkpoint.is_recent`.
+        """
         state = Checkpoints(self._resources.history, execution.id).find()
-        is_recent = state is not None and self._resources.clock() - state.began_at < checkpoints.LONGEST
-        return state if state and is_recent and state.table_id == described.table_id else None
+        if state is None or state.table_id != described.table_id:
+            return None
+        try:
+            return state if state.is_recent(self._resources.clock()) else None
+        except NotReadInTime:
+            self.forget(execution)  # so that a retry does not begin again
+            raise
 
     def forget(self, execution: Execution) -> None:
         """Remove the checkpoint of an execution that is completed, or whose backup is made again."""
@@ -72,46 +82,60 @@ class ContinuedScan:
 
         Raises:
             OutOfTime: this invocation got no further.
+            LeaseLost: a later invocation continues the scan.
+            UploadLost: S3 cannot complete a file.
             ObjectExists: another object has the backup's key.
         """
-        saved = Checkpoints(self._resources.history, execution.id)
+        saved = Checkpoints(self._resources.history, execution.id, execution.tries)
         state.invocations += 1
+        # Now, so that an invocation that lost its lease cannot save a position that belongs to other files.
+        saved.save(state, None, self._resources.clock())
         if state.invocations == 1 and deadline.left() < _LEAST_SECONDS:
-            saved.save(state, None, self._resources.clock())  # the time was spent on a document that did not fit
+            return None  # the time was spent on a document that did not fit
+        if state.ended_at is None and (
+            not self._read(state, saved, deadline, renewer) or deadline.left() < _LEAST_SECONDS
+        ):
             return None
-        if state.ended_at is None:
-            self._read(state, saved, described, deadline, renewer)
-        if state.ended_at is None:
-            return None
-        files = self._complete(state, saved, deadline, renewer)
+        try:
+            files = scanned_files.complete(self._resources, state, saved, deadline, renewer)
+        except UploadLost:
+            again = self.begin(state.request, state.name, described, state.reason)
+            saved.save(again, None, self._resources.clock())
+            raise
         return None if files is None else self._describe(state, files, execution, described)
 
-    def _read(
-        self, state: Checkpoint, saved: Checkpoints, described: Described, deadline: Deadline, renewer: LeaseRenewer
-    ) -> None:
-        """Read pages until the table or the time ends. The checkpoint is saved after each file."""
-        began, files = deadline.clock(), state.files
+    def _read(self, state: Checkpoint, saved: Checkpoints, deadline: Deadline, renewer: LeaseRenewer) -> bool:
+        """Read pages until the table or the time ends. The checkpoint is saved after each file.
+
+        Returns:
+            Whether the table was read completely.
+        """
+        began, saves = deadline.clock(), 0
         pages = scan.pages(
             self._resources.dynamodb,
             self._job.table_name,
             segments=state.segments,
             limiter=deadline.limiter(self._job),
-            is_consistent=self._job.consistent_reads,
+            is_consistent=state.of_job().consistent_reads,  # a deployment may have changed it since
             positions=state.positions,
         )
         positions, units = dict(state.positions), 0.0
         file: DataFile | None = None
+        is_between_pages = True
 
         def save() -> None:
-            nonlocal file, began, units
+            nonlocal file, began, units, saves
+            # From here on, a checkpoint may count the file: it is neither aborted nor saved again.
+            whole, file = file, None
             state.positions, state.read_units = dict(positions), state.read_units + units
             state.read_seconds, began, units = state.read_seconds + deadline.clock() - began, deadline.clock(), 0.0
-            self._save(state, saved, file)
-            file = None
+            self._save(state, saved, whole)
+            saves += 1
 
         try:
             with closing(pages):
                 for page in pages:
+                    is_between_pages = False
                     file = file or self._open(state)
                     for items in page.parts():
                         file.write(export_files.lines(items), len(items))
@@ -120,20 +144,26 @@ class ContinuedScan:
                     del page  # before the next one is read
                     if file.size >= export_files.FILE_BYTES:
                         save()
+                    is_between_pages = True
                     deadline.check(f"{self._job.table_name} was not read completely")
                     renewer.renew_if_due({})
+            is_between_pages = False
             state.ended_at = self._resources.clock()
             file = file or (None if state.files else self._open(state))  # a backup has at least one file
             save()
-        except OutOfTime:
-            if file is None and state.files == files:
-                raise
-            if file is not None:
+        except OutOfTime as late:
+            if file is not None and is_between_pages:
                 save()
+            elif file is not None:
+                upload.abort([file.upload], late)  # it may have a part of a page, or lack a part of the upload
+            if not saves:
+                raise
+            return False
         except BaseException as error:
             if file is not None:
                 upload.abort([file.upload], error)
             raise
+        return True
 
     def _open(self, state: Checkpoint) -> DataFile:
         method = state.of_job().compression  # of the first invocation; a deployment may have changed it since
@@ -152,29 +182,6 @@ class ContinuedScan:
             state.items += file.items
             state.bytes += file.upload.bytes
         saved.save(state, made, self._resources.clock())
-
-    def _complete(
-        self, state: Checkpoint, saved: Checkpoints, deadline: Deadline, renewer: LeaseRenewer
-    ) -> list[export_layout.File] | None:
-        """Make the data files visible, and return them. None if the next invocation must continue this."""
-        files = saved.files(state)
-        completed = 0
-        for number, file in enumerate(files):
-            if file.etag:
-                continue
-            if completed and deadline.left() <= 0:
-                return None
-            resumed = upload.Upload.resumed(
-                self._resources.s3,
-                bucket=self._resources.bucket,
-                content_type=export_files.CONTENT_TYPE,
-                saved=file.upload,
-            )
-            file.etag = resumed.complete_once()
-            saved.save_file(number, file, self._resources.clock())
-            completed += 1
-            renewer.renew_if_due({})
-        return [export_layout.File(file.items, file.md5, file.etag, file.upload["key"]) for file in files]
 
     def _describe(
         self, state: Checkpoint, files: list[export_layout.File], execution: Execution, described: Described
@@ -202,7 +209,8 @@ class ContinuedScan:
             execution=execution.id,
         )
         put = stored.put_description(s3, bucket, key, export, replace_equal=True)
-        per_unit = bytes_per_read_unit(is_consistent=self._job.consistent_reads)
+        is_consistent = state.of_job().consistent_reads
+        per_unit = bytes_per_read_unit(is_consistent=is_consistent)
         return {
             "key": key,
             "format": "dynamodb-export",
@@ -216,6 +224,6 @@ class ContinuedScan:
             "readFrom": moments.to_text(state.began_at),
             "readUntil": moments.to_text(ended),
             "readUnits": f"{state.read_units:g}",
-            "isConsistent": self._job.consistent_reads,
+            "isConsistent": is_consistent,
             **measured(state.read_units * per_unit, state.read_seconds),
         }

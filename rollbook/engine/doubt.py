@@ -50,7 +50,7 @@ def doubt(limits: Limits, items: int, recent: Sequence[int]) -> str:
 
 def doubt_of_base(resources: Resources, increment: Execution) -> str:
     """Return why an incremental export is in doubt, as a sentence: its base is. Otherwise return an empty text."""
-    known = recorded.find(resources.history, increment.base_key)
+    known = recorded.find(resources.history, increment.base_key, reads_all=False)
     base = resources.history.get(known.execution) if known else None
     return f"it continues {increment.base_key}, which is in doubt" if base and base.doubt else ""
 

@@ -15,6 +15,9 @@ RUNNING, EXPORTING, COMPLETED, FAILED = "running", "exporting", "completed", "fa
 CONTINUING = "continuing"
 # The longest invocation of Lambda. A running execution renews its lease far more often.
 _LONGEST_SILENCE = timedelta(minutes=15)
+# A scan may take so long. S3 deletes the parts of an upload that is not completed after a day
+# (`infra/constructs/lifecycle.py`).
+LONGEST_SCAN = timedelta(hours=20)
 Row = dict[str, Any]
 _Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 # Field names of earlier releases, and the names of today.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from rollbook.contract.jobs import BackupJob
 from rollbook.engine import chain, recorded, stored
@@ -68,7 +69,7 @@ def plan(job: BackupJob, resources: Resources, table_id: str, now: datetime) -> 
     if newest["tableId"] != table_id:
         return _full("the table was deleted and created since the last export")
     try:
-        links = chain.find(resources.open_backup, str(newest["key"]))
+        links = chain.find(partial(resources.open_backup, reads_all=False), str(newest["key"]))
     except Corrupted as fault:
         return _full(f"the last export {newest['key']} cannot be continued: {fault}")
     if why := next(filter(None, (_fault(resources, link) for link in links)), ""):
@@ -116,6 +117,8 @@ def _fault(resources: Resources, link: StoredBackup) -> str:
 
     S3 deletes a link that was deleted or replaced after the noncurrent days, and with it every increment since.
     """
+    if link.recorded is None:
+        return f"the history does not know {link.key}"
     told = (resources.history.recall(recorded.PREFIX + link.key) or {}).get("damage")
     return str(told or "") or stored.replaced(resources.s3, resources.bucket, link)
 

@@ -78,11 +78,14 @@ def keep(history: History, known: Recorded, now: datetime) -> None:
     history.remember(_row(known.key), _values(known) | {"isFormer": True, "expiresAt": history.expires_at(now)})
 
 
-def find(history: History, key: str) -> Recorded | None:
+def find(history: History, key: str, *, reads_all: bool = True) -> Recorded | None:
     """Return what the history records of a backup, or None if it knows none with that key.
 
     Earlier releases wrote no row for a key. So without one, all executions are read. A row without an execution is of
     an unknown backup: it has only the time of its last reading.
+
+    Arguments:
+        reads_all: whether to look among all executions. The functions that make backups may not.
 
     Raises:
         Corrupted: the row cannot be read.
@@ -93,6 +96,8 @@ def find(history: History, key: str) -> Recorded | None:
             return msgspec.convert({**row, **{n: int(row[n]) for n in ("items", "bytes")}}, Recorded, strict=False)
         except (msgspec.ValidationError, KeyError, ValueError) as error:
             raise Corrupted(f"the row {_row(key)} of the history cannot be read: {error}") from None
+    if not reads_all:
+        return None
     found = [each for each in map(_backup, history.rows()) if each and each.key == key]
     return Recorded.of(found[-1]) if found else None
 

@@ -27,11 +27,14 @@ class Resources:
     history: History
     clock: Clock
 
-    def open_backup(self, key: str) -> StoredBackup:
+    def open_backup(self, key: str, *, reads_all: bool = True) -> StoredBackup:
         """Open a backup together with what the history records of it.
+
+        Arguments:
+            reads_all: see `recorded.find`.
 
         Raises:
             Corrupted: the object is not a backup, or its beginning is damaged.
             botocore.exceptions.ClientError: the object does not exist, or access is denied.
         """
-        return stored.open_backup(self.s3, self.bucket, key, recorded.find(self.history, key))
+        return stored.open_backup(self.s3, self.bucket, key, recorded.find(self.history, key, reads_all=reads_all))

@@ -12,7 +12,7 @@ import msgspec
 
 from rollbook.contract import schedules
 from rollbook.contract.jobs import ReportedTable
-from rollbook.engine.executions import CONTINUING, FAILED, RUNNING, Execution, is_stopped
+from rollbook.engine.executions import CONTINUING, FAILED, LONGEST_SCAN, RUNNING, Execution, is_stopped
 from rollbook.reports.costs import GB, SMALLEST_MOVED, costs_of, runs_a_month
 from rollbook.reports.facts import Facts, Schedule, Unknown
 from rollbook.reports.report import Cost, Objective, Objectives, Point, Report, TableReport, VaultReport
@@ -62,7 +62,7 @@ def _table(table: ReportedTable, facts: Facts, objectives: Objectives, now: date
         executions = sorted(of_table, key=lambda execution: execution.started_at)
     good = None if executions is None else [backup for backup in executions if is_good_backup(backup, facts)]
     last = good[-1] if good else None
-    running = next((each for each in reversed(executions or []) if _is_running(each)), None)
+    running = next((each for each in reversed(executions or []) if _is_running(each, now)), None)
     state, why, is_late = _lateness(table, schedule, last, good is None, now)
     if is_late and running:
         state, why, is_late = "on time", f"a backup is running since {_begun(running):%Y-%m-%d %H:%M}Z", False
@@ -122,8 +122,10 @@ def _as_ended(execution: Execution, now: datetime) -> Execution:
     return msgspec.structs.replace(execution, status=FAILED, error=error)
 
 
-def _is_running(execution: Execution) -> bool:
-    return execution.kind == "backup" and execution.status in {RUNNING, CONTINUING}
+def _is_running(execution: Execution, now: datetime) -> bool:
+    """Return whether a backup is running. After the longest time of a scan, it does not count as running any more."""
+    is_open = execution.kind == "backup" and execution.status in {RUNNING, CONTINUING}
+    return is_open and now - _begun(execution) <= LONGEST_SCAN + _LONGEST_RUN
 
 
 def _begun(execution: Execution) -> datetime:

@@ -448,3 +448,20 @@ def test_an_increment_of_a_base_in_doubt_is_in_doubt(school: School) -> None:
     newest = school.used.history.newest_backup("studentData")
     assert newest["key"] == following.key
     assert [items for _, items in doubt.recent_of(newest, school.clock.now)] == [1]
+
+
+def test_a_base_without_a_row_is_not_looked_for_in_the_whole_history(
+    school: School, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The role of the backup function may not scan the history."""
+    base = school.back_up()
+    boto3.client("dynamodb").delete_item(TableName="backup-executions", Key={"id": {"S": f"backup#{base.key}"}})
+
+    def refuse(_: Any) -> Any:
+        raise PermissionError("AccessDeniedException")
+
+    monkeypatch.setattr("rollbook.engine.history.History.rows", refuse)
+    school.clock.now += DAY
+    row = school.back_up()
+    assert row.export_type == "full"
+    assert f"the history does not know {base.key}" in row.reason

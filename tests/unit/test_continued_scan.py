@@ -288,7 +288,7 @@ def test_the_function_continues_the_execution_that_the_event_names(
 
 def test_an_event_that_comes_again_after_the_end_changes_nothing(function: Any) -> None:
     done = function.handler(continues(scheduled().id), Context())
-    assert (done, executions()) == ({"message": "The backup is complete."}, [])
+    assert (done, executions()) == ({"message": "There is nothing to continue."}, [])
 
 
 @pytest.mark.parametrize("status", ["continuing", "running"])

@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 
 from infra.observability import report_settings
 from infra.settings import ENVIRONMENTS, load
+from rollbook.contract import moments
 from rollbook.contract.jobs import ReportedTable
 from rollbook.engine import backup as run
 from rollbook.reports import ages, ask, costs, facts, page
@@ -339,3 +340,17 @@ def test_a_row_that_cannot_be_read_is_named_and_nothing_is_good(
     found = seen(MIDNIGHT + timedelta(hours=4))
     assert not found.is_good
     assert any("the row 'odd' of the history" in line for line in found.unknown)
+
+
+def test_a_backup_that_runs_for_longer_than_a_day_is_no_excuse(schedule: None, backup: run.Backup) -> None:
+    made(backup)
+    now = MIDNIGHT + 3 * DAY + timedelta(hours=3)
+    row = {"kind": "backup", "tableName": "studentData", "status": "continuing", "activeAt": moments.to_text(now)}
+    for began, is_late in ((now - timedelta(hours=3), False), (now - timedelta(days=2), True)):
+        begun = {"startedAt": moments.to_text(now), "claimedAt": moments.to_text(began)}
+        boto3.client("dynamodb").put_item(
+            TableName=PLACES.history_table_name,
+            Item={"id": {"S": "x"}} | {name: {"S": value} for name, value in (row | begun).items()},
+        )
+        [table] = seen(now).tables
+        assert table.is_late is is_late
