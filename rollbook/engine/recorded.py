@@ -68,7 +68,10 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 def record(history: History, done: Execution, now: datetime) -> None:
     """Write the row by which a backup is found by its key."""
-    # A backup that was made again is there again.
+    # A backup that was made again is there again, and nothing is known of the new version.
+    is_other = "attribute_exists(versionId) AND versionId <> :versionId"
+    unread = dict.fromkeys(("checkedAt", "triedAt", "damage"), "")
+    history.update(_row(done.key), unread, is_other, {":versionId": done.version_id})
     values = _values(Recorded.of(done)) | {"isFormer": False, "expiresAt": history.expires_at(now)}
     history.remember(_row(done.key), values, remove="goneAt")
 

@@ -331,3 +331,14 @@ def test_the_rows_of_a_backup_that_is_there_do_not_expire(mail: Mail, clock: Clo
     rows = boto3.resource("dynamodb").Table(PLACES.history_table_name)
     for row in (row_of(KEY), rows.get_item(Key={"id": execution})["Item"]):
         assert int(row["expiresAt"]) > (clock.now + timedelta(days=199)).timestamp()
+
+
+def test_a_backup_that_was_made_again_is_not_damaged_and_is_read_first(mail: Mail, clock: Clock) -> None:
+    _, second = made(mail, clock, days=2)
+    boto3.client("s3").delete_object(Bucket=BUCKET, Key=second)
+    assert list(checker(mail, clock).share(1, "check#1", soon()).damaged) == [second]
+    clock.now += timedelta(minutes=1)
+    request = backup.scheduled(JOB, ZONE, MIDNIGHT + timedelta(days=1))
+    backup_of(JOB, mail, clock).run(request, holder="b", deadline=soon())
+    assert (row_of(second)["damage"], row_of(second)["checkedAt"]) == ("", "")
+    assert checker(mail, clock).share(30, "check#2", soon()).read == [second]
