@@ -93,11 +93,17 @@ def behind_tls(serve: Serve) -> Serve:
     return answer
 
 
+def hold_connections() -> None:
+    """Keep idle connections open for longer than clients do. MiniStack's own setting of 75 seconds is ignored."""
+    seconds = property(lambda _: _KEEP_ALIVE_SECONDS, lambda _, __: None)
+    ServerConfig.keep_alive_timeout = seconds  # type: ignore[assignment]
+
+
 def main() -> None:
     """Run MiniStack with the additions until the process is stopped."""
     for service in _SERVICES:
         service.install()
-    ServerConfig.keep_alive_timeout = _KEEP_ALIVE_SECONDS
+    hold_connections()
     app.app = behind_tls(app.app)
     app.main()
 
