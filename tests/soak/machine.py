@@ -445,8 +445,11 @@ class Soak(RuleBasedStateMachine):
         try:
             self.school.mark(fault)
         except (Killed, *TOLD) as error:
-            # A damaged newest backup stops the marking.
-            is_stopped = any(not self.model.is_restorable(made, versions) for made in self.model.made.values())
+            # A newest backup that is damaged or was replaced stops the marking.
+            found = self.model.made.values()
+            is_stopped = any(
+                not self.model.is_restorable(made, versions) or not made.is_untouched(versions) for made in found
+            )
             if not isinstance(error, Killed) and not is_stopped:
                 self._expect_reason(error)
         self._count(None, fault)
