@@ -115,6 +115,7 @@ assert not found, sorted(found)
 """
 
 
+@pytest.mark.slow
 def test_no_list_of_blocks_holds_a_dict_at_synth(tmp_path: Path) -> None:
     synthesize(tmp_path, "-c", _WATCHED)
 

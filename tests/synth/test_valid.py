@@ -13,14 +13,13 @@ from infra.settings import load_all
 from ops import terraform
 from ops.console import ROOT
 from tests.conftest import Stacks
+from tests.tiers import slow_beyond
 
 STACKS = [name for settings in load_all() for name in settings.stack_names]
 
 
-# The local one is planned and applied by other tests.
-@pytest.mark.parametrize(
-    "env", [pytest.param(name, marks=pytest.mark.slow) if name == "local" else name for name in STACKS]
-)
+# Production has every type of resource. The local stack is planned and applied by other tests.
+@pytest.mark.parametrize("env", slow_beyond(1, sorted(STACKS, key=lambda name: name != "production")))
 def test_terraform_validates_the_stack(stacks: Stacks, env: str) -> None:
     program = terraform.find()
     environment = terraform.environment(terraform.cli_configuration(ROOT / ".cache"))
