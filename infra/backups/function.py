@@ -31,8 +31,10 @@ _WATCH_MINUTES = 5
 # S3's events for a copy that is late, has failed, is no longer tracked, or has arrived late (S3 User Guide, "Receiving
 # replication failure events").
 REPLICATION_EVENTS = [
-    f"s3:Replication:Operation{event}"
-    for event in ("FailedReplication", "MissedThreshold", "NotTracked", "ReplicatedAfterThreshold")
+    "s3:Replication:OperationFailedReplication",
+    "s3:Replication:OperationMissedThreshold",
+    "s3:Replication:OperationNotTracked",
+    "s3:Replication:OperationReplicatedAfterThreshold",
 ]
 
 

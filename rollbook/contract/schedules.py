@@ -6,6 +6,7 @@ Syntax and limits: EventBridge Scheduler User Guide, "Schedule types in EventBri
 from __future__ import annotations
 
 import calendar
+import functools
 import itertools
 import re
 from collections.abc import Iterator
@@ -144,6 +145,7 @@ def zone_of(name: str) -> tzinfo:
     return found
 
 
+@functools.cache
 def shortest_interval(expression: str, time_zone: str = "UTC") -> timedelta | None:
     """Return the shortest time between two of the first 64 firings; None if it fires once at most."""
     schedule = parse(expression, time_zone)
@@ -157,6 +159,7 @@ def shortest_interval(expression: str, time_zone: str = "UTC") -> timedelta | No
     return min((later - earlier for earlier, later in itertools.pairwise(firings)), default=None)
 
 
+@functools.cache
 def longest_interval(expression: str, time_zone: str = "UTC") -> timedelta | None:
     """Return the longest time between two firings within a year; None if it fires once at most."""
     schedule = parse(expression, time_zone)
@@ -165,6 +168,7 @@ def longest_interval(expression: str, time_zone: str = "UTC") -> timedelta | Non
     return max((later - earlier for earlier, later in itertools.pairwise(_year_of(schedule))), default=None)
 
 
+@functools.cache
 def mean_interval(expression: str, time_zone: str = "UTC") -> timedelta | None:
     """Return the mean time between two firings within a year; None if it fires once at most."""
     schedule = parse(expression, time_zone)

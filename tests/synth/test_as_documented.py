@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
-from infra.backups.function import REPLICATION_EVENTS
-from infra.github import BACKUP_SERVICES, READS
 from infra.settings import ENVIRONMENTS, load, load_all
 from tests.conftest import Stacks, synthesize, synthesize_settings
+from tests.constants import constant
+
+REPLICATION_EVENTS = constant("infra.backups.function", "REPLICATION_EVENTS")
+BACKUP_SERVICES, READS = constant("infra.github", "BACKUP_SERVICES"), constant("infra.github", "READS")
 
 ALL = [settings.name for settings in load_all()]
 

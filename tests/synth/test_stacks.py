@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 from infra.constructs.policy import WITHOUT_RESOURCE
-from infra.emulator.platform import MISSING
 from infra.settings import load_all
 from rollbook.contract import environment, retention
 from tests.conftest import Stacks
+from tests.constants import constant
 
+MISSING = constant("infra.emulator.platform", "MISSING")
 ENVIRONMENTS = [settings.name for settings in load_all()]
 CLASSES = {"getStudentData": environment.GetStudents, "insertStudentData": environment.InsertStudent} | {
     "BackupDynamoDBAndSendEmail": environment.Backup,

@@ -11,12 +11,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from infra.school.site import CONTENT_SECURITY_POLICY
 from infra.settings import Settings
 from ops.console import ROOT
+from tests.constants import constant
 from tests.synth.values.names import Names
 from tests.synth.values.view import View, check, differs
 
+CONTENT_SECURITY_POLICY = constant("infra.school.site", "CONTENT_SECURITY_POLICY")
 # CloudFront Developer Guide, "Use managed cache policies" and "Use managed origin request policies".
 _OPTIMIZED, _DISABLED = "658327ea-f89d-4fab-a63d-7e88639e58f6", "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
 _ALL_BUT_HOST = "b689b0a8-53d0-40ab-baf2-68738e2966ac"
