@@ -132,8 +132,11 @@ def create(
     elif answer.get("doubt"):
         console.say(f"{answer['message']}. It is not called good: {answer['doubt']}.", "yellow")
         console.say(f"If the change is intended: rollbook backups accept {answer['key']} --env {env}")
-    else:
+    elif "items" in answer:
         console.done(answer["message"])
+    else:
+        console.say(answer["message"], "yellow")
+        console.say(f"It is not complete yet; see rollbook backups list --env {env}")
     if answer.get("doubt"):
         raise typer.Exit(Exit.FINDINGS)
 

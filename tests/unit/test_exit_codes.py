@@ -230,7 +230,11 @@ def _(it: Commands) -> Result:
 @case("backups create", Exit.GOOD)
 def _(it: Commands) -> Result:
     it.cloud()
-    it.set(backups, invoke=giving({"message": "made"}))
+    it.set(backups, invoke=giving({"message": "AWS exports the table", "key": "KEY"}))
+    begun = run("backups", "create")
+    assert "✓" not in begun.output
+    assert "It is not complete yet" in begun.output
+    it.set(backups, invoke=giving({"message": "made", "items": 1}))
     return run("backups", "create")
 
 
