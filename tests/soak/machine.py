@@ -107,7 +107,7 @@ class Soak(RuleBasedStateMachine):
                 self._expect_rows()
                 self.check(NONE)
         COUNTS["days"] += days
-        if before and self.school.policy:
+        if before and self.school.policy and not self._has_unannounced():
             after = self.model.good_full(self.school.versions())
             assert before[0] in after, f"the lifecycle took the last good full backup {before[0].key}"
 
@@ -223,6 +223,11 @@ class Soak(RuleBasedStateMachine):
             self.unrecorded += gate.mailed
             if run:
                 run.mail_kills += 1
+
+    def _has_unannounced(self) -> bool:
+        """Return whether a completed backup waits for its mail: it may have taken the place of the announced ones."""
+        rows = (self.school.used.history.get(run.request.id) for run in self.model.open_runs())
+        return any(row is not None and row.status == COMPLETED for row in rows)
 
     @precondition(lambda self: bool(self.exports))
     @rule(place=PLACES, fails=st.sampled_from([False, False, False, True]))
