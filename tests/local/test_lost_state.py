@@ -31,6 +31,7 @@ def test_every_resource_of_the_stack_is_found(local: Local, stack: Path, monkeyp
     monkeypatch.setattr(environment, "_port", lambda: local.port)
     monkeypatch.setattr(synth, "synthesize", lambda _: None)
     found = CliRunner().invoke(app, ["adopt", "--env", "local", "--json"])
+    assert found.stdout, found.stderr
     document = json.loads(found.stdout)
     everything = set(addresses(json.loads((stack / "cdk.tf.json").read_text())))
     anew = {address for address in everything if address.startswith("aws_api_gateway_deployment.")}
