@@ -184,10 +184,8 @@ class Checks:
 
     def _record(self, found: Examined, row: Row) -> None:
         history, now = self._resources.history, self._resources.clock()
-        if "execution" not in row:
-            if found.known:
-                recorded.keep(history, found.known, now)
-            history.remember(PREFIX + found.key, {"expiresAt": history.expires_at(now)})
+        if "execution" not in row and found.known:
+            recorded.keep(history, found.known, now)
         examination.record(self._resources, found)
 
 

@@ -75,17 +75,16 @@ def record(resources: Resources, found: Examined) -> None:
     announced again.
     """
     history, now = resources.history, moments.to_text(resources.clock())
-    values: Row = {"checkedAt": now}
+    # When no newer backup is made, nothing else keeps the rows from expiring before the backup.
+    kept: Row = {"expiresAt": history.expires_at(resources.clock())}
+    values = kept | {"checkedAt": now}
     if found.known:
-        # When no newer backup is made, nothing else keeps the rows from expiring before the backup.
-        kept = {"expiresAt": history.expires_at(resources.clock())}
-        of_execution: Row = dict(kept)
+        of_execution = dict(kept)
         if found.fault:
             values["damage"], of_execution["damagedAt"] = found.fault[:2000], now
         elif not found.is_cold:
             values |= {"verifiedAt": now, "damage": ""}
             of_execution |= {"verifiedAt": now, "damagedAt": ""}
-        values |= kept
         history.update(found.known.execution, of_execution, "attribute_exists(id)", {})
     history.remember(PREFIX + found.key, values)
     if not found.fault and not found.is_cold:
